@@ -1,0 +1,82 @@
+"""The nouns of the toolkit as plain frozen records; this module imports nothing of it."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Outcome = Literal["passed", "failed", "timed_out", "error"]
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+"""`error` is ours (the engine could not decide), never a failure of the model."""
+
+FinishReason = Literal["stop", "length", "abort"]
+FINISH_REASONS: tuple[str, ...] = get_args(FinishReason)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A prompt with a test: `test` defines `check(candidate)`, called with `entry_point`."""
+
+    task_id: str
+    prompt: str
+    test: str
+    entry_point: str
+    canonical_solution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRange:
+    """The samples `seed_start <= seed < seed_stop` of one problem."""
+
+    task_id: str
+    seed_start: int
+    seed_stop: int
+
+    def __len__(self) -> int:
+        return self.seed_stop - self.seed_start
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The unit of sampling work; it becomes exactly one shard, `samples/<name>.parquet`."""
+
+    name: str
+    ranges: tuple[SeedRange, ...]
+
+    def __len__(self) -> int:
+        return sum(len(r) for r in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One completion of one problem under one seed; the text is the model's, untouched."""
+
+    task_id: str
+    seed: int
+    completion: str
+    n_tokens: int
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The text executed for a sample, without the test: `text + test + check(entry_point)`.
+
+    `digest` is `program_digest(text)`; (task_id, digest) is the key of its verdict, so that
+    equal programs of a problem are executed once.
+    """
+
+    task_id: str
+    digest: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a program. `seconds` is what it used of the clock that decides (CPU
+    time plus time asleep); `detail` says why it did not pass, in at most 200 characters.
+    """
+
+    task_id: str
+    program: int
+    outcome: Outcome
+    detail: str
+    seconds: float
