@@ -1,0 +1,282 @@
+"""Every knob, written once: frozen dataclasses whose fields carry default and help.
+
+Values come from, in rising order: the field's default, a preset (TOML, one table for each
+section), the command line (flags are generated from the fields). An unknown key or flag is a
+`UsageError` that names the valid ones.
+
+`Sampling` and `ProblemSet` say *what* is computed: they are a run's identity (see
+`toolkit.store`). The other sections say where and how it runs, and may change between launches.
+"""
+
+import argparse
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from toolkit.errors import UsageError
+
+
+def knob(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
+    """A dataclass field with its help text, and its valid values where they are a closed list."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What is sampled: identity."""
+
+    backend: str = knob(
+        "vllm",
+        "what completes the prompts: vllm in-process; openai = a server by --base-url; "
+        "synthetic = a known law, no model; replay = the completions of --replay-file in order",
+        choices=("vllm", "openai", "synthetic", "replay"),
+    )
+    model: str = knob(
+        "", "hub name or local directory; none: the embedded SmolLM2-135M-Instruct on a CPU"
+    )
+    revision: str = knob("", "revision of a hub model (branch, tag or commit)")
+    prompt_style: str = knob(
+        "chat",
+        "chat: the model's chat template; completion: the raw prompt",
+        choices=("chat", "completion"),
+    )
+    temperature: float = knob(0.7, "sampling temperature")
+    top_p: float = knob(0.9, "nucleus sampling: smallest set of tokens with this probability")
+    max_tokens: int = knob(1024, "longest completion, in tokens")
+    stop: tuple[str, ...] | None = knob(
+        None, "stop strings; none given: no stop for chat, the field's usual ones for completion"
+    )
+    base_seed: int = knob(0, "sample s of a problem is drawn with seed base_seed + s")
+    synthetic_a: float = knob(0.29, "synthetic: p(problem) ~ Beta(a, b)")
+    synthetic_b: float = knob(0.17, "synthetic: p(problem) ~ Beta(a, b)")
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSet:
+    """Which problems: identity, through the digest of what they contain."""
+
+    problems: str = knob("humaneval", "humaneval, or a JSONL(.gz) file with HumanEval's fields")
+    limit: int | None = knob(None, "only the first so many problems")
+    task_ids: tuple[str, ...] | None = knob(None, "only these problems")
+    chosen: bool = knob(False, "the subset was picked to show something; the report says so")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """How much: may grow from launch to launch."""
+
+    samples: int = knob(100, "samples of every problem (n)")
+    slice_samples: int = knob(2048, "samples in a slice, the unit of work and of a shard")
+    slice_seeds: int = knob(128, "most consecutive seeds of one problem in a slice")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How the model is run."""
+
+    dtype: str = knob("auto", "weights and activations: auto, bfloat16, float16, float32")
+    max_model_len: int = knob(2048, "longest prompt plus completion, in tokens")
+    max_num_seqs: int = knob(256, "sequences decoded together")
+    gpu_memory_utilization: float = knob(0.90, "share of the GPU's memory for the engine")
+    tensor_parallel_size: int = knob(1, "GPUs that share one model")
+    cpu_kv_cache_gib: int = knob(2, "KV cache of the CPU engine, in GiB")
+    base_url: str = knob("http://127.0.0.1:8000/v1", "openai: the server's address")
+    replay_file: str = knob("", "replay: JSONL(.gz) of {task_id, completion}")
+    synthetic_rate: float = knob(0.0, "synthetic: samples a second (0: as fast as it goes)")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How programs are executed."""
+
+    timeout: float = knob(3.0, "seconds of its own time that a program may use")
+    workers: int | None = knob(None, "programs executed at once; none given: the task's cores")
+    isolation: str = knob(
+        "strongest",
+        "strongest: refuse below the minimum; limits-only: resource limits are enough",
+        choices=("strongest", "limits-only"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Where it runs."""
+
+    launcher: str = knob(
+        "auto",
+        "auto: slurm where a cluster answers, else local; local: processes of this machine; "
+        "inline: in this process",
+        choices=("auto", "slurm", "local", "inline"),
+    )
+    array: int = knob(1, "sampling tasks, one engine each")
+    eval_array: int = knob(1, "evaluation tasks")
+    partition: str | None = knob(None, "Slurm partition of the sampling tasks")
+    cpu_partition: str | None = knob(None, "Slurm partition of evaluation and fit")
+    account: str | None = knob(None, "Slurm account")
+    qos: str | None = knob(None, "Slurm quality of service")
+    constraint: str | None = knob(None, "Slurm node features")
+    gres: str | None = knob("gpu:1", "Slurm generic resources of a sampling task ('' for none)")
+    cpus: int = knob(8, "cores of a sampling task")
+    mem_gib: int = knob(48, "memory of a sampling task, in GiB")
+    minutes: int = knob(120, "time limit of a sampling task, in minutes")
+    eval_cpus: int = knob(16, "cores of an evaluation task")
+    eval_mem_gib: int = knob(32, "memory of an evaluation task, in GiB")
+    eval_minutes: int = knob(120, "time limit of an evaluation task, in minutes")
+    max_parallel: int | None = knob(None, "most sampling tasks that run at once")
+    max_requeues: int = knob(10, "times a timed-out or preempted task is put back in the queue")
+    setup: tuple[str, ...] | None = knob(
+        None, "shell lines before the task, such as 'module load cuda'"
+    )
+    slurm: tuple[str, ...] | None = knob(None, "further sbatch parameters as key=value")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One launch's configuration; the field names are the tables of a preset."""
+
+    sampling: Sampling = Sampling()
+    problem_set: ProblemSet = ProblemSet()
+    quantity: Quantity = Quantity()
+    engine: Engine = Engine()
+    evaluation: Evaluation = Evaluation()
+    resources: Resources = Resources()
+
+
+SECTIONS: dict[str, type] = {
+    f.name: f.type for f in dataclasses.fields(Config) if isinstance(f.type, type)
+}
+
+
+def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
+    """Add a flag for every field of the named sections (of all, when none is named).
+
+    A flag that is not given leaves no trace in the parsed namespace, so that `resolve` can
+    tell it from one given with its default.
+    """
+    for name in sections or tuple(SECTIONS):
+        group = parser.add_argument_group(name.replace("_", " "), SECTIONS[name].__doc__)
+        for field in dataclasses.fields(SECTIONS[name]):
+            kind, many = _scalar(field.type)
+            shown = "" if field.default in (None, "") else f" [{field.default}]"
+            kwargs: dict[str, Any] = {
+                "help": (field.metadata["help"] + shown).replace("%", "%%"),
+                "default": argparse.SUPPRESS,
+                "dest": field.name,
+            }
+            if kind is bool:
+                kwargs["action"] = argparse.BooleanOptionalAction
+            else:
+                kwargs["metavar"] = kind.__name__.upper().replace("STR", "TEXT")
+                kwargs["type"] = kind
+                kwargs["choices"] = field.metadata["choices"]
+                if field.metadata["choices"]:
+                    del kwargs["metavar"]
+                if many:
+                    kwargs["nargs"] = "*" if field.name == "stop" else "+"
+            group.add_argument("--" + field.name.replace("_", "-"), **kwargs)
+
+
+def resolve(flags: Mapping[str, Any], preset: Path | None = None) -> Config:
+    """Defaults < preset < flags, checked. `flags` may hold other names; they are left alone."""
+    sections = {name: dict[str, Any]() for name in SECTIONS}
+    if preset is not None:
+        for name, table in read_preset(preset).items():
+            sections[name].update(table)
+    for name, cls in SECTIONS.items():
+        for field in dataclasses.fields(cls):
+            if field.name in flags:
+                value = flags[field.name]
+                sections[name][field.name] = tuple(value) if isinstance(value, list) else value
+    config = Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
+    validate(config)
+    return config
+
+
+def read_preset(path: Path) -> dict[str, dict[str, Any]]:
+    """A preset's tables, with unknown tables, unknown keys and wrong types refused."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"preset {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"preset {path}: not TOML: {error}") from None
+    tables: dict[str, dict[str, Any]] = {}
+    for name, table in raw.items():
+        if name not in SECTIONS or not isinstance(table, dict):
+            raise UsageError(f"preset {path}: unknown table [{name}]; valid: {', '.join(SECTIONS)}")
+        tables[name] = _checked_table(table, name, path)
+    return tables
+
+
+def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    fields = {f.name: f for f in dataclasses.fields(SECTIONS[name])}
+    checked: dict[str, Any] = {}
+    for key, value in table.items():
+        where = f"preset {path}: [{name}] {key}"
+        if key not in fields:
+            raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
+        kind, many = _scalar(fields[key].type)
+        if kind is float and type(value) is int:
+            value = float(value)
+        values = value if many and isinstance(value, list) else [value]
+        if many is not isinstance(value, list) or any(type(v) is not kind for v in values):
+            wanted = f"a list of {kind.__name__}" if many else kind.__name__
+            raise UsageError(f"{where} = {value!r}: expected {wanted}")
+        checked[key] = tuple(value) if many else value
+    return checked
+
+
+def validate(config: Config) -> None:
+    """Refuse values that no launch could use, naming the flag."""
+    for section in SECTIONS:
+        values = getattr(config, section)
+        for field in dataclasses.fields(values):
+            choices, value = field.metadata["choices"], getattr(values, field.name)
+            if choices and value not in choices:
+                _refuse(field.name, value, f"one of {', '.join(choices)}")
+    s, q, e, r = config.sampling, config.quantity, config.engine, config.resources
+    checks: list[tuple[str, Any, bool, str]] = [
+        ("temperature", s.temperature, 0 <= s.temperature < 10, "0 or more"),
+        ("top_p", s.top_p, 0 < s.top_p <= 1, "in (0, 1]"),
+        ("max_tokens", s.max_tokens, s.max_tokens >= 1, "1 or more"),
+        ("base_seed", s.base_seed, 0 <= s.base_seed < 2**62, "0 or more, under 2^62"),
+        ("synthetic_a", s.synthetic_a, s.synthetic_a > 0, "over 0"),
+        ("synthetic_b", s.synthetic_b, s.synthetic_b > 0, "over 0"),
+        ("samples", q.samples, 1 <= q.samples < 2**32, "1 or more"),
+        ("slice_samples", q.slice_samples, q.slice_samples >= 1, "1 or more"),
+        ("slice_seeds", q.slice_seeds, q.slice_seeds >= 1, "1 or more"),
+        ("max_model_len", e.max_model_len, e.max_model_len > s.max_tokens, "over --max-tokens"),
+        ("max_num_seqs", e.max_num_seqs, e.max_num_seqs >= 1, "1 or more"),
+        (
+            "gpu_memory_utilization",
+            e.gpu_memory_utilization,
+            0 < e.gpu_memory_utilization <= 1,
+            "in (0, 1]",
+        ),
+        ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
+        ("timeout", config.evaluation.timeout, config.evaluation.timeout > 0, "over 0"),
+        ("array", r.array, r.array >= 1, "1 or more"),
+        ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
+        ("minutes", r.minutes, r.minutes >= 1, "1 or more"),
+        ("limit", config.problem_set.limit, (config.problem_set.limit or 1) >= 1, "1 or more"),
+    ]
+    for name, value, holds, wanted in checks:
+        if not holds:
+            _refuse(name, value, wanted)
+
+
+def _refuse(name: str, value: Any, wanted: str) -> None:
+    raise UsageError(f"--{name.replace('_', '-')} {value}: must be {wanted}")
+
+
+def _scalar(annotation: Any) -> tuple[type, bool]:
+    """The scalar type of a field, and whether the field holds a tuple of it."""
+    if isinstance(annotation, UnionType):
+        (annotation,) = (a for a in get_args(annotation) if a is not NoneType)
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0], True
+    return annotation, False

@@ -1,0 +1,361 @@
+"""A run on disk: its identity, its frozen plan and its parquet files.
+
+    runs/<model slug>-<problems>-<digest8>/
+      manifest.json         identity, configuration at creation, versions; written once
+      problems.parquet      frozen prompts and tests
+      rounds/r000.json      frozen plans
+      samples/<slice>.parquet    one shard a finished slice
+      programs/<slice>.parquet   which program each sample of the shard is (a cache)
+      verdicts/*.parquet    outcomes of distinct programs
+      launches.jsonl        one line a launch
+      slurm/                scripts, pickles, logs
+      results/              counts, curve, fit, figures, report
+    runs/latest             symlink to the run last launched
+
+Every file appears whole or not at all: it is written beside its name and renamed. Names that
+start with a dot are such files in the making; globs do not see them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
+from toolkit.records import (
+    FINISH_REASONS,
+    OUTCOMES,
+    Problem,
+    Sample,
+    SeedRange,
+    Slice,
+    Verdict,
+)
+
+PROBLEM_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String,
+        "prompt": pl.String,
+        "test": pl.String,
+        "entry_point": pl.String,
+        "canonical_solution": pl.String,
+    }
+)
+SAMPLE_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String,
+        "seed": pl.UInt32,
+        "completion": pl.String,
+        "n_tokens": pl.UInt32,
+        "finish_reason": pl.Enum(FINISH_REASONS),
+    }
+)
+PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String, "seed": pl.UInt32, "program": pl.UInt64})
+VERDICT_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String,
+        "program": pl.UInt64,
+        "outcome": pl.Enum(OUTCOMES),
+        "detail": pl.String,
+        "seconds": pl.Float32,
+        "timeout": pl.Float32,
+    }
+)
+FORMAT = 1
+"""Version of the layout above; a run of another format is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's directory. Cheap: nothing is read until asked for."""
+
+    path: Path
+
+    @property
+    def samples_dir(self) -> Path:
+        """One parquet file for each finished slice."""
+        return self.path / "samples"
+
+    @property
+    def programs_dir(self) -> Path:
+        """For each shard, the digest of each sample's program."""
+        return self.path / "programs"
+
+    @property
+    def verdicts_dir(self) -> Path:
+        """Outcomes of distinct programs, in batches."""
+        return self.path / "verdicts"
+
+    @property
+    def results_dir(self) -> Path:
+        """What fit writes."""
+        return self.path / "results"
+
+    @property
+    def slurm_dir(self) -> Path:
+        """Scripts, pickles and logs of the launches."""
+        return self.path / "slurm"
+
+    def shard_path(self, name: str) -> Path:
+        """Where the slice `name` becomes a shard."""
+        return self.samples_dir / f"{name}.parquet"
+
+    def manifest(self) -> dict[str, Any]:
+        """What is computed: `identity`, `digest`, `config`, `versions`."""
+        return _read_json(self.path / "manifest.json")
+
+    def problems(self) -> list[Problem]:
+        """The frozen problems, in their order."""
+        rows = read_table(self.path / "problems.parquet", PROBLEM_SCHEMA).iter_rows(named=True)
+        return [Problem(**row) for row in rows]
+
+    def slices(self) -> list[Slice]:
+        """All planned slices, round by round."""
+        slices: list[Slice] = []
+        for path in sorted((self.path / "rounds").glob("r*.json")):
+            for entry in _read_json(path)["slices"]:
+                ranges = tuple(SeedRange(t, a, b) for t, a, b in entry["ranges"])
+                slices.append(Slice(entry["name"], ranges))
+        return slices
+
+    def round_count(self) -> int:
+        """Rounds planned so far; the next one has this index."""
+        return len(list((self.path / "rounds").glob("r*.json")))
+
+    def done(self) -> set[str]:
+        """Names of the slices that have a shard: one listing of one directory."""
+        return {p.stem for p in self.samples_dir.glob("*.parquet")}
+
+
+def run_name(identity: Mapping[str, Any], label: str) -> str:
+    """`<model slug>-<problems>-<digest8>`."""
+    model = str(identity["model"]).rstrip("/").rsplit("/", 1)[-1]
+    slug = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-") or "model"
+    return f"{slug}-{label}-{identity_digest(identity)[:8]}"
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the identity as canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def create_or_open(path: Path, identity: Mapping[str, Any], **facts: Any) -> Run:
+    """Open the run at `path`, or create it with `problems` (a list of `Problem`) and `facts`.
+
+    A run with another identity is refused with the keys that differ (`RunMismatch`). Creation
+    ends with the manifest, written once: of two launches at the same time one wins, and the
+    other opens what it made.
+    """
+    run = Run(path)
+    if not (path / "manifest.json").exists():
+        problems: list[Problem] = facts.pop("problems")
+        _create(run, problems, {"format": FORMAT, "identity": dict(identity), **facts})
+    check_identity(open_run(path), identity)
+    return run
+
+
+def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None:
+    if run.path.is_dir() and any(p.suffix == ".parquet" for p in run.path.rglob("*.parquet")):
+        has_samples = run.samples_dir.is_dir() and any(run.samples_dir.iterdir())
+        if has_samples:
+            raise UsageError(
+                f"{run.path}: has samples but no manifest.json; name another directory by --run"
+            )
+    try:
+        for name in ("rounds", "samples", "programs", "verdicts", "slurm", "results"):
+            (run.path / name).mkdir(parents=True, exist_ok=True)
+        frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
+        write_table(run.path / "problems.parquet", frame, {})
+        manifest["digest"] = identity_digest(manifest["identity"])
+        publish_once(run.path / "manifest.json", _json_bytes(manifest))
+    except OSError as error:
+        raise ToolkitError(f"{run.path}: cannot be written: {error.strerror}") from None
+
+
+def open_run(path: Path) -> Run:
+    """The run at `path`; `UsageError` when there is none, or one of another format."""
+    path = path.resolve()
+    manifest = path / "manifest.json"
+    if not manifest.is_file():
+        raise UsageError(
+            f"{path}: no run here (no manifest.json); launch one, or name one of runs/*"
+        )
+    found = _read_json(manifest).get("format")
+    if found != FORMAT:
+        raise UsageError(f"{manifest}: format {found}; this version reads format {FORMAT}")
+    return Run(path)
+
+
+def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
+    """Raise `RunMismatch` naming each key in which the run was made otherwise."""
+    recorded = run.manifest()["identity"]
+    differing = [
+        f"{key} (run: {recorded.get(key)!r}, launch: {identity.get(key)!r})"
+        for key in sorted(recorded.keys() | identity.keys())
+        if recorded.get(key) != identity.get(key)
+    ]
+    if differing:
+        raise RunMismatch(
+            f"{run.path}: made with another configuration: {'; '.join(differing)}; "
+            "launch without --run to get a run of its own"
+        )
+
+
+def freeze_round(run: Run, index: int, slices: list[Slice]) -> None:
+    """Write a round's plan, once; refuse when another launch planned it at the same time."""
+    path = run.path / "rounds" / f"r{index:03d}.json"
+    entries = [
+        {"name": s.name, "ranges": [[r.task_id, r.seed_start, r.seed_stop] for r in s.ranges]}
+        for s in slices
+    ]
+    if not publish_once(path, json.dumps({"round": index, "slices": entries}).encode()):
+        raise ToolkitError(f"{path}: another launch just planned this round; launch again")
+
+
+def write_shard(run: Run, piece: Slice, samples: Iterable[Sample], facts: dict[str, str]) -> None:
+    """Write the shard of a finished slice, sorted by its key, with `facts` as metadata.
+
+    Raises `ToolkitError` unless the samples are exactly the slice's: a shard that exists is
+    complete, always.
+    """
+    rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
+    wanted = sorted((r.task_id, seed) for r in piece.ranges for seed in _seeds(r))
+    if [(s.task_id, s.seed) for s in rows] != wanted:
+        raise ToolkitError(f"slice {piece.name}: its samples are not those planned; not written")
+    frame = pl.DataFrame(
+        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
+        schema=SAMPLE_SCHEMA,
+        orient="row",
+    )
+    write_table(run.shard_path(piece.name), frame, {"slice": piece.name, **facts})
+
+
+def _seeds(piece: SeedRange) -> range:
+    return range(piece.seed_start, piece.seed_stop)
+
+
+def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
+    """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
+    path = run.shard_path(piece.name)
+    frame = read_table(path, SAMPLE_SCHEMA)
+    if pl.read_parquet_metadata(path).get("run") != run.manifest()["digest"]:
+        raise CorruptShard(f"{path}: a shard of another run; {_REMEDY}")
+    expected = {r.task_id: 0 for r in piece.ranges}
+    for r in piece.ranges:
+        expected[r.task_id] += len(r)
+    found = dict(frame.group_by("task_id").len().iter_rows())
+    if found != expected or frame.select("task_id", "seed").is_duplicated().any():
+        raise CorruptShard(f"{path}: not the samples that its slice plans; {_REMEDY}")
+    return frame
+
+
+_REMEDY = "move it aside and launch again: its slice is sampled anew"
+
+
+def write_verdicts(run: Run, verdicts: Iterable[Verdict], timeout: float) -> None:
+    """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless."""
+    rows = [(v.task_id, v.program, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
+    if not rows:
+        return
+    frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "program")
+    keys = frame.select("task_id", "program", "timeout").write_json().encode()
+    name = hashlib.blake2b(keys, digest_size=8).hexdigest()
+    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, {})
+
+
+def read_verdicts(run: Run, timeout: float) -> pl.DataFrame:
+    """All verdicts under this timeout, one a (task_id, program).
+
+    `error` is no verdict: such programs are executed again at the next evaluation, and the
+    decided outcome wins.
+    """
+    frames = [read_table(p, VERDICT_SCHEMA) for p in sorted(run.verdicts_dir.glob("*.parquet"))]
+    if not frames:
+        return pl.DataFrame(schema=VERDICT_SCHEMA)
+    return (
+        pl.concat(frames)
+        .filter(pl.col("timeout") == pl.lit(timeout, dtype=pl.Float32))
+        .sort(pl.col("outcome") == "error", maintain_order=True)
+        .unique(["task_id", "program"], keep="first", maintain_order=True)
+    )
+
+
+def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
+    """Write parquet (zstd) with provenance as key-value metadata: whole, or not at all."""
+    with replacing(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd", metadata=facts)
+
+
+def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    """Read parquet and check its schema; `CorruptShard` names the file and the fault."""
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise CorruptShard(f"{path}: cannot be read ({reason}); {_REMEDY}") from None
+    if frame.schema != schema:
+        raise CorruptShard(f"{path}: foreign columns {frame.columns}; {_REMEDY}")
+    return frame
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; renamed to `path` on success, removed on failure.
+
+    The file is on disk before its name is: a crash leaves the old file, or none.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish_once(path: Path, data: bytes) -> bool:
+    """Create `path` with `data`; False, with nothing changed, when it exists already."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(data)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def point_latest(run: Run) -> None:
+    """Make `latest`, beside the run, point to it."""
+    temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
+    temporary.symlink_to(run.path.name)
+    temporary.replace(run.path.parent / "latest")
+
+
+def append_launch(run: Run, entry: Mapping[str, Any]) -> None:
+    """Add a line to `launches.jsonl`; called on the login node only."""
+    with (run.path / "launches.jsonl").open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    read: Callable[[str], Any] = json.loads
+    try:
+        return cast(dict[str, Any], read(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CorruptShard(f"{path}: cannot be read: {error}") from None
