@@ -34,6 +34,7 @@ from toolkit.records import (
     FINISH_REASONS,
     OUTCOMES,
     Problem,
+    PromptStyle,
     Sample,
     SeedRange,
     Slice,
@@ -111,6 +112,10 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """What is computed: `identity`, `digest`, `config`, `versions`."""
         return _read_json(self.path / "manifest.json")
+
+    def prompt_style(self) -> PromptStyle:
+        """How the completions were asked for, so how programs are extracted from them."""
+        return cast(PromptStyle, self.manifest()["identity"]["prompt_style"])
 
     def problems(self) -> list[Problem]:
         """The frozen problems, in their order."""
@@ -236,7 +241,12 @@ def write_shard(run: Run, piece: Slice, samples: Iterable[Sample], facts: dict[s
         schema=SAMPLE_SCHEMA,
         orient="row",
     )
-    write_table(run.shard_path(piece.name), frame, {"slice": piece.name, **facts})
+    own = {
+        "run": run.manifest()["digest"],
+        "slice": piece.name,
+        "shard": secrets.token_hex(8),  # tells a shard from the one it replaced
+    }
+    write_table(run.shard_path(piece.name), frame, own | facts)
 
 
 def _seeds(piece: SeedRange) -> range:
@@ -247,7 +257,7 @@ def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
     """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
     path = run.shard_path(piece.name)
     frame = read_table(path, SAMPLE_SCHEMA)
-    if pl.read_parquet_metadata(path).get("run") != run.manifest()["digest"]:
+    if metadata(path).get("run") != run.manifest()["digest"]:
         raise CorruptShard(f"{path}: a shard of another run; {_REMEDY}")
     expected = {r.task_id: 0 for r in piece.ranges}
     for r in piece.ranges:
@@ -256,6 +266,19 @@ def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
     if found != expected or frame.select("task_id", "seed").is_duplicated().any():
         raise CorruptShard(f"{path}: not the samples that its slice plans; {_REMEDY}")
     return frame
+
+
+def shard_id(run: Run, name: str) -> str:
+    """What tells a slice's shard from one that it replaced."""
+    return metadata(run.shard_path(name)).get("shard", "")
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """A parquet file's key-value metadata; `CorruptShard` when it cannot be read."""
+    try:
+        return pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
 
 
 _REMEDY = "move it aside and launch again: its slice is sampled anew"
@@ -300,11 +323,15 @@ def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise CorruptShard(f"{path}: cannot be read ({reason}); {_REMEDY}") from None
+        raise _unreadable(path, error) from None
     if frame.schema != schema:
         raise CorruptShard(f"{path}: foreign columns {frame.columns}; {_REMEDY}")
     return frame
+
+
+def _unreadable(path: Path, error: Exception) -> CorruptShard:
+    reason = str(error).splitlines()[0][:120]
+    return CorruptShard(f"{path}: cannot be read ({reason}); {_REMEDY}")
 
 
 @contextlib.contextmanager

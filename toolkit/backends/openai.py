@@ -1,0 +1,104 @@
+"""An OpenAI-compatible server (vLLM's own, say) by its URL; one request a sample.
+
+The server holds the model; each sample's seed travels with its request. The key, where the
+server wants one, is read from OPENAI_API_KEY.
+"""
+
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import httpx
+
+from toolkit.config import Config
+from toolkit.errors import EngineFailure, UsageError
+from toolkit.prompts import chat_messages, completion_prompt, stop_strings
+from toolkit.records import FinishReason, Problem, Sample
+
+STEP_SECONDS = 1.0
+RETRIES = 4
+"""Attempts at one request, with doubling pauses by httpx between connections."""
+
+
+class OpenAIBackend:
+    """`max_num_seqs` requests in flight, over as many threads."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._url = config.engine.base_url.rstrip("/")
+        key = os.environ.get("OPENAI_API_KEY", "")
+        self.max_in_flight = config.engine.max_num_seqs
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(600.0, connect=10.0),
+            limits=httpx.Limits(max_connections=self.max_in_flight),
+            transport=httpx.HTTPTransport(retries=RETRIES),
+        )
+        self._model = config.sampling.model or self._only_model()
+        self._threads = ThreadPoolExecutor(self.max_in_flight, thread_name_prefix="request")
+        self._futures: set[Future[Sample]] = set()
+
+    def _only_model(self) -> str:
+        names = [m["id"] for m in self._send("GET", "/models", None)["data"]]
+        if len(names) != 1:
+            raise UsageError(f"{self._url}: serves {', '.join(names)}: name one by --model")
+        return str(names[0])
+
+    def submit(self, problem: Problem, seed: int) -> None:
+        """See `Backend.submit`."""
+        self._futures.add(self._threads.submit(self._complete, problem, seed))
+
+    def step(self) -> list[Sample]:
+        """See `Backend.step`."""
+        done, self._futures = wait(self._futures, STEP_SECONDS, FIRST_COMPLETED)
+        return [future.result() for future in done]
+
+    def describe(self) -> dict[str, str]:
+        """See `Backend.describe`."""
+        return {"engine": "openai", "device": self._url, "served_model": self._model}
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _complete(self, problem: Problem, seed: int) -> Sample:
+        sampling = self._config.sampling
+        body: dict[str, Any] = {
+            "model": self._model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": sampling.base_seed + seed,
+            "stop": list(stop_strings(sampling.prompt_style, sampling.stop)) or None,
+        }
+        if sampling.prompt_style == "chat":
+            body["messages"] = chat_messages(problem)
+            answer = self._send("POST", "/chat/completions", body)
+            text = answer["choices"][0]["message"]["content"]
+        else:
+            body["prompt"] = completion_prompt(problem)
+            answer = self._send("POST", "/completions", body)
+            text = answer["choices"][0]["text"]
+        reason: FinishReason = (
+            "length" if answer["choices"][0]["finish_reason"] == "length" else "stop"
+        )
+        n_tokens = int(answer["usage"]["completion_tokens"])
+        return Sample(problem.task_id, seed, text or "", n_tokens, reason)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        for attempt in range(1, RETRIES + 1):
+            try:
+                response = self._client.request(method, self._url + path, json=body)
+            except httpx.HTTPError as error:
+                if attempt == RETRIES:
+                    raise EngineFailure(f"{self._url}: no answer: {error}") from None
+                continue
+            if response.status_code < 400:
+                answer: dict[str, Any] = response.json()
+                return answer
+            if response.status_code < 500 and response.status_code != 429:
+                raise UsageError(
+                    f"{self._url}{path}: refused ({response.status_code}): {response.text[:200]}"
+                )
+        raise EngineFailure(f"{self._url}{path}: {response.status_code} after {RETRIES} attempts")

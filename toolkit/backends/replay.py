@@ -1,0 +1,54 @@
+"""Completions made elsewhere, given back in the file's order: seed s is a problem's s-th line."""
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.config import Config
+from toolkit.errors import UsageError
+from toolkit.problems import read_jsonl, text_field
+from toolkit.records import Problem, Sample
+
+
+class ReplayBackend:
+    """A recorded model: `--replay-file` holds {task_id, completion} lines."""
+
+    def __init__(self, config: Config, problems: Sequence[Problem]) -> None:
+        path = Path(config.engine.replay_file)
+        if not config.engine.replay_file:
+            raise UsageError("--backend replay: name the completions by --replay-file")
+        self._completions: dict[str, list[str]] = {p.task_id: [] for p in problems}
+        for number, row in read_jsonl(path):
+            where = f"{path}, line {number}"
+            task_id = text_field(row, "task_id", where)
+            if task_id in self._completions:
+                self._completions[task_id].append(text_field(row, "completion", where))
+        self._path = path
+        self._queue: deque[Sample] = deque()
+        self.max_in_flight = config.engine.max_num_seqs
+
+    def submit(self, problem: Problem, seed: int) -> None:
+        """See `Backend.submit`; a seed past the recorded ones is refused."""
+        recorded = self._completions[problem.task_id]
+        if seed >= len(recorded):
+            raise UsageError(
+                f"{self._path}: has {len(recorded)} completions of {problem.task_id}; "
+                f"seed {seed} was asked for: lower --samples"
+            )
+        completion = recorded[seed]
+        n_tokens = max(1, len(completion) // 4)
+        self._queue.append(Sample(problem.task_id, seed, completion, n_tokens, "stop"))
+
+    def step(self) -> list[Sample]:
+        """See `Backend.step`."""
+        finished = list(self._queue)
+        self._queue.clear()
+        return finished
+
+    def describe(self) -> dict[str, str]:
+        """See `Backend.describe`."""
+        return {"engine": "replay", "device": "none", "replay_file": str(self._path)}
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._queue.clear()

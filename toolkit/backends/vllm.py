@@ -1,0 +1,190 @@
+"""vLLM in this process, fed sample by sample; the only module that imports vllm.
+
+A sample is a request of its own with seed = base_seed + sample seed, which is what vLLM's
+n > 1 does inside (child i gets seed + i), without its limits on n. On a CPU in float32 a sample
+is a function of (problem, seed); on a GPU the batch may change it, and nothing relies on it.
+"""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+from toolkit.config import Config
+from toolkit.embedded import embedded_model
+from toolkit.errors import EngineFailure, UsageError
+from toolkit.prompts import chat_messages, completion_prompt, stop_strings
+from toolkit.records import FinishReason, Problem, Sample
+
+log = logging.getLogger(__name__)
+
+QUEUE_AHEAD = 0.25
+"""Requests waiting in the engine for a place in the batch, as a share of max_num_seqs: when
+sequences finish, their successors are already there."""
+
+
+class VllmBackend:
+    """One engine, loaded at construction (seconds on a CPU, a minute and more on a GPU)."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._model = config.sampling.model or str(embedded_model())
+        on_cpu = not Path("/dev/nvidiactl").exists()
+        _set_environment(config, on_cpu=on_cpu, local=Path(self._model).is_dir())
+        self._vllm = _import_vllm()
+        try:
+            self._llm = self._vllm.LLM(self._model, **self._engine_arguments(on_cpu))
+        except Exception as error:
+            # vLLM raises whatever its model loading raises; the last line says most.
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise EngineFailure(f"vLLM cannot start with {self._model}: {reason[0]}") from error
+        self._tokenizer = self._llm.get_tokenizer()
+        self._prompts: dict[str, list[int]] = {}
+        self._queued: list[tuple[Problem, int]] = []
+        self._running: dict[str, tuple[str, int]] = {}
+        seqs = config.engine.max_num_seqs
+        self.max_in_flight = seqs + max(1, int(seqs * QUEUE_AHEAD))
+
+    def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
+        engine = self._config.engine
+        arguments: dict[str, Any] = {
+            "revision": self._config.sampling.revision or None,
+            "dtype": engine.dtype,
+            "max_model_len": engine.max_model_len,
+            "max_num_seqs": engine.max_num_seqs,
+            "tensor_parallel_size": engine.tensor_parallel_size,
+            "enable_prefix_caching": True,
+            "seed": 0,  # of the engine; every request brings its own
+        }
+        if not on_cpu:
+            return arguments | {"gpu_memory_utilization": engine.gpu_memory_utilization}
+        return arguments | {
+            # bfloat16 is several times slower where the CPU has no AVX-512.
+            "dtype": "float32" if engine.dtype == "auto" else engine.dtype,
+            # Compilation takes minutes on a CPU and gains nothing.
+            "enforce_eager": True,
+            # A seeded request whose prefill is cut in chunks kills the CPU engine.
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(engine.max_model_len, 2048),
+            # The default of 128 shares no prefix of shorter prompts.
+            "block_size": 32,
+        }
+
+    def submit(self, problem: Problem, seed: int) -> None:
+        """See `Backend.submit`."""
+        if problem.task_id not in self._prompts:
+            self._prompts[problem.task_id] = self._prompt_tokens(problem)
+        self._queued.append((problem, seed))
+
+    def _prompt_tokens(self, problem: Problem) -> list[int]:
+        if self._config.sampling.prompt_style == "chat":
+            if not self._tokenizer.chat_template:
+                raise UsageError(
+                    f"{self._model}: has no chat template; use --prompt-style completion"
+                )
+            text = self._tokenizer.apply_chat_template(
+                chat_messages(problem), tokenize=False, add_generation_prompt=True
+            )
+            # The template wrote the special tokens already.
+            tokens = self._tokenizer.encode(text, add_special_tokens=False)
+        else:
+            tokens = self._tokenizer.encode(completion_prompt(problem))
+        if len(tokens) >= self._config.engine.max_model_len:
+            raise UsageError(
+                f"{problem.task_id}: its prompt has {len(tokens)} tokens, --max-model-len is "
+                f"{self._config.engine.max_model_len}: raise it"
+            )
+        return cast(list[int], tokens)
+
+    def step(self) -> list[Sample]:
+        """See `Backend.step`: one step of the engine, one token for every running sequence."""
+        if self._queued:
+            self._enqueue()
+        try:
+            outputs = self._llm.llm_engine.step()
+        except Exception as error:
+            raise EngineFailure(f"vLLM died: {type(error).__name__}: {error}") from error
+        return [self._sample(output) for output in outputs if output.finished]
+
+    def _enqueue(self) -> None:
+        sampling = self._config.sampling
+        params = [
+            self._vllm.SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                stop=list(stop_strings(sampling.prompt_style, sampling.stop)),
+                seed=sampling.base_seed + seed,
+                output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+            )
+            for _, seed in self._queued
+        ]
+        prompts = [{"prompt_token_ids": self._prompts[p.task_id]} for p, _ in self._queued]
+        ids = self._llm.enqueue(prompts, params, use_tqdm=False)
+        for request_id, (problem, seed) in zip(ids, self._queued, strict=True):
+            # The engine's id is "<ours>-<random>"; outputs carry ours.
+            self._running[request_id.partition("-")[0]] = problem.task_id, seed
+        self._queued.clear()
+
+    def _sample(self, output: Any) -> Sample:
+        task_id, seed = self._running.pop(output.request_id)
+        (completion,) = output.outputs
+        reason: FinishReason = {"stop": "stop", "length": "length"}.get(  # type: ignore[assignment]
+            completion.finish_reason, "abort"
+        )
+        return Sample(task_id, seed, completion.text, len(completion.token_ids), reason)
+
+    def describe(self) -> dict[str, str]:
+        """See `Backend.describe`."""
+        from vllm.platforms import current_platform
+
+        model_config = self._llm.llm_engine.model_config
+        return {
+            "engine": f"vllm {self._vllm.__version__}",
+            "device": current_platform.get_device_name(),
+            "dtype": str(model_config.dtype).removeprefix("torch."),
+            "max_model_len": str(model_config.max_model_len),
+            "max_num_seqs": str(self._config.engine.max_num_seqs),
+        }
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._llm.llm_engine.engine_core.shutdown()
+
+
+def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
+    """Settings that vLLM reads at import; what the user has set stays."""
+    defaults = {
+        "VLLM_NO_USAGE_STATS": "1",
+        # Tasks that start at once would corrupt a compile cache that they shared.
+        "VLLM_CACHE_ROOT": str(Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{_task_tag()}"),
+    }
+    if local:
+        defaults["HF_HUB_OFFLINE"] = "1"
+    if on_cpu:
+        defaults |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": str(config.engine.cpu_kv_cache_gib),
+            # Bound threads collapse when anything else runs on their cores.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+        }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _task_tag() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"job{job}" if job else f"pid{os.getpid()}"
+
+
+def _import_vllm() -> Any:
+    try:
+        import vllm
+    except ImportError as error:
+        raise UsageError(
+            f"vllm cannot be imported ({error}): install the package with its [vllm] extra on a "
+            "GPU node, or run `make install` for the CPU build"
+        ) from error
+    return vllm
