@@ -169,16 +169,13 @@ def _texts(
             yield Program(task_id, digest, extract_program(problems[task_id], completion, style))
 
 
-def _write_in_batches(
-    run: Run, verdicts: Iterable[Verdict], timeout: float, expected: int
-) -> int:
+def _write_in_batches(run: Run, verdicts: Iterable[Verdict], timeout: float, expected: int) -> int:
     """Write verdicts as they come; returns how many are `error`."""
     batch: list[Verdict] = []
-    count = errors = 0
+    errors = 0
     started = written = time.monotonic()
-    for verdict in verdicts:
+    for count, verdict in enumerate(verdicts, start=1):
         batch.append(verdict)
-        count += 1
         errors += verdict.outcome == "error"
         if verdict.outcome == "error":
             log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)

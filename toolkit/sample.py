@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from toolkit import __version__
@@ -22,7 +21,7 @@ from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Problem, Sample, Slice
-from toolkit.store import Run, open_run, write_shard
+from toolkit.store import Run, write_shard
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +64,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self.near_time_limit = False
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
@@ -78,16 +78,16 @@ class StopRequest:
             raise KeyboardInterrupt
         log.warning("%s: no new samples; finished slices are kept", signal.Signals(number).name)
         self.requested = True
+        # A cancelled job gets SIGTERM, and must not put itself back in the queue.
+        self.near_time_limit |= number == signal.SIGUSR2
 
 
-def run_sampling(path: Path, names: Sequence[str], config: Config) -> bool:
+def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopRequest) -> bool:
     """Sample the named slices of a run that have no shard yet; True when all have one now.
 
     False: a stop was requested; what is finished is on disk and the rest is still missing.
     The engine's death is survived once: what was in flight is fed to a new one.
     """
-    run = open_run(path)
-    stop = StopRequest()
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
     attempts = 0

@@ -43,31 +43,31 @@ from toolkit.records import (
 
 PROBLEM_SCHEMA = pl.Schema(
     {
-        "task_id": pl.String,
-        "prompt": pl.String,
-        "test": pl.String,
-        "entry_point": pl.String,
-        "canonical_solution": pl.String,
+        "task_id": pl.String(),
+        "prompt": pl.String(),
+        "test": pl.String(),
+        "entry_point": pl.String(),
+        "canonical_solution": pl.String(),
     }
 )
 SAMPLE_SCHEMA = pl.Schema(
     {
-        "task_id": pl.String,
-        "seed": pl.UInt32,
-        "completion": pl.String,
-        "n_tokens": pl.UInt32,
+        "task_id": pl.String(),
+        "seed": pl.UInt32(),
+        "completion": pl.String(),
+        "n_tokens": pl.UInt32(),
         "finish_reason": pl.Enum(FINISH_REASONS),
     }
 )
-PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String, "seed": pl.UInt32, "program": pl.UInt64})
+PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "program": pl.UInt64()})
 VERDICT_SCHEMA = pl.Schema(
     {
-        "task_id": pl.String,
-        "program": pl.UInt64,
+        "task_id": pl.String(),
+        "program": pl.UInt64(),
         "outcome": pl.Enum(OUTCOMES),
-        "detail": pl.String,
-        "seconds": pl.Float32,
-        "timeout": pl.Float32,
+        "detail": pl.String(),
+        "seconds": pl.Float32(),
+        "timeout": pl.Float32(),
     }
 )
 FORMAT = 1

@@ -1,0 +1,71 @@
+"""What a launch tells its user in words: the plan beforehand, the results afterwards."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import CorruptShard
+from toolkit.prepare import LaunchPlan
+from toolkit.store import Run
+
+ASSUMED_TOKENS = 130
+"""Output tokens of a sample before any is known: the experiment's were 100 to 150."""
+ASSUMED_RATE = 4000
+"""Output tokens/s of one A100-40GB with an 8B model, as in the experiment."""
+
+
+def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]]) -> str:
+    """The run, what is planned and missing, the resources and a first estimate of the cost."""
+    r, s, q = plan.config.resources, plan.config.sampling, plan.config.quantity
+    tokens = plan.samples_missing * min(ASSUMED_TOKENS, s.max_tokens)
+    hours = tokens / ASSUMED_RATE / 3600
+    lines = [
+        f"run        {plan.path} ({'exists' if plan.exists else 'new'})",
+        f"model      {plan.identity['model']} by {s.backend}, {s.prompt_style} prompts, "
+        f"T {s.temperature}, top_p {s.top_p}, at most {s.max_tokens} tokens",
+        f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, "
+        f"n = {q.samples} each",
+        f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
+        f"in {len(plan.missing)} slices",
+        f"launcher   {launcher}: {len(tasks)} sampling task(s), {r.eval_array} evaluation task(s)",
+    ]
+    if launcher == "slurm":
+        lines.append(
+            f"resources  {r.gres or 'no gres'}, {r.cpus} cores, {r.mem_gib} GiB, "
+            f"{r.minutes} min a sampling task; {r.eval_cpus} cores an evaluation task"
+        )
+    if s.backend == "vllm" and plan.samples_missing:
+        lines.append(
+            f"estimate   {tokens / 1e6:.2f} M tokens (assuming {ASSUMED_TOKENS} a sample); an 8B "
+            f"model on A100-40GB (assuming {ASSUMED_RATE} tokens/s a GPU): {hours:.2f} GPU-hours, "
+            f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
+        )
+    return "\n".join(lines)
+
+
+def describe_results(run: Run) -> str:
+    """The table of a finished run and where its report is. Raises `CorruptShard` without one."""
+    path = run.results_dir / "fit.json"
+    if not path.is_file():
+        raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    fit = json.loads(path.read_text(encoding="utf-8"))
+    rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'+- (such problems)':>19}"]
+    for k, value in fit["pass_at_k"].items():
+        error = fit["se_superpopulation"].get(k)
+        shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
+        rows.append(f"{k:>6}  {value:8.4f}  {1 - value:8.4f}  {shown}")
+    verdict = fit["power_law"]
+    rows += [
+        "",
+        f"{fit['problems']} problems, n = {fit['n_min']} to {fit['n_max']}, "
+        f"{fit['unsolved']} unsolved",
+        f"power law: {'supported' if verdict['supported'] else 'not supported'}"
+        + "".join(f"\n  - {reason}" for reason in verdict["reasons"]),
+        f"report: {_shortest(run.results_dir / 'report.html')}",
+    ]
+    return "\n".join(rows)
+
+
+def _shortest(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
