@@ -262,7 +262,14 @@ def validate(config: Config) -> None:
         ("array", r.array, r.array >= 1, "1 or more"),
         ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
         ("minutes", r.minutes, r.minutes >= 1, "1 or more"),
-        ("limit", config.problem_set.limit, (config.problem_set.limit or 1) >= 1, "1 or more"),
+        *(
+            (name, value, value is None or value >= 1, "1 or more")
+            for name, value in (
+                ("limit", config.problem_set.limit),
+                ("workers", config.evaluation.workers),
+                ("max_parallel", r.max_parallel),
+            )
+        ),
     ]
     for name, value, holds, wanted in checks:
         if not holds:

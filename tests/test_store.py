@@ -1,0 +1,176 @@
+import json
+import os
+
+import polars as pl
+import pytest
+
+from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
+from toolkit.plan import plan_round
+from toolkit.records import Problem, Sample, Verdict
+from toolkit.store import (
+    create_or_open,
+    freeze_round,
+    open_run,
+    point_latest,
+    publish_once,
+    read_shard,
+    read_verdicts,
+    replacing,
+    run_name,
+    write_shard,
+    write_verdicts,
+)
+
+PROBLEMS = [Problem("a", "def f():\n", "def check(c): pass", "f"), Problem("b", "p", "t", "e")]
+IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 0.7}
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = create_or_open(tmp_path / "run", IDENTITY, problems=PROBLEMS)
+    freeze_round(run, 0, plan_round(0, {"a": 3, "b": 2}, {}, slice_samples=4, slice_seeds=2))
+    return run
+
+
+def samples_of(piece):
+    return [
+        Sample(r.task_id, seed, f"text {r.task_id} {seed}", 3, "stop")
+        for r in piece.ranges
+        for seed in range(r.seed_start, r.seed_stop)
+    ]
+
+
+def test_a_run_reads_back_what_was_frozen(run):
+    again = open_run(run.path)
+    assert again.problems() == PROBLEMS
+    assert [s.name for s in again.slices()] == ["r000-s0000", "r000-s0001"]
+    assert again.manifest()["identity"] == IDENTITY
+    assert again.round_count() == 1
+
+
+def test_name_holds_model_problems_and_digest():
+    name = run_name(IDENTITY, "humaneval")
+    assert name.startswith("tiny-model-1-humaneval-")
+    assert name != run_name(IDENTITY | {"temperature": 0.8}, "humaneval")
+
+
+def test_another_configuration_is_refused_with_the_differing_keys(run):
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(RunMismatch, match=r"temperature \(run: 0.7, launch: 0.8\)"):
+        create_or_open(run.path, IDENTITY | {"temperature": 0.8}, problems=PROBLEMS)
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_no_run_is_said_plainly(tmp_path):
+    with pytest.raises(UsageError, match=r"no run here \(no manifest.json\)"):
+        open_run(tmp_path)
+
+
+def test_shard_round_trip_sorted_by_key(run):
+    piece = run.slices()[0]
+    write_shard(run, piece, reversed(samples_of(piece)), {"engine": "test"})
+    frame = read_shard(run, piece)
+    assert frame.select("task_id", "seed").rows() == sorted(
+        (s.task_id, s.seed) for s in samples_of(piece)
+    )
+    facts = pl.read_parquet_metadata(run.shard_path(piece.name))
+    assert facts["engine"] == "test"
+    assert facts["run"] == run.manifest()["digest"]
+    assert run.done() == {piece.name}
+
+
+@pytest.mark.parametrize("change", ["missing", "doubled", "foreign"])
+def test_a_shard_is_never_written_incomplete(run, change):
+    piece = run.slices()[0]
+    samples = samples_of(piece)
+    match change:
+        case "missing":
+            samples.pop()
+        case "doubled":
+            samples[-1] = samples[0]
+        case "foreign":
+            samples[0] = Sample("a", 99, "", 0, "stop")
+    with pytest.raises(ToolkitError, match="not those planned"):
+        write_shard(run, piece, samples, {})
+    assert not list(run.samples_dir.iterdir())
+
+
+def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path):
+    first, second = run.slices()
+    write_shard(run, first, samples_of(first), {})
+    path = run.shard_path(first.name)
+    good = path.read_bytes()
+    for bad in (b"", b"not parquet", good[: len(good) // 2]):
+        path.write_bytes(bad)
+        with pytest.raises(CorruptShard, match="r000-s0000.parquet: cannot be read"):
+            read_shard(run, first)
+    pl.DataFrame({"x": [1]}).write_parquet(path)
+    with pytest.raises(CorruptShard, match="foreign columns"):
+        read_shard(run, first)
+    run.shard_path(second.name).write_bytes(good)
+    with pytest.raises(CorruptShard, match="not the samples that its slice plans"):
+        read_shard(run, second)
+    other = create_or_open(tmp_path / "other", IDENTITY | {"base_seed": 1}, problems=PROBLEMS)
+    freeze_round(other, 0, [first])
+    other.shard_path(first.name).write_bytes(good)
+    with pytest.raises(CorruptShard, match="a shard of another run"):
+        read_shard(other, first)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="boom"), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("boom")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_published_once_means_the_first_stays(tmp_path):
+    path = tmp_path / "plan.json"
+    assert publish_once(path, b"first")
+    assert not publish_once(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["plan.json"]
+
+
+def test_two_launches_cannot_plan_the_same_round(run):
+    with pytest.raises(ToolkitError, match="another launch just planned this round"):
+        freeze_round(run, 0, [])
+    assert len(run.slices()) == 2
+
+
+def test_verdicts_by_timeout_and_a_decided_one_beats_an_error(run):
+    write_verdicts(
+        run,
+        [Verdict("a", 1, "error", "worker lost", 0.1), Verdict("a", 2, "failed", "x", 0.1)],
+        3.0,
+    )
+    write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], 3.0)
+    write_verdicts(run, [Verdict("a", 2, "timed_out", "", 9.0)], 9.0)
+    write_verdicts(run, [], 3.0)
+    rows = read_verdicts(run, 3.0).sort("program").select("program", "outcome").rows()
+    assert rows == [(1, "passed"), (2, "failed")]
+    assert read_verdicts(run, 9.0)["outcome"].to_list() == ["timed_out"]
+    assert read_verdicts(run, 1.0).is_empty()
+
+
+def test_a_repeated_batch_of_verdicts_is_one_file(run):
+    for _ in range(2):
+        write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], 3.0)
+    assert len(list(run.verdicts_dir.iterdir())) == 1
+
+
+def test_latest_follows_the_last_launch(run, tmp_path):
+    other = create_or_open(tmp_path / "other", IDENTITY | {"base_seed": 1}, problems=PROBLEMS)
+    for each in (run, other):
+        point_latest(each)
+        assert (tmp_path / "latest").resolve() == each.path.resolve()
+
+
+def test_a_foreign_format_is_refused(run):
+    manifest = run.path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+    with pytest.raises(UsageError, match="format 99; this version reads format 1"):
+        open_run(run.path)
