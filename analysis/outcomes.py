@@ -1,6 +1,6 @@
 """One row a sample: task_id, seed, program, outcome, passed, detail, as parquet for polars.
 
-    python analysis/outcomes.py RUN --out outcomes.parquet
+python analysis/outcomes.py RUN --out outcomes.parquet
 """
 
 from pathlib import Path

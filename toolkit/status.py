@@ -1,13 +1,21 @@
-"""The one view of a run's progress, read from its ledger: plan against files."""
+"""The one view of a run's progress: its ledger (plan against files) and one squeue call."""
 
+import json
+import subprocess
 import time
-from dataclasses import dataclass, field
-from typing import TextIO
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
 
-from toolkit.store import Run
+import polars as pl
+
+from toolkit.outcomes import count_outcomes
+from toolkit.store import Run, metadata
 
 LOG_SECONDS = 15.0
 """Between progress lines where there is no terminal to rewrite a line on."""
+RECENT_SECONDS = 300.0
+"""`tokens/s now` is over the shards that ended within this time of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,74 @@ class Ledger:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job in Slurm's queue, as squeue shows it."""
+
+    job: str
+    stage: str
+    state: str
+    node: str
+    reason: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Output tokens a second of the whole run, from the times in its shards."""
+
+    tokens: int
+    average: float
+    now: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything `jobs/status.py` shows; `evaluated` and `passed` are samples."""
+
+    run: str
+    ledger: Ledger
+    evaluated: int
+    passed: int
+    pass_at_1: float | None
+    speed: Speed
+    tasks: list[Task]
+    failures: dict[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Every planned sample is there and has its verdict."""
+        return self.evaluated == self.ledger.samples_planned
+
+    def json(self) -> str:
+        """For scripts: one object, keys as the fields, plus `complete`."""
+        return json.dumps(asdict(self) | {"complete": self.complete}, indent=2)
+
+    def text(self) -> str:
+        """For people."""
+        speed, ledger = self.speed, self.ledger
+        left = "" if speed.seconds_left is None else f", {speed.seconds_left / 60:.0f} min left"
+        lines = [
+            f"run        {self.run}",
+            f"sampled    {ledger.line()}",
+            f"evaluated  {self.evaluated} samples"
+            + ("" if self.pass_at_1 is None else f", pass@1 so far {self.pass_at_1:.4f}"),
+            f"tokens     {speed.tokens}, {speed.now:.0f} tokens/s now, "
+            f"{speed.average:.0f} on average{left}",
+        ]
+        lines += [
+            f"task       {t.job} {t.stage} {t.state} {t.node or t.reason}"
+            + (f", {t.restarts} restarts" if t.restarts else "")
+            for t in self.tasks
+        ]
+        lines += [f"failed     {log}: {line}" for log, line in self.failures.items()]
+        missing = ledger.slices_planned - ledger.slices
+        if missing and not self.tasks:
+            lines.append(f"missing    {missing} slices: launch again to sample them")
+        return "\n".join(lines)
+
+
 def read_ledger(run: Run) -> Ledger:
     """Compare plan and shards: one listing, no file is opened but the plan's."""
     slices, done = run.slices(), run.done()
@@ -40,12 +116,96 @@ def read_ledger(run: Run) -> Ledger:
     return Ledger(sum(map(len, slices)), sum(map(len, present)), len(slices), len(present))
 
 
+def read_status(run: Run, timeout: float) -> Status:
+    """The whole view. Verdicts count under this timeout; a cluster, if any, is asked once."""
+    ledger = read_ledger(run)
+    counts = count_outcomes(run, timeout)
+    tried = counts.filter(pl.col("n") > 0)
+    return Status(
+        run=str(run.path),
+        ledger=ledger,
+        evaluated=int(counts["n"].sum()),
+        passed=int(counts["c"].sum()),
+        pass_at_1=float((tried["c"] / tried["n"]).mean()) if tried.height else None,  # type: ignore[arg-type]
+        speed=read_speed(run, ledger),
+        tasks=queued_tasks(run),
+        failures=failed_logs(run),
+    )
+
+
+def read_speed(run: Run, ledger: Ledger) -> Speed:
+    """Tokens and times from the shards' metadata."""
+    shards = [metadata(p) for p in run.samples_dir.glob("*.parquet")]
+    times = sorted(
+        (float(m["ended"]), float(m["started"]), int(m["tokens"])) for m in shards if "ended" in m
+    )
+    if not times:
+        return Speed(0, 0.0, 0.0, None)
+    tokens = sum(t for _, _, t in times)
+    span = times[-1][0] - min(started for _, started, _ in times)
+    since = max(times[-1][0] - RECENT_SECONDS, times[0][1])
+    recent = sum(t for ended, _, t in times if ended > since)
+    now = recent / max(times[-1][0] - since, 1e-9)
+    missing = ledger.samples_planned - ledger.samples
+    left = missing * (tokens / ledger.samples) / now if missing and now else None
+    return Speed(tokens, tokens / max(span, 1e-9), now, left)
+
+
+def launches(run: Run) -> list[dict[str, Any]]:
+    """The lines of `launches.jsonl`, oldest first."""
+    path = run.path / "launches.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def queued_tasks(run: Run) -> list[Task]:
+    """The run's jobs that Slurm still holds; none when no cluster answers."""
+    stages = {job: stage for entry in launches(run) for stage, job in entry["jobs"].items()}
+    if not stages:
+        return []
+    command = [
+        "squeue",
+        "--noheader",
+        "--array",
+        f"--jobs={','.join(stages)}",
+        "--Format=ArrayJobID:|,JobArrayID:|,State:|,NodeList:|,Reason:|,RestartCnt:|",
+    ]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except OSError:
+        return []
+    tasks = []
+    for line in answer.stdout.splitlines():
+        job, task, state, node, reason, restarts = line.split("|")[:6]
+        tasks.append(Task(task, stages.get(job, ""), state, node, reason, int(restarts or 0)))
+    return tasks
+
+
+def failed_logs(run: Run) -> dict[str, str]:
+    """Log file -> its last line, for tasks whose newest attempt ended in an error."""
+    failures = {}
+    for path in sorted(run.slurm_dir.glob("*_log.out")):
+        lines = tail(path)
+        if lines and any("triggered an exception" in line for line in lines[-20:]):
+            named = [line for line in lines if line.startswith("toolkit.errors.")]
+            failures[path.name] = (named or lines)[-1].strip()[:300]
+    return failures
+
+
+def tail(path: Path, size: int = 8192) -> list[str]:
+    """The last lines of a log."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace").splitlines()
+
+
 @dataclass(slots=True)
 class Ticker:
     """Shows how a run goes on: one rewritten line on a terminal, a line now and then in a log.
 
-    Local tasks log into the run's slurm/ folder; the newest line there says what goes on
-    between two shards.
+    Tasks log into the run's slurm/ folder; the newest line there says what goes on between two
+    shards.
     """
 
     run: Run
@@ -70,10 +230,7 @@ class Ticker:
 
     def _newest_log_line(self) -> str:
         logs = sorted(self.run.slurm_dir.glob("*_log.out"), key=lambda p: p.stat().st_mtime)
-        if not logs:
-            return ""
-        with logs[-1].open("rb") as file:
-            file.seek(max(0, logs[-1].stat().st_size - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-        ours = [line for line in lines if line[:2] == "20" and "Z " in line]
+        ours = (
+            [line for line in tail(logs[-1]) if line[:2] == "20" and "Z " in line] if logs else []
+        )
         return ours[-1].split("Z ", 1)[1] if ours else ""

@@ -1,0 +1,172 @@
+"""The jobs as a user meets them: one line and the right exit code for each mistake."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
+SMOKE = ("--preset", "smoke", "--launcher", "inline", "--limit", "2", "--samples", "4")
+
+
+def job(name, *flags, cwd, **kwargs):
+    command = [sys.executable, str(ROOT / "jobs" / name), *map(str, flags)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **kwargs)
+
+
+def files(folder):
+    return {p: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def assert_refused(done, code, says):
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "Z " not in line[:24]]
+    assert len(lines) == 1, done.stderr
+    assert says in lines[0]
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
+def test_help_says_what_the_job_is_for(path, tmp_path):
+    done = job(path.name, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert path.read_text().split('"""')[1].splitlines()[0].rstrip(".") in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
+def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
+    required = {"ingest.py": ("x.jsonl", "--run", "r"), "launch.py": ("--samples", "3")}
+    done = job(path.name, *required.get(path.name, ()), "--frobnicate", cwd=tmp_path)
+    assert_refused(done, 2, "unknown flag --frobnicate; valid: --")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--preset", "nope"), "--preset nope: no such preset; a TOML file, or one of"),
+        (("--preset", "smoke", "--array", "many"), "argument --array: invalid int value: 'many'"),
+        (("--preset", "smoke", "--samples", "0"), "--samples 0: must be 1 or more"),
+        (("--preset", "smoke", "--backend", "magic"), "invalid choice: 'magic'"),
+        (
+            ("--model", "/no/such/model", "--launcher", "inline"),
+            "--model /no/such/model: no such directory",
+        ),
+        (
+            ("--model", "org/x", "--problems", "none.jsonl"),
+            "none.jsonl: cannot be read: No such file",
+        ),
+        (("--preset", "smoke", "--task-ids", "HumanEval/777"), "--task-ids HumanEval/777: not in"),
+        (("--backend", "replay"), "--replay-file"),
+    ],
+)
+def test_bad_input_is_one_line_and_touches_nothing(flags, says, tmp_path):
+    done = job("launch.py", *flags, cwd=tmp_path)
+    assert_refused(done, 2, says)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_preset_key_is_named(tmp_path):
+    (tmp_path / "p.toml").write_text("[sampling]\ntemprature = 1.0\n")
+    done = job("launch.py", "--preset", "p.toml", cwd=tmp_path)
+    assert_refused(done, 2, "preset p.toml: [sampling] temprature: unknown key; valid: ")
+
+
+@pytest.mark.parametrize("name", ["evaluate.py", "fit.py", "status.py"])
+def test_no_run_is_said_in_one_line(name, tmp_path):
+    assert_refused(job(name, cwd=tmp_path), 2, "no run here (no manifest.json)")
+
+
+def test_a_dry_run_touches_nothing(tmp_path):
+    done = job("launch.py", *SMOKE, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "8 to sample" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished smoke run; tests that change it copy it first."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = job("launch.py", *SMOKE, "--run", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def smoke(finished, tmp_path):
+    subprocess.run(["cp", "-a", f"{finished}/run", tmp_path], check=True)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_same_launch_again_finds_everything_done(smoke):
+    before = files(smoke / "run" / "samples") | files(smoke / "run" / "verdicts")
+    done = job("launch.py", *SMOKE, "--run", "run", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert "0 to sample" in done.stdout
+    assert files(smoke / "run" / "samples") | files(smoke / "run" / "verdicts") == before
+
+
+@pytest.mark.slow
+def test_another_configuration_on_the_run_is_refused(smoke):
+    before = files(smoke)
+    done = job("launch.py", *SMOKE, "--run", "run", "--base-seed", "1", cwd=smoke)
+    assert_refused(done, 2, "made with another configuration: base_seed (run: 0, launch: 1)")
+    assert files(smoke) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["evaluate.py", "fit.py"])
+def test_a_corrupt_shard_is_named_and_kept(smoke, name):
+    shard = next((smoke / "run" / "samples").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    before = files(smoke)
+    done = job(name, "run", cwd=smoke)
+    assert_refused(done, 1, f"{shard.name}: cannot be read")
+    assert files(smoke) == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_the_next_launch_goes_on(smoke):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    flags = [*SMOKE[:-1], "400", "--run", "run"]
+    before = files(smoke / "run" / "samples")
+    import signal
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        small_files()
+
+    done = job("launch.py", *flags, cwd=smoke, preexec_fn=limited)
+    assert done.returncode == 1
+    assert files(smoke / "run" / "samples").items() >= before.items()
+    done = job("launch.py", *flags, cwd=smoke)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_directory_is_said(tmp_path):
+    (tmp_path / "runs").mkdir(mode=0o500)
+    assert_refused(
+        job("launch.py", *SMOKE, cwd=tmp_path), 1, "cannot be written: Permission denied"
+    )
+
+
+@pytest.mark.slow
+def test_a_run_path_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "run").write_text("")
+    assert_refused(job("launch.py", *SMOKE, "--run", "run", cwd=tmp_path), 1, "cannot be written")
+
+
+def test_a_job_without_the_package_says_how_to_install_it(tmp_path):
+    done = subprocess.run(
+        ["/usr/bin/env", "python3", "-I", "-S", str(ROOT / "jobs" / "_installed.py")],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert_refused(done, 1, "the package is not installed in")
