@@ -1,0 +1,209 @@
+"""Models of how fail@k falls with k, fitted to a curve or to counts.
+
+Curve fits, by least squares: `log_log_line` (fail@k = A k^-b: the blog's straight line) and
+`exp_power` (pass@k = exp(a k^b): Brown et al. 2024, arXiv 2407.21787, section 3).
+
+Count fits, by likelihood: a problem's pass probability p is drawn from a law, its c from
+Binomial(n, p). `beta_binomial`: p ~ Beta(a, b), so fail@k = B(a, b + k) / B(a, b), which for large
+k is [Gamma(a+b) / Gamma(b)] k^-a: a power law with exponent a (Schaeffer et al. 2025, arXiv
+2502.17578; Kazdan et al. 2025, arXiv 2510.05197). `zero_inflated_beta_binomial`: besides, a share
+pi0 of the problems can never be solved: fail@k -> pi0.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+
+Floats = NDArray[np.float64]
+
+PRIOR_LOG_A = float(np.log(0.3))
+PRIOR_SD = 0.75
+"""log a ~ N(log 0.3, 0.75^2). Its centre matches the exponents of the public sets on which it was
+judged, so that judgement is no independent validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLogLine:
+    """log fail@k = intercept + slope log k (natural logarithms)."""
+
+    intercept: float
+    slope: float
+    points: int
+
+    def fail_at_k(self, k: ArrayLike) -> Floats:
+        """The line, any k >= 1; may exceed 1."""
+        line = self.intercept + self.slope * np.log(np.asarray(k, dtype=float))
+        return cast(Floats, np.exp(line))
+
+
+@dataclass(frozen=True, slots=True)
+class ExpPower:
+    """pass@k = exp(a k^b), a < 0, b < 0."""
+
+    a: float
+    b: float
+    points: int
+
+    def fail_at_k(self, k: ArrayLike) -> Floats:
+        """The fitted curve, any k >= 1."""
+        return -np.expm1(self.a * np.asarray(k, dtype=float) ** self.b)
+
+
+@dataclass(frozen=True, slots=True)
+class BetaBinomial:
+    """p ~ Beta(a, b) with probability 1 - pi0, and p = 0 with probability pi0.
+
+    neg_log_lik is that of the counts, binomial coefficients included.
+    """
+
+    a: float
+    b: float
+    pi0: float
+    neg_log_lik: float
+
+    def fail_at_k(self, k: ArrayLike) -> Floats:
+        """E (1 - p)^k of a problem of this kind, any k >= 0."""
+        k = np.asarray(k, dtype=float)
+        beta = np.exp(special.betaln(self.a, self.b + k) - special.betaln(self.a, self.b))
+        return cast(Floats, self.pi0 + (1 - self.pi0) * beta)
+
+
+def log_log_line(k: ArrayLike, fail: ArrayLike) -> LogLogLine | None:
+    """Least squares of log fail@k on log k over the points with fail@k > 0; None under two.
+
+    As in the blog, and no more: equal weights for unequal errors, and points that share their
+    problems. R^2 says nothing here (median .993 on data that follow no power law).
+    """
+    k, fail = np.asarray(k, dtype=float), np.asarray(fail, dtype=float)
+    used = fail > 0
+    if used.sum() < 2:
+        return None
+    slope, intercept = np.polyfit(np.log(k[used]), np.log(fail[used]), 1)
+    return LogLogLine(float(intercept), float(slope), int(used.sum()))
+
+
+def exp_power(k: ArrayLike, passed: ArrayLike) -> ExpPower | None:
+    """Least squares of log(-log pass@k) on log k where 0 < pass@k < 1; None under two points."""
+    k, passed = np.asarray(k, dtype=float), np.asarray(passed, dtype=float)
+    used = (passed > 0) & (passed < 1)
+    if used.sum() < 2:
+        return None
+    b, log_a = np.polyfit(np.log(k[used]), np.log(-np.log(passed[used])), 1)
+    return ExpPower(-float(np.exp(log_a)), float(b), int(used.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts gathered: `weight` problems have n samples and c passes; arrays of one shape.
+
+    A benchmark has few distinct (n, c), and a bootstrap over problems is other weights on the
+    same pairs.
+    """
+
+    n: Floats
+    c: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, n: ArrayLike, c: ArrayLike) -> "Tally":
+        """Gather the counts of problems, shape (P,); problems without samples say nothing."""
+        pairs = np.stack([np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)], axis=1)
+        unique, weight = np.unique(pairs[pairs[:, 0] > 0], axis=0, return_counts=True)
+        return cls(unique[:, 0].astype(float), unique[:, 1].astype(float), weight.astype(float))
+
+
+def beta_binomial(
+    tally: Tally, *, prior: bool = False, start: BetaBinomial | None = None
+) -> BetaBinomial | None:
+    """Fit Beta(a, b) by maximum likelihood, or by maximum a posteriori with `prior` on log a.
+
+    None where no maximum exists without a prior: every sample of every problem agrees. `start`
+    (the fit of similar counts) replaces the search from several starts.
+    """
+    return _fit(tally, prior=prior, inflated=False, start=start)
+
+
+def zero_inflated_beta_binomial(
+    tally: Tally, *, prior: bool = False, start: BetaBinomial | None = None
+) -> BetaBinomial | None:
+    """The same with a share pi0 of problems that can never be solved.
+
+    The likelihood of c = 0 is pi0 + (1 - pi0) BB(0). Fitted from several starts, the plain fit
+    among them: the surface is flat where n is small.
+    """
+    return _fit(tally, prior=prior, inflated=True, start=start)
+
+
+def _fit(
+    tally: Tally, *, prior: bool, inflated: bool, start: BetaBinomial | None
+) -> BetaBinomial | None:
+    solved, failed = (tally.weight @ tally.c), (tally.weight @ (tally.n - tally.c))
+    if not prior and (solved == 0 or failed == 0):
+        return None
+    coefficients = float(tally.weight @ _log_choose(tally.n, tally.c))
+    starts = _starts(tally, inflated) if start is None else _near(start, inflated)
+    bounds = [(-12.0, 12.0)] * 2 + [(-18.0, 18.0)] * inflated
+    found = [
+        optimize.minimize(
+            _objective, x, args=(tally, prior), jac=True, bounds=bounds, method="L-BFGS-B",
+            options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9},
+        )
+        for x in starts
+    ]  # fmt: skip
+    best = min(found, key=lambda result: float(result.fun))
+    x = np.asarray(best.x, dtype=float)
+    pi0 = float(special.expit(x[2])) if inflated else 0.0
+    likelihood, _ = _objective(x, tally, prior=False)
+    return BetaBinomial(float(np.exp(x[0])), float(np.exp(x[1])), pi0, likelihood - coefficients)
+
+
+def _starts(tally: Tally, inflated: bool) -> list[Floats]:
+    passes, samples = tally.weight @ tally.c, tally.weight @ tally.n
+    rate = (passes + 0.5) / (samples + 1.0)
+    starts = [np.log([s * rate, s * (1 - rate)]) for s in (0.5, 2.0)]
+    if not inflated:
+        return starts
+    unsolved = float(tally.weight[tally.c == 0].sum() / tally.weight.sum())
+    shares = (1e-4, 0.25 * unsolved + 1e-3, 0.75 * unsolved + 1e-3)
+    return [np.append(x, special.logit(share)) for x in starts for share in shares]
+
+
+def _near(start: BetaBinomial, inflated: bool) -> list[Floats]:
+    x = np.log([start.a, start.b])
+    # From no floor at all the gradient is flat: begin with a small one.
+    return [np.append(x, special.logit(max(start.pi0, 0.02)))] if inflated else [x]
+
+
+def _objective(x: Floats, tally: Tally, prior: bool) -> tuple[float, Floats]:
+    """Negative log-likelihood (log-posterior) without coefficients, and its gradient.
+
+    x: log a, log b and, for the zero-inflated model, logit pi0.
+    """
+    a, b = np.exp(x[0]), np.exp(x[1])
+    n, c, weight = tally.n, tally.c, tally.weight
+    terms = special.betaln(a + c, b + n - c) - special.betaln(a, b)
+    both = special.digamma(a + b) - special.digamma(a + b + n)
+    d_a = (special.digamma(a + c) - special.digamma(a) + both) * a
+    d_b = (special.digamma(b + n - c) - special.digamma(b) + both) * b
+    gradient = [d_a, d_b]
+    if len(x) == 3:
+        pi0, zero = special.expit(x[2]), c == 0
+        log_rest = np.log1p(-pi0) + terms
+        mixed = np.where(zero, np.logaddexp(np.log(pi0), log_rest), log_rest)
+        share = np.exp(log_rest - mixed)  # of the Beta part in the likelihood
+        d_pi0 = np.exp(np.log(pi0) - np.where(zero, mixed, np.inf)) * (1 - pi0) - share * pi0
+        terms, gradient = mixed, [d_a * share, d_b * share, d_pi0]
+    value = -float(weight @ terms)
+    slope = -np.array([float(weight @ g) for g in gradient])
+    if prior:
+        z = (x[0] - PRIOR_LOG_A) / PRIOR_SD
+        value += 0.5 * float(z) ** 2
+        slope[0] += z / PRIOR_SD
+    return value, slope
+
+
+def _log_choose(n: Floats, c: Floats) -> Floats:
+    return special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)
