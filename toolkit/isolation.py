@@ -9,12 +9,12 @@ import functools
 import os
 import platform
 import resource
-import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from os import chdir, chmod, rmdir, unlink  # the guard of the programs takes them out of `os`
 from typing import Final, Literal
 
 from toolkit import landlock, linux, namespaces, seccomp
@@ -89,35 +89,30 @@ class ScratchDirectory:
 
     def renew(self) -> None:
         """Make the working directory new and stand in it, whatever a program did to it."""
-        os.chdir("/")
+        chdir("/")
         self._empty(self.path)
         os.mkdir(self._work, 0o700)
-        os.chdir(self._work)
+        chdir(self._work)
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        os.chdir("/")
+        chdir("/")
         self._empty(self.path)
-        os.rmdir(self.path)
+        rmdir(self.path)
 
-    def _empty(self, path: str) -> None:
-        os.chmod(path, 0o700)
-        for entry in list(os.scandir(path)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, onerror=_unlock)
-            else:
-                os.unlink(entry.path)
-
-
-def _unlock(function: Callable[..., object], path: str, _: object) -> None:
-    """A directory that the program made unreadable: give it back its rights and try again."""
-    os.chmod(os.path.dirname(path), 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
-        if function is not os.rmdir:
-            shutil.rmtree(path)
-            return
-    function(path)
+    def _empty(self, top: str) -> None:
+        """Delete all below `top`, without recursion: a program may nest directories deeply."""
+        directories = [top]
+        for path in directories:
+            chmod(path, 0o700)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.path)
+                    else:
+                        unlink(entry.path)
+        for path in reversed(directories[1:]):
+            rmdir(path)
 
 
 def confine(limits: Limits, without: Mapping[str, str], scratch_root: str) -> Jail:

