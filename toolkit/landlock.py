@@ -24,9 +24,9 @@ def version() -> int:
     return linux.syscall(linux.LANDLOCK_CREATE_RULESET, 0, 0, _VERSION_FLAG)
 
 
-def restrict(readable: Sequence[str], writable: Sequence[str]) -> int:
-    """Confine this thread and what it starts to the named paths, for good (`no_new_privs` is set);
-    answers the version used. Raises `OSError`.
+def ruleset(readable: Sequence[str], writable: Sequence[str]) -> int:
+    """A descriptor of the rules that only these paths, and what lies below, may be used; no TCP, no
+    abstract UNIX socket or signal out of the jail where the kernel knows them. Raises `OSError`.
     """
     level = version()
     rights = _FS_RIGHTS_BY_VERSION.get(level, _FS_RIGHTS_SINCE_5)
@@ -37,19 +37,22 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> int:
         attributes += struct.pack("=Q", _NET_RIGHTS)
     if level >= 6:
         attributes += struct.pack("=Q", _SCOPES)
-    ruleset = linux.syscall(linux.LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
-    try:
-        for path in readable:
-            _allow(ruleset, path, _READ & rights)
-        for path in writable:
-            _allow(ruleset, path, rights)
-        linux.syscall(linux.LANDLOCK_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return level
+    rules = linux.syscall(linux.LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    os.set_inheritable(rules, False)
+    for path in readable:
+        _allow(rules, path, _READ & rights)
+    for path in writable:
+        _allow(rules, path, rights)
+    return rules
 
 
-def _allow(ruleset: int, path: str, rights: int) -> None:
+def enforce(rules: int) -> None:
+    """Bind this thread and what it starts to the rules, for good (`no_new_privs` is set)."""
+    linux.syscall(linux.LANDLOCK_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -59,6 +62,6 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
             rights &= _FILE_RIGHTS
         # struct landlock_path_beneath_attr is packed: __u64 allowed_access; __s32 parent_fd.
         rule = struct.pack("=Qi", rights, beneath)
-        linux.syscall(linux.LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
+        linux.syscall(linux.LANDLOCK_ADD_RULE, rules, _RULE_PATH_BENEATH, rule, 0)
     finally:
         os.close(beneath)

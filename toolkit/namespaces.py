@@ -21,8 +21,8 @@ WORK: Final = "/tmp/work"
 _STAGE: Final = (
     "/tmp"  # any directory will do: the tmpfs mounted on it leaves again with pivot_root
 )
-_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/mime.types")
+SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/mime.types")
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _MADE_FILES: Final = {
     "/etc/passwd": "nobody:x:{uid}:{gid}::/tmp:/bin/false\n",
@@ -120,7 +120,7 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> None:
     Needs an own mount namespace and the capability to mount. Raises `OSError`.
     """
     # Links are followed while the old tree is still in place: a home may lie behind one.
-    shown = [(path, os.path.realpath(path)) for path in _outermost([*readable, *_SYSTEM_FILES])]
+    shown = [(path, os.path.realpath(path)) for path in _outermost([*readable, *SYSTEM_FILES])]
     devices = [f"/dev/{name}" for name in _DEVICES if os.path.exists(f"/dev/{name}")]
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", _STAGE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=1m")
@@ -130,7 +130,7 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> None:
     linux.pivot_root(_STAGE, f"{_STAGE}/old")
     os.chdir("/")
     linux.mount("tmpfs", "/new", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=4m")
-    for directory in _SYSTEM:
+    for directory in SYSTEM:
         _show_system(directory)
     for path, real in shown:
         _bind(real, path)
@@ -174,7 +174,7 @@ def _outermost(paths: Collection[str]) -> list[str]:
     """Existing paths, without those that lie in another of them or in the system's."""
     kept: list[str] = []
     for path in sorted({os.path.normpath(p) for p in paths}):
-        covered = any(path.startswith(f"{k}/") for k in (*_SYSTEM, *kept))
+        covered = any(path.startswith(f"{k}/") for k in (*SYSTEM, *kept))
         if os.path.exists(path) and not covered:
             kept.append(path)
     return kept

@@ -1,0 +1,1 @@
+    raise ValueError("z" * (200 << 20))

@@ -1,0 +1,3 @@
+    with open("one", "w") as file:
+        file.write("fits")
+    return x + y

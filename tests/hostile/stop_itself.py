@@ -1,0 +1,3 @@
+    import posix, signal
+    posix.kill(posix.getpid(), signal.SIGSTOP)
+    return x + y

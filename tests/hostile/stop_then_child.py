@@ -1,0 +1,4 @@
+    import posix, signal
+    if posix.fork():
+        posix.kill(posix.getpid(), signal.SIGSTOP)
+    return x + y
