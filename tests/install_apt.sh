@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The Debian packages that the tests need: Slurm with its accounting, for tests/slurm/cluster.sh.
+# Silent when all are there. As root it installs the missing ones and starts none of their
+# services; anyone else is told which tests are skipped.
+set -euo pipefail
+
+packages=(
+    slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+    slurmdbd slurm-wlm-mysql-plugin mariadb-server
+    libnuma1
+)
+missing=()
+for package in "${packages[@]}"; do
+    state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $state == installed ]] || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "tests that need Slurm are skipped: no apt-get here to install ${missing[*]}"
+    exit 0
+elif [[ $(id -u) != 0 ]]; then
+    echo "tests that need Slurm are skipped: only root can apt-get install ${missing[*]}"
+    exit 0
+fi
+
+work=$(mktemp -d)
+policy=/usr/sbin/policy-rc.d
+trap 'rm -rf "$work"' EXIT
+if [[ ! -e $policy ]]; then # asked by every package whether its service may start: no
+    trap 'rm -rf "$work" "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
+
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+options=(-qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3)
+if ! { apt-get update "${options[@]}" &&
+    apt-get install "${options[@]}" --yes --no-install-recommends "${missing[@]}"; } \
+    >"$work/log" 2>&1; then
+    tail -n 20 "$work/log" >&2
+    echo "tests/install_apt.sh: apt-get could not install ${missing[*]}" >&2
+    exit 1
+fi

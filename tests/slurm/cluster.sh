@@ -1,0 +1,333 @@
+#!/usr/bin/env bash
+# A real Slurm on this machine alone, for tests: munge, MariaDB, slurmdbd, slurmctld and a slurmd
+# for each virtual node, which has one fake A100 and more CPUs and memory than are there.
+#
+#   cluster.sh up [N]            start N nodes [10]; does nothing where such a cluster is up
+#   cluster.sh env               what Slurm's commands need to find it: eval "$(cluster.sh env)"
+#   cluster.sh start-node NODE   the slurmd of a node again, after a test killed it
+#   cluster.sh down [--purge]    end the daemons and their jobs; forget jobs, accounting and logs
+#
+# Partitions: cpu (the default), gpu, and scavenge, whose jobs the other two preempt and requeue.
+# CLUSTER_DIR   where everything lives [a directory of this checkout's own in $TMPDIR or /tmp]
+# CLUSTER_PORT  the first of the ports it listens on [the first free hundred from 17000]
+# CLUSTER_CONF  further lines for slurm.conf, for instance MinJobAge=2
+#
+# Everything listens on loopback only. Slurm can listen on all addresses or on that of the
+# machine's own name; so the daemons (and their jobs) live under the name localhost, in a UTS
+# namespace. Where that is forbidden the machine's name itself has to resolve to 127.*.
+set -euo pipefail
+shopt -s inherit_errexit nullglob
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+own=slurm-test-$(cksum <<<"$here" | cut -d' ' -f1)
+dir=$(realpath -m "${CLUSTER_DIR:-${TMPDIR:-/tmp}/$own}")
+etc=$dir/etc run=$dir/run logs=$dir/log
+conf=$etc/slurm.conf munge_socket=$run/munge.sock sql_socket=$run/mariadb.sock
+
+PATH=$PATH:/usr/sbin:/sbin
+unset "${!SLURM_@}" "${!SBATCH_@}" "${!SALLOC_@}" # as when this is called from within a job
+export SLURM_CONF=$conf
+
+main() {
+    local action=${1:-}
+    shift || true
+    case $action in
+        up) up "${1:-10}" ;;
+        env) env_lines ;;
+        start-node) start_node "${1:?which node?}" ;;
+        down) down "${1:-}" ;;
+        *) die "usage: cluster.sh up [N] | env | start-node NODE | down [--purge]" ;;
+    esac
+}
+
+up() {
+    local nodes=$1 host=localhost port
+    [[ $nodes =~ ^[1-9][0-9]?$ ]] || die "$nodes nodes: a number from 1 to 99"
+    [[ $(id -u) == 0 ]] || die "only root may start it: slurmd runs jobs as the users they belong to"
+    [[ $dir =~ ^[A-Za-z0-9/._-]{2,80}$ ]] ||
+        die "CLUSTER_DIR=$dir: sockets lie in it, so at most 80 plain characters"
+    if ! unshare --uts true 2>/dev/null; then
+        host=$(hostname)
+        [[ $(getent ahostsv4 "$host") == 127.* ]] ||
+            die "Slurm would listen on all addresses: put '127.0.0.1 $host' into /etc/hosts"
+    fi
+    mkdir -p "$etc" "$logs" "$run" "$dir/state"
+    exec 9>"$dir/lock"
+    flock 9
+    port=$(choose_port "$nodes")
+    write_configuration "$nodes" "$host" "$port" "$etc/new"
+    if diff -q "$etc/new" "$conf" >/dev/null 2>&1 && healthy "$nodes"; then
+        say "up already"
+        return
+    fi
+    stop_daemons
+    mv "$etc/new" "$conf"
+    start_munge
+    start_accounting "$((port + 1))"
+    daemon slurmctld
+    until_true 30 "slurmctld to answer" controller_answers
+    local i
+    for ((i = 1; i <= nodes; i++)); do start_node "node$i"; done
+    until_true 60 "$nodes nodes to be idle" healthy "$nodes"
+    echo "$port" >"$dir/port"
+    say "up in $SECONDS s: $nodes nodes; eval \"\$(${BASH_SOURCE[0]} env)\""
+}
+
+env_lines() {
+    controller_answers || die "no cluster is up in $dir: cluster.sh up"
+    echo "export SLURM_CONF=$conf"
+}
+
+start_node() {
+    mkdir -p "$dir/spool/$1"
+    daemon slurmd -N "$1"
+}
+
+down() {
+    [[ -d $dir ]] || return 0
+    exec 9>"$dir/lock"
+    flock 9
+    stop_daemons
+    if [[ $1 == --purge ]]; then rm -rf --one-file-system "$dir"; fi
+    say "down in $SECONDS s"
+}
+
+# ---------------------------------------------------------------- configuration
+
+choose_port() { # for NODES nodes: the one it had, else the first whose neighbours are free as well
+    local port last
+    if [[ -n ${CLUSTER_PORT:-} ]]; then
+        echo "$CLUSTER_PORT"
+    elif [[ -s $dir/port ]]; then
+        cat "$dir/port"
+    else
+        for ((port = 17000; port < 32000; port += 100)); do
+            for ((last = port; last <= port + 2 + $1; last++)); do
+                ! (: <"/dev/tcp/127.0.0.1/$last") 2>/dev/null || continue 2
+            done
+            echo "$port"
+            return
+        done
+        die "no hundred ports free between 17000 and 32000"
+    fi
+}
+
+# Ports: slurmctld, MariaDB, slurmdbd, then the nodes.
+# cred_expire  how long a requeued job waits before it starts again (120 s by default)
+# File         a fake GPU needs a character device; without one CUDA_VISIBLE_DEVICES isn't set
+# GraceTime    from the signal that announces a preemption (the job's own --signal) to the end
+write_configuration() { # NODES HOST PORT FILE
+    local nodes=$1 host=$2 port=$3
+    cat >"$4" <<CONF
+ClusterName=test
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=$port
+SlurmUser=root
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+AuthInfo=socket=$munge_socket,cred_expire=10
+StateSaveLocation=$dir/state
+SlurmdSpoolDir=$dir/spool/%n
+SlurmctldPidFile=$run/slurmctld.pid
+SlurmdPidFile=$run/slurmd.%n.pid
+SlurmctldLogFile=$logs/slurmctld.log
+SlurmdLogFile=$logs/slurmd.%n.log
+MailProg=/bin/true
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort=$((port + 2))
+AccountingStoragePass=$munge_socket
+AccountingStorageTRES=gres/gpu
+SchedulerParameters=batch_sched_delay=0,sched_interval=5,bf_interval=5
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+DefMemPerCPU=200
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+SlurmdParameters=config_overrides
+ReturnToService=2
+SlurmdTimeout=20
+BatchStartTimeout=30
+KillWait=5
+GresTypes=gpu
+NodeName=node[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 3))-$((port + 2 + nodes))] CPUs=8 RealMemory=16000 Gres=gpu:a100:1
+PartitionName=cpu Nodes=ALL Default=YES DefaultTime=60 PriorityTier=10
+PartitionName=gpu Nodes=ALL DefaultTime=60 PriorityTier=10
+PartitionName=scavenge Nodes=ALL DefaultTime=60 PriorityTier=1 GraceTime=20
+${CLUSTER_CONF:-}
+CONF
+    cat >"$etc/gres.conf" <<CONF
+NodeName=node[1-$nodes] Name=gpu Type=a100 File=/dev/null
+CONF
+    cat >"$etc/cgroup.conf" <<CONF
+CgroupPlugin=cgroup/v1
+ConstrainCores=no
+ConstrainDevices=no
+ConstrainRAMSpace=no
+ConstrainSwapSpace=no
+CONF
+    (
+        umask 077 # slurmdbd insists
+        cat >"$etc/slurmdbd.conf" <<CONF
+AuthInfo=socket=$munge_socket
+DbdHost=$host
+DbdAddr=127.0.0.1
+DbdPort=$((port + 2))
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+SlurmUser=root
+PidFile=$run/slurmdbd.pid
+LogFile=$logs/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort=$((port + 1))
+StorageUser=slurm
+StoragePass=slurm
+CONF
+    )
+}
+
+# ---------------------------------------------------------------- starting
+
+daemon() { # PROGRAM ARGUMENT...: under the name localhost where that is possible
+    local enter=()
+    if unshare --uts true 2>/dev/null; then
+        # shellcheck disable=SC2016
+        enter=(unshare --uts sh -c 'hostname localhost && exec "$@"' sh)
+    fi
+    "${enter[@]}" "$@" </dev/null >>"$logs/${1##*/}.out" 2>&1 9>&-
+}
+
+start_munge() {
+    [[ -s $etc/munge.key ]] || (umask 077 && head -c 1024 /dev/urandom >"$etc/munge.key")
+    rm -f "$munge_socket"*
+    daemon munged --force --key-file="$etc/munge.key" --socket="$munge_socket" \
+        --pid-file="$run/munged.pid" --log-file="$logs/munged.log" --seed-file="$etc/munge.seed"
+    until_true 10 "munged to answer" munge --socket="$munge_socket" --no-input
+}
+
+start_accounting() { # PORT of MariaDB
+    local data=$dir/mariadb client=(--no-defaults --user=root --socket="$sql_socket")
+    if [[ ! -e $data/ready ]]; then
+        rm -rf "$data"
+        mariadb-install-db --no-defaults --user=root --datadir="$data" --skip-test-db \
+            --auth-root-authentication-method=normal >"$logs/mariadb-install.log" 2>&1 9>&-
+    fi
+    rm -f "$sql_socket"
+    daemon setsid --fork mariadbd --no-defaults --user=root --datadir="$data" --socket="$sql_socket" \
+        --pid-file="$run/mariadbd.pid" --bind-address=127.0.0.1 --port="$1" --skip-log-bin \
+        --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900 \
+        --log-error="$logs/mariadbd.log"
+    until_true 60 "MariaDB to answer" mariadb-admin "${client[@]}" ping
+    if [[ ! -e $data/ready ]]; then
+        mariadb "${client[@]}" --execute="
+            CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'slurm';
+            GRANT ALL ON slurm_acct_db.* TO slurm@'127.0.0.1';"
+        touch "$data/ready"
+    fi
+    daemon slurmdbd
+    until_true 60 "slurmdbd to answer" sacctmgr --noheader show cluster
+    [[ -n $(sacctmgr --noheader show cluster) ]] || sacctmgr --immediate --quiet add cluster test >"$logs/sacctmgr.out"
+}
+
+controller_answers() { [[ $(scontrol ping 2>/dev/null) == *" is UP" ]]; }
+
+healthy() { # NODES: every daemon lives and every node takes work
+    local name
+    for name in munged mariadbd slurmdbd slurmctld; do
+        [[ -n $(pid_of "$run/$name.pid") ]] || return 1
+    done
+    controller_answers || return 1
+    [[ $(sinfo --noheader --Node --partition=cpu --format=%t | grep -Ecx 'idle|mix|alloc') == "$1" ]]
+}
+
+# ---------------------------------------------------------------- stopping
+
+stop_daemons() {
+    local file slurmds=()
+    for file in "$run"/slurmd.*.pid; do slurmds+=("$(pid_of "$file")"); done
+    cancel_jobs
+    stop "${slurmds[@]}"
+    stop_left_over_steps
+    for file in slurmctld slurmdbd mariadbd munged; do stop "$(pid_of "$run/$file.pid")"; done
+    rm -f "$run"/*.pid
+}
+
+cancel_jobs() { # so that they end as jobs do: what they started ends with them
+    controller_answers || return 0
+    local jobs
+    mapfile -t jobs < <(squeue --noheader --format=%A | sort -u)
+    [[ ${#jobs[@]} -gt 0 ]] || return 0
+    scancel --full --signal=KILL "${jobs[@]}" 2>/dev/null || true
+    scancel "${jobs[@]}" 2>/dev/null || true
+    until_true 15 "jobs to end" no_jobs || true
+}
+
+no_jobs() { [[ -z $(squeue --noheader) ]]; }
+
+stop_left_over_steps() { # a step outlives a killed slurmd; its environment names our slurm.conf
+    local step process
+    for step in $(pgrep --exact slurmstepd); do
+        grep --quiet --null-data --line-regexp "SLURM_CONF=$conf" "/proc/$step/environ" || continue
+        for process in $(descendants "$step"); do kill -KILL "$process" 2>/dev/null || true; done
+        stop "$step"
+    done
+}
+
+descendants() {
+    local child
+    for child in $(pgrep --parent "$1"); do
+        descendants "$child"
+        echo "$child"
+    done
+}
+
+pid_of() { # PIDFILE: its process, if that lives and is the program that the file is named after
+    local pid program=${1##*/}
+    program=${program%%.*}
+    pid=$(cat "$1" 2>/dev/null) || return 0
+    case $(readlink "/proc/$pid/exe") in
+        */"$program" | */"$program"-wlm) echo "$pid" ;; # Debian's slurmd is slurmd-wlm
+    esac
+}
+
+stop() { # PID...: politely, then by force
+    local pids
+    read -ra pids <<<"$*"
+    [[ ${#pids[@]} -gt 0 ]] || return 0
+    kill -TERM "${pids[@]}" 2>/dev/null || true
+    until_true 20 "processes ${pids[*]} to end" ended "${pids[@]}" ||
+        kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+
+ended() { # PID...: an unreaped child of a careless init has ended, too
+    local pid
+    for pid; do
+        grep --quiet --no-messages '^State:[[:space:]]*[^Z]' "/proc/$pid/status" && return 1
+    done
+    return 0
+}
+
+# ---------------------------------------------------------------- small change
+
+until_true() { # SECONDS WHAT COMMAND...
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || die "waited in vain for $what; the logs are in $logs"
+        sleep 0.1
+    done
+}
+
+say() { echo "cluster.sh: $*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+main "$@"

