@@ -67,7 +67,11 @@ def traces(outside: str) -> list[str]:
     found = []
     for place in (*places, *sys.path):
         with contextlib.suppress(OSError):
-            found += [f"{place}/{n}" for n in os.listdir(place) if any(t in n for t in TRACES)]
+            found += [
+                f"{place}/{n}"
+                for n in os.listdir(place)  # noqa: PTH208 - names, many
+                if any(t in n for t in TRACES)
+            ]
     return found
 
 
@@ -101,7 +105,9 @@ def run_folder(
     with (
         tempfile.TemporaryDirectory() as outside,
         listener() as (port, visitors),
-        Executor(problems, workers=1, limits=Limits(timeout=timeout), isolation=isolation) as executor,
+        Executor(
+            problems, workers=1, limits=Limits(timeout=timeout), isolation=isolation
+        ) as executor,
     ):
         Path(outside).chmod(0o777)
         (Path(outside) / "secret.txt").write_text("TOP-SECRET")

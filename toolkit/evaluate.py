@@ -141,8 +141,11 @@ def distinct_programs(run: Run, present: Sequence[Slice]) -> pl.DataFrame:
     return (
         scan_programs(run, present)
         .group_by("task_id", "program")
-        .agg(pl.struct("slice", "seed").min().alias("first"), pl.len().alias("samples"))
-        .unnest("first")
+        .agg(
+            pl.col("slice").min(),
+            pl.col("seed").filter(pl.col("slice") == pl.col("slice").min()).min(),
+            pl.len().cast(pl.UInt32).alias("samples"),
+        )
         .sort("slice", "task_id", "seed")
         .collect()
     )

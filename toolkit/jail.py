@@ -187,7 +187,11 @@ class Worker:
         """
         pids = [str(pid)]
         if self._jail.own_processes:
-            pids = [name for name in os.listdir(self._jail.proc) if name.isdigit() and name != "1"]
+            pids = [
+                name
+                for name in os.listdir(self._jail.proc)  # noqa: PTH208 - no pathlib in the jail
+                if name.isdigit() and name != "1"
+            ]
         ticks = 0
         for name in pids:
             # utime and stime, and those of children already waited for: fields 14 to 17 of stat.
