@@ -1,8 +1,9 @@
 """What a launch tells its user in words: the plan beforehand, the results afterwards."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import CorruptShard
 from toolkit.prepare import LaunchPlan
@@ -48,20 +49,25 @@ def describe_results(run: Run) -> str:
     path = run.results_dir / "fit.json"
     if not path.is_file():
         raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
-    fit = json.loads(path.read_text(encoding="utf-8"))
+    return describe_fit(json.loads(path.read_text(encoding="utf-8")), run.results_dir)
+
+
+def describe_fit(fit: Mapping[str, Any], folder: Path) -> str:
+    """The table of a document of fit.json, and where `folder` has its report."""
     rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'+- (such problems)':>19}"]
     for k, value in fit["pass_at_k"].items():
         error = fit["se_superpopulation"].get(k)
         shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
         rows.append(f"{k:>6}  {value:8.4f}  {1 - value:8.4f}  {shown}")
     verdict = fit["power_law"]
+    n = f"{fit['n_min']} to {fit['n_max']}" if fit["n_min"] != fit["n_max"] else fit["n_min"]
+    rows += ["", f"{fit['problems']} problems, n = {n}, {fit['unsolved']} unsolved"]
+    if not fit["complete"]:
+        rows.append(f"INCOMPLETE: {fit['evaluated']} of {fit['planned']} samples are evaluated")
     rows += [
-        "",
-        f"{fit['problems']} problems, n = {fit['n_min']} to {fit['n_max']}, "
-        f"{fit['unsolved']} unsolved",
         f"power law: {'supported' if verdict['supported'] else 'not supported'}"
         + "".join(f"\n  - {reason}" for reason in verdict["reasons"]),
-        f"report: {_shortest(run.results_dir / 'report.html')}",
+        f"report: {_shortest(folder / 'report.html')}",
     ]
     return "\n".join(rows)
 

@@ -1,0 +1,48 @@
+"""Fit fail@k and write the report of a run, or of a file of counts.
+
+From a run: unbiased pass@k, fits, forecast, figures and report into RUN/results. From --counts (CSV
+with columns problem_id or task_id, n, c): the same into --out. Exit code 1 when planned samples are
+missing; the report says so.
+"""
+
+from pathlib import Path
+
+import _installed  # noqa: F401
+
+from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.config import add_flags, resolve
+from toolkit.describe import describe_fit
+from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.fit import fit_counts, fit_run, read_counts_csv
+from toolkit.store import open_run
+
+
+def main() -> int:
+    """Flags to one call of `toolkit.fit`."""
+    parser = Parser(__doc__ or "")
+    add_run_argument(parser)
+    parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
+    parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
+    parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap [1000]")
+    add_flags(parser, "evaluation")
+    flags = parser.parse_args()
+    if flags.replicates < 100:
+        raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
+    if (flags.counts is None) != (flags.out is None):
+        raise UsageError("--counts and --out go together")
+    if flags.counts is not None:
+        context = {"title": flags.counts.name, "complete": True}
+        document, _ = fit_counts(
+            read_counts_csv(flags.counts), flags.out, context, replicates=flags.replicates
+        )
+        print(describe_fit(document, flags.out))
+        return EXIT_DONE
+    run = open_run(flags.run)
+    timeout = resolve(vars(flags)).evaluation.timeout
+    summary = fit_run(run, timeout=timeout, replicates=flags.replicates)
+    print(describe_fit(summary.document, run.results_dir))
+    return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,262 @@
+"""The figures of a report, drawn from the document of fit.json; the only user of matplotlib.
+
+Readable in greyscale and by the colour-blind: series differ in line style, marker and lightness.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, NullFormatter, PercentFormatter
+
+from toolkit.fits import BetaBinomial, ExpPower, LogLogLine
+from toolkit.store import replacing
+
+INK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#767676"
+"""From the palette of Okabe and Ito, told apart in all common kinds of colour blindness."""
+GPT4O_PASS_AT_1 = 0.902
+"""Reported for GPT-4o on HumanEval: one try a problem."""
+
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "inference-scaling",  # the same input gives the same file
+}
+
+
+def draw_figures(document: Mapping[str, Any], counts: pl.DataFrame, folder: Path) -> None:
+    """Write pass_at_k, fail_at_k, slope and difficulty, each as SVG and PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    judged = counts.filter(pl.col("n") > 0)
+    with mpl.rc_context(STYLE):
+        _save(_pass_figure(document), folder / "pass_at_k")
+        _save(_fail_figure(document), folder / "fail_at_k")
+        _save(_slope_figure(document), folder / "slope")
+        _save(_difficulty_figure(judged), folder / "difficulty")
+
+
+def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
+    """Several runs' fail@k on log-log axes; `curves`: label -> k, fail_at_k, lo, hi."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes("tries per problem k", "fail@k")
+        for (label, frame), look in zip(curves.items(), _looks(), strict=False):
+            shown = frame.filter(pl.col("fail_at_k") > 0).drop_nulls("lo")
+            axes.fill_between(shown["k"], shown["lo"], shown["hi"], alpha=0.15, color=look["color"])
+            axes.plot(shown["k"], shown["fail_at_k"], label=label, **look)
+        _log_log(axes)
+        axes.legend()
+        _save(figure, path)
+
+
+def draw_scatter(
+    x: Sequence[float], y: Sequence[float], labels: tuple[str, str], path: Path
+) -> None:
+    """Problem by problem: the pass rate of one run against another's."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(*labels)
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+        axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.6)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        _save(figure, path)
+
+
+def draw_bars(labels: Sequence[str], values: Sequence[float], name: str, path: Path) -> None:
+    """One horizontal bar for each label; `name` is what the bars measure, with its unit."""
+    with mpl.rc_context(STYLE):
+        height = max(2.0, 0.6 + 0.16 * len(labels))
+        figure, axes = _axes(name, "", size=(6.4, height))
+        axes.barh(range(len(labels)), values, color=BLUE, height=0.7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        _save(figure, path)
+
+
+def _pass_figure(document: Mapping[str, Any]) -> Figure:
+    figure, axes = _axes("tries per problem k", "pass@k (coverage)")
+    axes.set_title(document["title"], fontsize=10)
+    k, low, high = _band(document)
+    axes.fill_between(k, 1 - high, 1 - low, color=BLUE, alpha=0.18, label="95 %, such problems")
+    values = document["pass_at_k"]
+    axes.plot([int(j) for j in values], list(values.values()), "o-", color=BLUE, ms=4,
+              label="unbiased pass@k")  # fmt: skip
+    model = _model(document, "beta_binomial_map")
+    if model:
+        ks = _grid(document)
+        inside, beyond = ks[ks <= document["n_min"]], ks[ks >= document["n_min"]]
+        axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
+        axes.plot(beyond, 1 - model.fail_at_k(beyond), color=INK, lw=1, ls="--",
+                  label="extrapolated")  # fmt: skip
+    _gpt4o(document, axes, GPT4O_PASS_AT_1)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(loc="best", fontsize=8)
+    return figure
+
+
+def _fail_figure(document: Mapping[str, Any]) -> Figure:
+    figure, axes = _axes("tries per problem k", "fail@k = 1 - pass@k", size=(6.4, 4.6))
+    axes.set_title(document["title"], fontsize=10)
+    k, low, high = _band(document)
+    seen = np.array([document["fail_at_k"][str(j)] for j in k])
+    axes.fill_between(k, np.maximum(low, 1e-9), high, color=BLUE, alpha=0.18,
+                      label="95 %, such problems")  # fmt: skip
+    axes.plot(k[seen > 0], seen[seen > 0], "o", color=BLUE, ms=5, label="unbiased fail@k", zorder=5)
+    _draw_fits(document, axes)
+    _draw_bracket(document, axes)
+    _gpt4o(document, axes, 1 - GPT4O_PASS_AT_1)
+    _log_log(axes)
+    positive = seen[seen > 0]
+    floor = float(positive.min()) if positive.size else 0.1
+    lowest = min((f["estimate"] for f in document["forecast"].values()), default=floor)
+    axes.set_ylim(max(0.4 * min(floor, lowest), 1e-5), 1.15)
+    axes.legend(loc="lower left", fontsize=8)
+    return figure
+
+
+def _draw_fits(document: Mapping[str, Any], axes: Axes) -> None:
+    ks, top = _grid(document), document["n_min"]
+    drawn = (
+        ("log_log_line", "straight line, as in the blog", ORANGE, 1.2),
+        ("exp_power", "exp(a k^b)", GREEN, 1.2),
+        ("beta_binomial_map", "beta-binomial (MAP)", INK, 1.2),
+    )
+    for name, label, color, width in drawn:
+        model = _model(document, name)
+        if model:
+            for part, style in ((ks[ks <= top], "-"), (ks[ks >= top], "--")):
+                values = model.fail_at_k(part)
+                axes.plot(part, np.where(values > 0, values, np.nan), color=color, lw=width,
+                          ls=style, label=label if style == "-" else None)  # fmt: skip
+    beyond = {int(k): f for k, f in document["forecast"].items() if int(k) >= top}
+    axes.fill_between(list(beyond), [max(f["lo"], 1e-9) for f in beyond.values()],
+                      [f["hi"] for f in beyond.values()], color=GREY, alpha=0.2, lw=0,
+                      label="forecast, 95 %")  # fmt: skip
+    axes.axvline(top, color=GREY, lw=0.8, ls=":")
+
+
+def _draw_bracket(document: Mapping[str, Any], axes: Axes) -> None:
+    bracket = {int(k): b for k, b in document["bracket"].items()}
+    if not bracket:
+        return
+    ends = [b["upper"] for b in bracket.values()], [max(b["lower"], 1e-9) for b in bracket.values()]
+    for values, label in zip(ends, ("model-free bracket", None), strict=True):
+        if max(values) > 0:
+            axes.plot(list(bracket), values, color=GREY, lw=0.9, ls="-.", label=label)
+
+
+def _slope_figure(document: Mapping[str, Any]) -> Figure:
+    figure, axes = _axes("tries per problem k", "local slope d log fail@k / d log k", (6.4, 3.4))
+    for i, slope in enumerate(document["slopes"]):
+        middle = float(np.sqrt(slope["from"] * slope["to"]))
+        axes.fill_between([slope["from"], slope["to"]], slope["lo"], slope["hi"], color=BLUE,
+                          alpha=0.18, lw=0, label=None if i else "95 %")  # fmt: skip
+        axes.plot([slope["from"], slope["to"]], [slope["estimate"]] * 2, color=BLUE, lw=2,
+                  label=None if i else "a decade of k")  # fmt: skip
+        axes.annotate(f"{slope['estimate']:.3f}", (middle, slope["estimate"]), ha="center",
+                      va="bottom", fontsize=8)  # fmt: skip
+    model = _model(document, "beta_binomial_map")
+    if model:
+        ks = np.geomspace(1, 10 * document["n_min"], 60)
+        step = 1.01
+        local = np.log(model.fail_at_k(ks * step) / model.fail_at_k(ks)) / np.log(step)
+        axes.plot(ks, local, color=INK, lw=1, ls="--", label="beta-binomial (MAP)")
+    axes.set_xscale("log")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _difficulty_figure(judged: pl.DataFrame) -> Figure:
+    figure, axes = _axes("problems, easiest first", "share of samples that pass, c/n", (6.4, 3.4))
+    rate = np.sort((judged["c"] / judged["n"]).to_numpy())[::-1]
+    rank = np.arange(1, len(rate) + 1)
+    floor = 0.3 / float(judged["n"].cast(pl.Int64).max() or 1)  # type: ignore[arg-type]
+    solved = rate > 0
+    axes.plot(rank[solved], rate[solved], "o", color=BLUE, ms=3.5, label="solved")
+    axes.plot(rank[~solved], np.full((~solved).sum(), floor), "x", color=ORANGE, ms=4,
+              label=f"unsolved: {int((~solved).sum())}")  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_ylim(floor * 0.6, 1.3)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _axes(x: str, y: str, size: tuple[float, float] = (6.4, 4.0)) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _looks() -> list[dict[str, Any]]:
+    colors, markers = (BLUE, ORANGE, GREEN, INK, GREY), "os^Dv"
+    styles = ("-", "--", "-.", ":", "-")
+    return [
+        {"color": c, "marker": m, "linestyle": s, "markersize": 4}
+        for c, m, s in zip(colors, markers, styles, strict=True)
+    ]
+
+
+def _band(document: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    band = document["band"]
+    k = np.array([int(j) for j in band])
+    ends = [np.array([band[str(j)][end] for j in k]) for end in ("lo", "hi")]
+    return k, *ends
+
+
+def _grid(document: Mapping[str, Any]) -> Any:
+    top = document["n_min"]
+    return np.unique(np.concatenate([np.geomspace(1, top, 80), np.geomspace(top, 10 * top, 40)]))
+
+
+def _model(document: Mapping[str, Any], name: str) -> BetaBinomial | LogLogLine | ExpPower | None:
+    found = document["fits"].get(name)
+    if not found:
+        return None
+    match name:
+        case "log_log_line":
+            return LogLogLine(**found)
+        case "exp_power":
+            return ExpPower(**found)
+        case _:
+            return BetaBinomial(found["a"], found["b"], found["pi0"], found["neg_log_lik"])
+
+
+def _gpt4o(document: Mapping[str, Any], axes: Axes, level: float) -> None:
+    """The reference means something only where the problems are all of HumanEval."""
+    if document.get("full_humaneval"):
+        axes.axhline(level, color=ORANGE, lw=1, ls=(0, (1, 1.5)), label="GPT-4o, one try (90.2 %)")
+
+
+def _log_log(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatterSciNotation())
+    low, high = axes.get_ylim()
+    if high / low < 100:  # decades alone would leave the axis without numbers
+        axes.yaxis.set_minor_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.tick_params(axis="y", which="minor", labelsize=7)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write `path` with .svg and .png."""
+    for suffix in (".svg", ".png"):
+        with replacing(path.with_name(path.name + suffix)) as temporary:
+            facts = {"Date": None} if suffix == ".svg" else {"Software": None}
+            figure.savefig(temporary, format=suffix[1:], metadata=facts)

@@ -1,0 +1,257 @@
+"""The fit stage: counts to curve, fits, forecast, figures and report.
+
+Everything it finds stands in one document, `results/fit.json`; figures and report are drawn from
+it. Its keys (k's are strings, as JSON wants):
+
+    title, complete, planned, sampled, evaluated, tokens   what was fitted; null without a run
+    problems, n_min, n_max, unsolved      problems with at least one verdict; unsolved: c = 0
+    pass_at_k, fail_at_k, se_fixed_set, se_superpopulation, support    {k: value}, up to n_min
+    band          {k: {lo, hi}}           95 % of fail@k, bootstrap over problems
+    fits          log_log_line {intercept, slope}, exp_power {a, b}, beta_binomial,
+                  beta_binomial_map, zero_inflated_beta_binomial
+                  {a, b, pi0, neg_log_lik, fail_at_k}; null where the counts have no maximum
+    slopes        [{from, to, estimate, lo, hi}]    a decade each
+    forecast      {k: {estimate, lo, hi, method}}   up to 10 n
+    same_problems {k: fail@k}             empirical Bayes, for these very problems
+    bracket       {k: {lower, upper}}     model-free, k > n
+    goodness_of_fit, floor_likelihood_ratio, replicates
+    power_law     {supported, reasons}
+    estimand      what the intervals speak of
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from toolkit import fits
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.figures import draw_figures
+from toolkit.inference import Inference, Interval, infer
+from toolkit.outcomes import count_outcomes, mapped_slices, progress
+from toolkit.passk import curve, k_grid
+from toolkit.report import write_report
+from toolkit.store import Run, replacing, shard_id, write_table
+
+log = logging.getLogger(__name__)
+
+FIT_VERSION = 1
+"""Raised when the same counts would give other results: results of an older one are redone."""
+METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
+ESTIMAND = (
+    "such problems: the problems are a sample of a population; se_fixed_set speaks of these "
+    "very problems sampled again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FitSummary:
+    """What a fit found: the document of fit.json, and whether nothing planned was missing."""
+
+    document: Mapping[str, Any]
+    complete: bool
+    fresh: bool
+
+
+def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
+    """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
+
+    Raises `CorruptShard` for a shard that cannot be read, `ToolkitError` when nothing is
+    evaluated.
+    """
+    for piece in mapped_slices(run):
+        shard_id(run, piece.name)  # a corrupt shard is named here, not somewhere inside a scan
+    counts = count_outcomes(run, timeout)
+    done = progress(run, counts)
+    manifest = run.manifest()
+    identity = manifest["identity"]
+    context = {
+        "title": f"{str(identity['model']).rstrip('/').rsplit('/', 1)[-1]} on "
+        f"{_problems_name(manifest, counts.height)}",
+        "complete": done.complete,
+        "planned": done.planned,
+        "sampled": done.sampled,
+        "evaluated": done.evaluated,
+        "tokens": int(counts["tokens"].sum()),
+        "full_humaneval": bool(manifest.get("full_humaneval")),
+        "chosen": bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
+        "sampling": {
+            key: identity.get(key)
+            for key in ("model", "backend", "prompt_style", "temperature", "top_p", "max_tokens")
+        },
+    }
+    document, fresh = fit_counts(counts, run.results_dir, context, replicates=replicates)
+    return FitSummary(document, done.complete, fresh)
+
+
+def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
+    source = str(manifest.get("problems_source", "humaneval"))
+    name = "HumanEval" if source == "humaneval" else Path(source).name
+    return name if manifest.get("full_humaneval") else f"{problems} problems of {name}"
+
+
+def fit_counts(
+    counts: pl.DataFrame, out: Path, context: Mapping[str, Any], *, replicates: int = 1000
+) -> tuple[dict[str, Any], bool]:
+    """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
+
+    Returns the document, and whether it was computed now: when `out` holds the results of the
+    same counts, context and version, they stay as they are. fit.json is written last.
+    """
+    inputs = _digest(counts, context, replicates)
+    path = out / "fit.json"
+    if path.is_file():
+        old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if old.get("inputs") == inputs:
+            return old, False
+    document = {"inputs": inputs, **context, **fit_document(counts, replicates=replicates)}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_table(out / "counts.parquet", counts, {})
+        write_table(out / "curve.parquet", _curve_table(document), {})
+        draw_figures(document, counts, out / "figures")
+        write_report(document, counts, out)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ToolkitError(f"{out}: cannot be written: {error.strerror}") from None
+    return document, True
+
+
+def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, Any]:
+    """What the counts say, by the keys above. Raises `ToolkitError` without any verdict."""
+    judged = counts.filter(pl.col("n") > 0)
+    if judged.is_empty():
+        raise ToolkitError("no sample has a verdict yet: sample and evaluate first, then fit")
+    n = judged["n"].cast(pl.Int64).to_numpy()
+    c = judged["c"].cast(pl.Int64).to_numpy()
+    top = int(n.min())
+    log.info("fitting %d problems, n = %d to %d", len(n), top, int(n.max()))
+    inference = infer(n, c, replicates=replicates)
+    shown = curve(n, c, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
+    columns = {
+        name: _by_k(shown.k, getattr(shown, name))
+        for name in ("pass_at_k", "fail_at_k", "se_fixed_set", "se_superpopulation")
+    }
+    return {
+        "problems": len(n),
+        "n_min": top,
+        "n_max": int(n.max()),
+        "unsolved": int((c == 0).sum()),
+        **columns,
+        "support": {str(k): int((n >= k).sum()) for k in shown.k},
+        "band": {str(k): {"lo": i.lo, "hi": i.hi} for k, i in inference.band.items()},
+        "fits": _fits(n, c, inference),
+        "slopes": [
+            {"from": low, "to": high, **_plain(slope)}
+            for (low, high), slope in inference.slopes.items()
+        ],
+        "forecast": {
+            str(k): {**_plain(i), "method": METHOD} for k, i in inference.forecast.items()
+        },
+        "same_problems": {str(k): v for k, v in inference.same_problems.items()},
+        "bracket": {
+            str(k): {"lower": low, "upper": high} for k, (low, high) in inference.bracket.items()
+        },
+        "goodness_of_fit": inference.goodness_of_fit,
+        "floor_likelihood_ratio": inference.floor_ratio,
+        "replicates": replicates,
+        "power_law": dataclasses.asdict(inference.power_law),
+        "estimand": ESTIMAND,
+    }
+
+
+def _fits(
+    n: NDArray[np.int64], c: NDArray[np.int64], inference: Inference
+) -> dict[str, dict[str, Any] | None]:
+    grid = k_grid(int(n.min()))
+    seen = curve(n, c, grid)
+    line = fits.log_log_line(grid, seen.fail_at_k)
+    power = fits.exp_power(grid, seen.pass_at_k)
+    models = {
+        "beta_binomial": inference.ml_fit,
+        "beta_binomial_map": inference.map_fit,
+        "zero_inflated_beta_binomial": inference.floor_fit,
+    }
+    beyond = k_grid(10 * int(n.min()))
+    return {
+        "log_log_line": dataclasses.asdict(line) if line else None,
+        "exp_power": dataclasses.asdict(power) if power else None,
+    } | {
+        name: {**dataclasses.asdict(model), "fail_at_k": _by_k(beyond, model.fail_at_k(beyond))}
+        if model
+        else None
+        for name, model in models.items()
+    }
+
+
+def read_counts_csv(path: Path) -> pl.DataFrame:
+    """Counts from a CSV file with columns problem_id or task_id, n, c; others are ignored.
+
+    Raises `UsageError` naming file, line and column.
+    """
+    try:
+        frame = pl.read_csv(path, infer_schema=False, comment_prefix="#")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"--counts {path}: cannot be read: {str(error).splitlines()[0]}") from None
+    key = next((name for name in ("task_id", "problem_id") if name in frame.columns), None)
+    if key is None or not {"n", "c"} <= set(frame.columns):
+        raise UsageError(f"--counts {path}: needs the columns problem_id (or task_id), n and c")
+    numbers = frame.select(pl.col("n", "c").str.strip_chars().cast(pl.Int64, strict=False))
+    valid = numbers.select(
+        (pl.col("n") >= 0) & (pl.col("c") >= 0) & (pl.col("c") <= pl.col("n"))
+    ).to_series()
+    for line, holds in enumerate(valid, start=2):
+        if not holds:
+            row = frame.row(line - 2, named=True)
+            raise UsageError(
+                f"--counts {path}:{line}: n = {row['n']}, c = {row['c']}: need 0 <= c <= n"
+            )
+    if frame[key].is_duplicated().any():
+        twice = frame[key].filter(frame[key].is_duplicated())[0]
+        raise UsageError(f"--counts {path}: problem {twice} stands there twice")
+    return pl.DataFrame({"task_id": frame[key], "n": numbers["n"], "c": numbers["c"]})
+
+
+def _digest(counts: pl.DataFrame, context: Mapping[str, Any], replicates: int) -> str:
+    parts = [FIT_VERSION, replicates, context, counts.rows()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _curve_table(document: Mapping[str, Any]) -> pl.DataFrame:
+    ks = list(document["pass_at_k"])
+    band = document["band"]
+    columns = {
+        name: [document[name][k] for k in ks]
+        for name in ("pass_at_k", "fail_at_k", "se_fixed_set", "se_superpopulation")
+    }
+    return pl.DataFrame(
+        {
+            "k": [int(k) for k in ks],
+            **columns,
+            "lo": [band.get(k, {}).get("lo") for k in ks],
+            "hi": [band.get(k, {}).get("hi") for k in ks],
+            "problems": [document["support"][k] for k in ks],
+        },
+        schema_overrides={"k": pl.UInt32, "se_fixed_set": pl.Float64, "problems": pl.UInt32},
+    )
+
+
+def _by_k(k: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, float | None]:
+    """JSON has no nan: what is undefined is left out by value, null."""
+    return {
+        str(k_j): float(v) if math.isfinite(v) else None for k_j, v in zip(k, values, strict=True)
+    }
+
+
+def _plain(interval: Interval) -> dict[str, float]:
+    return {"estimate": interval.estimate, "lo": interval.lo, "hi": interval.hi}
