@@ -22,7 +22,7 @@ INK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#7
 GPT4O_PASS_AT_1 = 0.902
 """Reported for GPT-4o on HumanEval: one try a problem."""
 
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -215,8 +215,8 @@ def _looks() -> list[dict[str, Any]]:
 def _band(document: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     band = document["band"]
     k = np.array([int(j) for j in band])
-    ends = [np.array([band[str(j)][end] for j in k]) for end in ("lo", "hi")]
-    return k, *ends
+    low, high = (np.array([band[str(j)][end] for j in k]) for end in ("lo", "hi"))
+    return k, low, high
 
 
 def _grid(document: Mapping[str, Any]) -> Any:
