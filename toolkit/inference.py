@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from threadpoolctl import threadpool_limits
+
 from toolkit import fits
 from toolkit.fits import BetaBinomial, Tally
 from toolkit.passk import curve, fail_at_k, k_grid
@@ -67,6 +69,8 @@ class Inference:
     replicates: int
 
 
+# Many tiny fits: threads of the BLAS only wait for each other, for minutes on a busy node.
+@threadpool_limits.wrap(limits=1)
 def infer(n: ArrayLike, c: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Inference:
     """Fit, resample and judge. n, c: shape (P,), every n at least 1."""
     n, c = np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)

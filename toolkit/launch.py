@@ -120,7 +120,7 @@ def slurm_executor(
     folder: Path, config: Config, stage: str, tasks: int, after: str | None = None
 ) -> submitit.SlurmExecutor:
     """The executor of a stage ("sample", "evaluate" or "fit"), dependent on job `after`."""
-    executor = submitit.SlurmExecutor(folder=folder, python=f"exec {sys.executable}")
+    executor = submitit.SlurmExecutor(folder=folder, python=sys.executable)
     executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after))
     return executor
 
