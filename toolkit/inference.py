@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from threadpoolctl import threadpool_limits
 
 from toolkit import fits
@@ -69,12 +68,15 @@ class Inference:
     replicates: int
 
 
-# Many tiny fits: threads of the BLAS only wait for each other, for minutes on a busy node.
-@threadpool_limits.wrap(limits=1)
 def infer(n: ArrayLike, c: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Inference:
     """Fit, resample and judge. n, c: shape (P,), every n at least 1."""
     n, c = np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)
-    random = np.random.default_rng(seed)
+    # Many tiny fits: threads of the BLAS only wait for each other, for minutes on a busy node.
+    with threadpool_limits(limits=1):
+        return _infer(n, c, replicates, np.random.default_rng(seed))
+
+
+def _infer(n: Ints, c: Ints, replicates: int, random: np.random.Generator) -> Inference:
     tally = Tally.of(n, c)
     map_fit = fits.beta_binomial(tally, prior=True)
     assert map_fit is not None  # the prior makes a maximum
