@@ -3,23 +3,11 @@
 import os
 import resource
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, SMOKE, files, job
 
-ROOT = Path(__file__).resolve().parents[1]
 JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
-SMOKE = ("--preset", "smoke", "--launcher", "inline", "--limit", "2", "--samples", "4")
-
-
-def job(name, *flags, cwd, **kwargs):
-    command = [sys.executable, str(ROOT / "jobs" / name), *map(str, flags)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **kwargs)
-
-
-def files(folder):
-    return {p: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
 def assert_refused(done, code, says):

@@ -1,0 +1,36 @@
+"""What several test files share: the tiny model and the real cluster."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A model directory; made in a process of its own, whose warnings are not ours."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    subprocess.run(
+        [sys.executable, TESTS / "tiny_model.py", folder], check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The environment of a real Slurm on loopback, ended and purged after the last test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start slurmd")
+    if not shutil.which("slurmctld", path=os.environ["PATH"] + ":/usr/sbin"):
+        pytest.skip("Slurm is not installed: tests/install_apt.sh installs it")
+    script = TESTS / "slurm" / "cluster.sh"
+    subprocess.run([script, "up", "10"], check=True, timeout=300)
+    lines = subprocess.run([script, "env"], check=True, capture_output=True, text=True).stdout
+    settings = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
+    yield os.environ | settings
+    subprocess.run([script, "down", "--purge"], check=True, timeout=120)

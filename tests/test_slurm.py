@@ -1,0 +1,136 @@
+"""The launcher on a real Slurm of ten virtual nodes: chained, killed, requeued, resumed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from commands import ROOT, assert_each_sample_once, files, job, samples
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+
+SMOKE = ("--preset", "smoke", "--launcher", "slurm", "--run", "run")
+SLOW = (*SMOKE, "--synthetic-rate", "6", "--slice-samples", "8", "--samples", "20")
+
+
+def slurm(env, *command):
+    done = subprocess.run(
+        [str(c) for c in command], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def wait_for(condition, what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.3)
+
+
+def shards(folder):
+    return sorted((folder / "run" / "samples").glob("*.parquet"))
+
+
+def job_ids(done):
+    found = re.search(r"submitted +sample (\d+), evaluate (\d+), fit (\d+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    return found.groups()
+
+
+def queue_is_empty(env):
+    return not slurm(env, "squeue", "--noheader").strip()
+
+
+def test_an_array_of_ten_runs_to_the_report(cluster, tmp_path):
+    done = job("launch.py", *SMOKE, "--samples", "40", "--array", "10", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    sample, evaluate, fit = job_ids(done)
+    wait_for(lambda: queue_is_empty(cluster), "the three jobs")
+    assert_each_sample_once(tmp_path / "run", problems=8, n=40)
+    states = slurm(
+        cluster, "sacct", "-XPn", "--format=JobID,State", f"--jobs={sample},{evaluate},{fit}"
+    )
+    assert sorted(line.split("|")[1] for line in states.splitlines()) == ["COMPLETED"] * 12
+    report = json.loads((tmp_path / "run/results/fit.json").read_text())
+    assert report["complete"]
+    assert report["problems"] == 8
+    assert (tmp_path / "run/results/report.html").stat().st_size > 50_000
+    status = job("status.py", "run", "--json", cwd=tmp_path, env=cluster)
+    assert status.returncode == 0
+    assert json.loads(status.stdout)["complete"]
+    # The same seeds without Slurm give the same samples.
+    inline = (*SMOKE[:3], "inline", "--run", "other", "--samples", "40")
+    assert job("launch.py", *inline, cwd=tmp_path).returncode == 0
+    assert samples(tmp_path / "run").equals(samples(tmp_path / "other"))
+    # More samples, another array: only new seeds, and no shard is touched.
+    before = files(tmp_path / "run" / "samples")
+    more = (*SMOKE, "--samples", "60", "--array", "3", "--wait")
+    done = job("launch.py", *more, cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    assert "160 to sample" in done.stdout
+    assert files(tmp_path / "run" / "samples").items() >= before.items()
+    assert_each_sample_once(tmp_path / "run", problems=8, n=60)
+    # By hand, later.
+    for script in ("evaluate.sh", "fit.sh"):
+        environment = cluster | {"PYTHON": os.sys.executable}
+        said = slurm(
+            environment, "sbatch", "--wait", "--parsable", "--mem=2G", "--cpus-per-task=2",
+            f"--chdir={ROOT}", f"--output={tmp_path}/{script}.log", ROOT / "sbatch" / script,
+            tmp_path / "run",
+        )  # fmt: skip
+        assert said.strip().isdigit()
+    assert "0 executed" in (tmp_path / "evaluate.sh.log").read_text()
+    assert "report: " in (tmp_path / "fit.sh.log").read_text()
+
+
+def test_a_killed_task_loses_only_unfinished_slices(cluster, tmp_path):
+    done = job("launch.py", *SLOW, "--array", "4", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: shards(tmp_path), "the first shard")
+    victims = slurm(cluster, "pgrep", "-f", f"submitit.core._submit {tmp_path}/run/slurm").split()
+    tasks = [p for p in victims if b"python" in Path(f"/proc/{p}/comm").read_bytes()]
+    os.kill(int(tasks[0]), signal.SIGKILL)
+    early = files(tmp_path / "run" / "samples")
+    wait_for(lambda: queue_is_empty(cluster), "evaluation and fit of what is there")
+    assert 0 < len(shards(tmp_path)) < 20
+    assert not json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
+    assert "INCOMPLETE" in (tmp_path / "run/results/report.md").read_text()
+    assert job("status.py", "run", cwd=tmp_path, env=cluster).returncode == 1
+    done = job("launch.py", *SLOW, "--array", "3", "--wait", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    kept = files(tmp_path / "run" / "samples")
+    assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
+    assert_each_sample_once(tmp_path / "run", problems=8, n=20)
+
+
+def test_a_requeued_task_goes_on_with_what_is_missing(cluster, tmp_path):
+    done = job("launch.py", *SLOW, "--array", "2", cwd=tmp_path, env=cluster)
+    sample, _, fit = job_ids(done)
+    wait_for(lambda: shards(tmp_path), "the first shard")
+    early = files(tmp_path / "run" / "samples")
+    slurm(cluster, "scontrol", "requeue", f"{sample}_0")
+    wait_for(lambda: queue_is_empty(cluster), "the end", seconds=240)
+    kept = files(tmp_path / "run" / "samples")
+    assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
+    assert_each_sample_once(tmp_path / "run", problems=8, n=20)
+    assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
+    assert slurm(cluster, "sacct", "-XPn", "--format=State", f"--jobs={fit}") == "COMPLETED\n"
+
+
+@pytest.mark.vllm
+def test_two_tasks_of_real_vllm_run_to_the_report(cluster, tmp_path, tiny_model):
+    flags = (
+        "--model", tiny_model, "--launcher", "slurm", "--run", "run", "--array", "2", "--limit", "2",
+        "--samples", "6", "--max-tokens", "12", "--slice-samples", "6", "--gres", "", "--cpus", "1",
+        "--mem-gib", "6", "--eval-cpus", "2", "--eval-mem-gib", "4", "--wait",
+        "--cpu-kv-cache-gib", "1", "--top-p", "1",
+    )  # fmt: skip
+    done = job("launch.py", *flags, cwd=tmp_path, env=cluster, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert_each_sample_once(tmp_path / "run", problems=2, n=6)
+    assert samples(tmp_path / "run")["n_tokens"].max() <= 12
+    assert "tiny-llama" in (tmp_path / "run/results/report.md").read_text()

@@ -1,0 +1,47 @@
+"""The real engine on the CPU with a tiny random model: seeds, resume, mistakes.
+
+In processes of their own: vLLM warns, and warnings are errors here.
+"""
+
+import pytest
+from commands import assert_each_sample_once, files, job, samples
+
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
+
+
+def flags(model, *more):
+    return (
+        "--model", model, "--launcher", "inline", "--limit", "2", "--max-tokens", "12",
+        "--slice-samples", "8", "--slice-seeds", "4", "--gres", "", "--top-p", "1",
+        "--cpu-kv-cache-gib", "1", *more,
+    )  # fmt: skip
+
+
+def test_a_sample_is_a_function_of_problem_and_seed(tiny_model, tmp_path):
+    first = job("launch.py", *flags(tiny_model, "--samples", "8", "--run", "a"), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert_each_sample_once(tmp_path / "a", problems=2, n=8)
+    drawn = samples(tmp_path / "a")
+    assert drawn["completion"].n_unique() > 12  # no two samples share a stream
+    before = files(tmp_path / "a" / "samples")
+    more = job("launch.py", *flags(tiny_model, "--samples", "12", "--run", "a"), cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert "8 to sample" in more.stdout
+    assert files(tmp_path / "a" / "samples").items() >= before.items()
+    at_once = job(
+        "launch.py",
+        *flags(tiny_model, "--samples", "12", "--run", "b", "--max-num-seqs", "3"),
+        cwd=tmp_path,
+    )
+    assert at_once.returncode == 0, at_once.stderr
+    assert samples(tmp_path / "a").equals(samples(tmp_path / "b"))
+
+
+def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path):
+    done = job(
+        "launch.py",
+        *flags(tiny_model, "--samples", "1", "--run", "a", "--max-model-len", "64"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "tokens, --max-model-len is 64: raise it" in done.stderr.splitlines()[-1]
