@@ -1,0 +1,70 @@
+"""What runs cost: output tokens, GPU-hours and dollars, and for each percent of coverage.
+
+python analysis/cost.py RUN [RUN ...] [--usd-per-gpu-hour 2.0] [--out cost]
+
+A task's hours are from the start of its first slice to the end of its last, as its shards say;
+the start of the engine is not in them.
+"""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.cli import Parser, run_job
+from toolkit.errors import UsageError
+from toolkit.figures import draw_bars
+from toolkit.store import Run, metadata, open_run
+
+
+def main() -> int:
+    """One row a run."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs that were fitted")
+    parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
+    parser.add_argument("--out", type=Path, default=Path("cost"), help="figure, no suffix")
+    flags = parser.parse_args()
+    rows = [cost(open_run(path), flags.usd_per_gpu_hour) for path in flags.runs]
+    table = pl.DataFrame(rows)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True,
+                   tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
+        print(table)
+    draw_bars(table["run"].to_list(), table["task_hours"].to_list(), "hours of sampling tasks",
+              flags.out)  # fmt: skip
+    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    return 0
+
+
+def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
+    """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
+    path = run.results_dir / "fit.json"
+    if not path.is_file():
+        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    spans: dict[tuple[str, str, str], tuple[float, float]] = {}
+    tokens = 0
+    for shard in run.samples_dir.glob("*.parquet"):
+        facts = metadata(shard)
+        if "started" not in facts:
+            continue
+        task = facts.get("host", ""), facts.get("slurm_job", ""), facts.get("slurm_task", "")
+        started, ended = float(facts["started"]), float(facts["ended"])
+        low, high = spans.get(task, (started, ended))
+        spans[task] = min(low, started), max(high, ended)
+        tokens += int(facts["tokens"])
+    hours = sum(high - low for low, high in spans.values()) / 3600
+    fit = json.loads(path.read_text(encoding="utf-8"))
+    coverage = 100 * fit["pass_at_k"][str(fit["n_min"])]
+    return {
+        "run": run.path.name,
+        "tasks": len(spans),
+        "tokens": tokens,
+        "task_hours": round(hours, 4),
+        "tokens_per_task_second": round(tokens / hours / 3600) if hours else None,
+        "usd": round(hours * price, 4),
+        "coverage_percent": round(coverage, 2),
+        "usd_per_percent": round(hours * price / coverage, 5) if coverage else None,
+    }
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,48 @@
+"""Which problems are hard: n, c, distinct programs of each, hardest first, over one or more runs.
+
+python analysis/per_problem.py RUN [RUN ...] [--show 20] [--out per_problem]
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.cli import Parser, run_job
+from toolkit.errors import UsageError
+from toolkit.figures import draw_bars
+from toolkit.store import open_run
+
+
+def main() -> int:
+    """Add up the counts of the runs, print the hardest problems, draw their pass rates."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs that were fitted")
+    parser.add_argument("--show", type=int, default=20, help="so many, hardest first [20]")
+    parser.add_argument("--out", type=Path, default=Path("per_problem"), help="figure, no suffix")
+    flags = parser.parse_args()
+    tables = [open_run(path).results_dir / "counts.parquet" for path in flags.runs]
+    for path, table in zip(flags.runs, tables, strict=True):
+        if not table.is_file():
+            raise UsageError(f"{table}: missing: run `python jobs/fit.py {path}`")
+    counts = (
+        pl.concat([pl.read_parquet(table) for table in tables])
+        .group_by("task_id", maintain_order=True)
+        .agg(pl.col("n", "c", "distinct").sum())
+        .filter(pl.col("n") > 0)
+        .with_columns((pl.col("c") / pl.col("n")).alias("rate"))
+        .sort("rate", "task_id")
+    )
+    hardest = counts.head(flags.show)
+    with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        print(hardest)
+    print(f"{counts.height} problems, {counts.filter(pl.col('c') == 0).height} unsolved")
+    draw_bars(
+        hardest["task_id"].to_list(), hardest["rate"].to_list(), "share of passing samples, c/n",
+        flags.out,
+    )  # fmt: skip
+    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    run_job(main)

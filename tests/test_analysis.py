@@ -1,0 +1,59 @@
+"""The scripts over finished runs: each prints a table and writes a figure."""
+
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, SMOKE, job
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, seed in (("a", "0"), ("b", "1")):
+        done = job("launch.py", *SMOKE, "--run", name, "--base-seed", seed, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def script(name, *arguments, cwd):
+    command = [sys.executable, str(ROOT / "analysis" / name), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "figure", "says"),
+    [
+        ("curves.py", ("a", "b"), "curves", "pass@k by run"),
+        ("per_problem.py", ("a", "b"), "per_problem", "2 problems"),
+        ("compare_runs.py", ("a", "b"), "compare", "'A beats B' at k = 4: not supported"),
+        ("cost.py", ("a", "b"), "cost", "usd_per_percent"),
+    ],
+)
+def test_a_table_and_a_figure(runs, name, arguments, figure, says):
+    done = script(name, *arguments, cwd=runs)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+    for suffix in (".png", ".svg"):
+        assert (runs / f"{figure}{suffix}").stat().st_size > 4000
+
+
+def test_outcomes_has_one_row_a_sample(runs):
+    import polars as pl
+
+    done = script("outcomes.py", "a", "--out", "outcomes.parquet", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    frame = pl.read_parquet(runs / "outcomes.parquet")
+    assert frame.columns == ["task_id", "seed", "program", "outcome", "passed", "detail"]
+    assert frame.height == 8
+    assert frame.select("task_id", "seed").is_unique().all()
+
+
+def test_a_run_that_was_not_fitted_is_said(runs):
+    (runs / "a" / "results" / "fit.json").rename(runs / "fit.json")
+    done = script("cost.py", "a", cwd=runs)
+    (runs / "fit.json").rename(runs / "a" / "results" / "fit.json")
+    assert done.returncode == 2
+    assert "missing: run `python jobs/fit.py a" in done.stderr

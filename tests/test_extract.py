@@ -1,0 +1,113 @@
+"""From raw answers to programs: forms by hand, and real answers of the embedded model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.execute import execute
+from toolkit.extract import extract_program
+from toolkit.problems import load_problems
+from toolkit.records import Problem, Program, program_digest
+
+PROMPT = 'from typing import List\n\n\ndef total(x: List[int]) -> int:\n    """Add up x."""\n'
+TEST = "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\n"
+PROBLEM = Problem("t/0", PROMPT, TEST, "total")
+WHOLE = "def total(x: List[int]) -> int:\n    return sum(x)\n"
+
+FORMS = {
+    "body only": "    return sum(x)\n",
+    "body, first line not indented": "return sum(x)",
+    "body, only first line not indented": "s = 0\n    for i in x:\n        s += i\n    return s\n",
+    "body in another indentation": "  s = 0\n  for i in x:\n    s += i\n  return s\n",
+    "whole function": WHOLE,
+    "whole function with its imports": f"from typing import List\n\n{WHOLE}",
+    "fenced whole function": f"```python\n{WHOLE}```",
+    "fenced body": "```python\n    return sum(x)\n```",
+    "fence without end": f"```python\n{WHOLE}",
+    "fence of another name": f"```py3\n{WHOLE}\n```\n",
+    "prose around a fence": f"Sure! Here it is:\n\n```python\n{WHOLE}```\n\nIt adds them up.",
+    "helper in a block of its own": (
+        "```python\ndef add(a, b):\n    return a + b\n```\nand\n```python\n"
+        "def total(x):\n    s = 0\n    for i in x:\n        s = add(s, i)\n    return s\n```\n"
+    ),
+    "prose before plain code": f"Here is the function.\n\n{WHOLE}",
+    "prose after plain code": f"{WHOLE}\nThis uses the built-in sum.",
+    "windows line ends": f"```python\n{WHOLE}```".replace("\n", "\r\n"),
+}
+WRONG = {
+    "empty": "",
+    "prose only": "I cannot do that.",
+    "a wrong body stays wrong": "    return 0\n",
+    "a pass is not made up": "```python\npass\n```",
+}
+
+
+def verdicts(answers, style="chat"):
+    programs = {
+        name: Program("t/0", program_digest(text), text)
+        for name, text in (
+            (n, extract_program(PROBLEM, answer, style)) for n, answer in answers.items()
+        )
+    }
+    found = {v.program: v for v in execute(programs.values(), {"t/0": PROBLEM}, workers=2)}
+    return {name: found[p.digest].outcome for name, p in programs.items()}
+
+
+def test_each_form_of_a_right_answer_passes():
+    assert verdicts(FORMS) == dict.fromkeys(FORMS, "passed")
+
+
+def test_no_answer_is_made_right():
+    assert verdicts(WRONG) == dict.fromkeys(WRONG, "failed")
+
+
+def test_a_completion_is_cut_where_it_leaves_the_function():
+    answers = {
+        "clean": "    return sum(x)\n",
+        "goes on with prose": "    return sum(x)\n\nThis function adds\nup.\n",
+    }
+    assert verdicts(answers, "completion") == dict.fromkeys(answers, "passed")
+
+
+def test_verbatim_is_prompt_and_completion():
+    assert extract_program(PROBLEM, "```x", "verbatim") == PROMPT + "```x"
+
+
+ANSWERS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "embedded_answers.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
+]
+
+
+def test_real_answers_of_the_embedded_model_keep_their_verdicts():
+    """33 answers of every form it gives, with the verdict that reading them confirms."""
+    problems = {p.task_id: p for p in load_problems("humaneval")}
+    programs = [extract_program(problems[a["task_id"]], a["completion"], "chat") for a in ANSWERS]
+    keyed = [
+        Program(a["task_id"], program_digest(text), text)
+        for a, text in zip(ANSWERS, programs, strict=True)
+    ]
+    found = {(v.task_id, v.program): v.outcome for v in execute(keyed, problems, workers=2)}
+    passed = [found[p.task_id, p.digest] == "passed" for p in keyed]
+    assert passed == [a["passed"] for a in ANSWERS]
+    assert 0 < sum(passed) < len(passed)
+
+
+@given(st.text(max_size=300), st.sampled_from(["chat", "completion", "verbatim"]))
+def test_no_text_makes_it_raise_and_it_is_pure(text, style):
+    program = extract_program(PROBLEM, text, style)
+    assert program == extract_program(PROBLEM, text, style)
+
+
+@pytest.mark.parametrize("problem", load_problems("humaneval")[::8], ids=lambda p: p.task_id)
+def test_canonical_solutions_survive_every_form(problem):
+    whole = problem.prompt + problem.canonical_solution
+    for answer in (problem.canonical_solution, whole, f"```python\n{whole}\n```"):
+        program = extract_program(problem, answer, "chat")
+        assert problem.canonical_solution.strip() in program
+        compile(program, "program", "exec")
