@@ -1,6 +1,6 @@
 """Does run A beat run B? Paired by problem, at every k that both have, with a 95 % interval.
 
-python analysis/compare_runs.py A B [--usd-per-gpu-hour 2] [--tokens-per-second 4000] [--out compare]
+python analysis/compare_runs.py A B [--usd-per-gpu-hour 2] [--tokens-per-second 4000]
 
 The interval speaks of such problems: mean difference of the unbiased pass@k over the problems that
 both runs have, +- 1.96 standard errors of that mean. Coverage is also set against output tokens,

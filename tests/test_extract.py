@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,8 +65,8 @@ def test_no_answer_is_made_right():
 
 def test_a_completion_is_cut_where_it_leaves_the_function():
     answers = {
-        "clean": "    return sum(x)\n",
-        "goes on with prose": "    return sum(x)\n\nThis function adds\nup.\n",
+        "clean": "\n    return sum(x)\n",
+        "goes on with prose": "\n    return sum(x)\n\nThis function adds\nup.\n",
     }
     assert verdicts(answers, "completion") == dict.fromkeys(answers, "passed")
 
@@ -104,10 +103,15 @@ def test_no_text_makes_it_raise_and_it_is_pure(text, style):
     assert program == extract_program(PROBLEM, text, style)
 
 
-@pytest.mark.parametrize("problem", load_problems("humaneval")[::8], ids=lambda p: p.task_id)
-def test_canonical_solutions_survive_every_form(problem):
-    whole = problem.prompt + problem.canonical_solution
-    for answer in (problem.canonical_solution, whole, f"```python\n{whole}\n```"):
-        program = extract_program(problem, answer, "chat")
-        assert problem.canonical_solution.strip() in program
-        compile(program, "program", "exec")
+def test_canonical_solutions_survive_every_form():
+    problems = {p.task_id: p for p in load_problems("humaneval")[::4]}
+    programs = {}
+    for p in problems.values():
+        whole = p.prompt + p.canonical_solution
+        for answer in (p.canonical_solution, whole, f"```python\n{whole}\n```"):
+            text = extract_program(p, answer, "chat")
+            programs[p.task_id, program_digest(text)] = Program(
+                p.task_id, program_digest(text), text
+            )
+    found = execute(programs.values(), problems, workers=2)
+    assert {v.outcome for v in found} == {"passed"}

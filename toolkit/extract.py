@@ -4,8 +4,8 @@ Only the form is repaired (fences, prose around the code, indentation); no code 
 that a wrong answer stays wrong. The candidates are tried in a fixed order and the first that
 parses is taken:
 
-chat        1. a fenced block, or all blocks joined, that defines the entry point: the prompt's
-               preamble (imports and helper functions) + the block
+chat        1. a fenced block (after those that define helpers), or all blocks joined, that
+               defines the entry point: the prompt's preamble (imports, helpers) + the block
             2. the same for the text without its fences and without prose around the code
             3. a fenced block that is a function's body: the prompt + the block, indented
             4. the text as a function's body
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from toolkit.prompts import completion_prompt
 from toolkit.records import Problem, PromptStyle
 
-EXTRACTION_VERSION = 1
+EXTRACTION_VERSION = 2
 """Raised with every change of what this module returns: programs are then extracted anew."""
 
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
@@ -55,7 +55,9 @@ def _from_completion(problem: Problem, completion: str) -> str:
 
 def _from_chat(problem: Problem, answer: str) -> str:
     blocks = [block for block in _FENCE.findall(answer) if block.strip()]
-    texts = [*blocks, "\n".join(blocks)] if len(blocks) > 1 else blocks
+    texts = [_helpers(blocks[:i]) + block for i, block in enumerate(blocks)]
+    if len(blocks) > 1:
+        texts.append("\n".join(blocks))
     outside = _FENCE.sub("\n", answer) if not blocks else answer
     for text in (*texts, outside):
         if problem.entry_point in text and (code := _whole_function(problem, text)):
@@ -66,6 +68,17 @@ def _from_chat(problem: Problem, answer: str) -> str:
             if _parse(program) is not None:
                 return program
     return problem.prompt + answer
+
+
+def _helpers(blocks: list[str]) -> str:
+    """Of the blocks before one, those that only define: what it may call."""
+    only = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    trees = [(block, _parse(textwrap.dedent(block))) for block in blocks]
+    return "".join(
+        textwrap.dedent(block) + "\n"
+        for block, tree in trees
+        if tree is not None and all(isinstance(node, only) for node in tree.body)
+    )
 
 
 def _whole_function(problem: Problem, text: str) -> str | None:

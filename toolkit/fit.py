@@ -165,7 +165,10 @@ def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, A
         "goodness_of_fit": inference.goodness_of_fit,
         "floor_likelihood_ratio": inference.floor_ratio,
         "replicates": replicates,
-        "power_law": dataclasses.asdict(inference.power_law),
+        "power_law": {
+            "supported": inference.power_law.supported,
+            "reasons": list(inference.power_law.reasons),
+        },
         "estimand": ESTIMAND,
     }
 
