@@ -169,8 +169,8 @@ def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
 SUPERVISOR = """
 import sys
 sys.path.insert(0, {root!r})
-from toolkit.execute import Executor, program_digest
-from toolkit.records import Problem, Program
+from toolkit.execute import Executor
+from toolkit.records import Problem, Program, program_digest
 text = "import posix, time, os\\nopen('left_here', 'w')\\n" + {fork!r} + "time.sleep(50)"
 with Executor({{"x": Problem("x", "", "", "f")}}, workers=2, isolation={level!r}) as executor:
     print("ready", flush=True)
