@@ -231,12 +231,14 @@ class _Run:
     def _hand_out(self, jobs: Iterator[_Job]) -> None:
         if any(job.confirming for worker in self._workers for job in worker.jobs.values()):
             return
-        for worker in sorted(self._workers, key=lambda w: len(w.jobs)):
-            while len(worker.jobs) < _AHEAD:
-                job = self._again.popleft() if self._again else next(jobs, None)
-                if job is None:
-                    return
-                worker.submit(job)
+        while True:
+            worker = min(self._workers, key=lambda w: len(w.jobs))
+            if len(worker.jobs) >= _AHEAD:
+                return
+            job = self._again.popleft() if self._again else next(jobs, None)
+            if job is None:
+                return
+            worker.submit(job)
 
     def _collect(self) -> Iterator[Verdict]:
         """The verdicts that have come, after waiting for at least one event."""
