@@ -48,8 +48,8 @@ def test_the_readme_has_commands():
 def test_a_command_of_the_readme(command, folder):
     words = shlex.split(command)
     assert words[0] == "python", f"not run by any test: {command}"
-    runs = sorted(p.name for p in (folder / "runs").iterdir() if p.name != "latest")
-    named = {"A": f"runs/{runs[0]}", "B": f"runs/{runs[1]}", "RUN": "runs/latest"}
+    first, second = sorted(p.name for p in (folder / "runs").glob("synthetic-*"))
+    named = {"A": f"runs/{first}", "B": f"runs/{second}", "RUN": f"runs/{first}"}
     words = [named.get(w, w) for w in words]
     if words[1] == "jobs/launch.py" and "--dry-run" not in words:
         words.append("--dry-run")  # GPUs are not at hand; the launch itself is in test_slurm.py
