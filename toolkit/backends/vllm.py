@@ -7,6 +7,7 @@ is a function of (problem, seed); on a GPU the batch may change it, and nothing 
 
 import logging
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -151,6 +152,7 @@ class VllmBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._llm.llm_engine.engine_core.shutdown()
+        shutil.rmtree(_own_cache(), ignore_errors=True)
 
 
 def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
@@ -158,7 +160,7 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
         # Tasks that start at once would corrupt a compile cache that they shared.
-        "VLLM_CACHE_ROOT": str(Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{_task_tag()}"),
+        "VLLM_CACHE_ROOT": str(_own_cache()),
     }
     if local:
         defaults["HF_HUB_OFFLINE"] = "1"
@@ -174,9 +176,11 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-def _task_tag() -> str:
+def _own_cache() -> Path:
+    """Of this task alone, on the node; a requeued task finds its own again."""
     job = os.environ.get("SLURM_JOB_ID")
-    return f"job{job}" if job else f"pid{os.getpid()}"
+    tag = f"job{job}" if job else f"pid{os.getpid()}"
+    return Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{tag}"
 
 
 def _import_vllm() -> Any:

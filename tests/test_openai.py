@@ -1,0 +1,77 @@
+"""The backend of OpenAI-compatible servers, against vLLM's own server with the tiny model."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from commands import assert_each_sample_once, job, samples
+
+FLAGS = ("--backend", "openai", "--launcher", "inline", "--limit", "2", "--max-tokens", "12",
+         "--samples", "6", "--top-p", "1", "--gres", "")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model, tmp_path_factory):
+    """The address of a server on loopback, ended with the module."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model),
+        "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill",
+        "--max-model-len", "2048", "--block-size", "32", "--max-num-seqs", "16",
+    ]  # fmt: skip
+    log = tmp_path_factory.mktemp("server") / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        deadline = time.monotonic() + 240
+        while not _is_up(port):
+            assert process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}/v1"
+        process.terminate()
+
+
+def _is_up(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.parametrize("style", ["chat", "completion"])
+def test_a_run_by_a_real_server(server, tmp_path, style):
+    flags = (*FLAGS, "--base-url", server, "--prompt-style", style, "--stop", "\nclass ")
+    done = job("launch.py", *flags, "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_each_sample_once(tmp_path / "run", problems=2, n=6)
+    drawn = samples(tmp_path / "run")
+    assert drawn["completion"].n_unique() > 8  # every request had its own seed
+    assert drawn["n_tokens"].is_between(1, 12).all()
+
+
+def test_no_server_is_said_in_one_line(tmp_path):
+    flags = (*FLAGS, "--base-url", "http://127.0.0.1:9/v1", "--model", "tiny", "--run", "run")
+    done = job("launch.py", *flags, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9/v1: no answer: " in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "run" / "samples").iterdir())
