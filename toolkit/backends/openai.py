@@ -91,7 +91,8 @@ class OpenAIBackend:
             try:
                 response = self._client.request(method, self._url + path, json=body)
             except httpx.HTTPError as error:
-                if attempt == RETRIES:
+                # The transport has tried to connect several times already.
+                if attempt == RETRIES or isinstance(error, httpx.ConnectError):
                     raise EngineFailure(f"{self._url}: no answer: {error}") from None
                 continue
             if response.status_code < 400:
