@@ -93,11 +93,12 @@ def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, st
     class StopsAfter(Shuffled):
         def step(self):
             finished = super().step()
-            stop.requested = len(run.done()) >= 2
+            stop.requested = sampler.progress.shards >= 2
             return finished
 
     backend = StopsAfter(open_backend(CONFIG, run.problems()), 16)
-    assert not Sampler(run, run.slices(), run.problems(), backend).sample(lambda: stop.requested)
+    sampler = Sampler(run, run.slices(), run.problems(), backend)
+    assert not sampler.sample(lambda: stop.requested)
     before = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert 2 <= len(before) < len(run.slices())
     stop.requested = False

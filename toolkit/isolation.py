@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from os import chdir, chmod, rmdir, unlink  # the guard of the programs takes them out of `os`
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from toolkit import landlock, linux, namespaces, seccomp
 
@@ -43,6 +43,7 @@ class Limits:
     tmp_files: int = 4096
 
 
+T = TypeVar("T")
 MECHANISMS: Final = {
     "user": "an own user namespace: no capability, nobody else's files",
     "mount": "an own file tree: read-only system and Python, private /tmp, no home",
@@ -174,9 +175,9 @@ def python_paths() -> list[str]:
     return [*libraries, *namespaces.mapped_files()]
 
 
-def _attempt(name: str, action: Callable[[], object]) -> None:
+def _attempt(name: str, action: Callable[[], T]) -> T:
     try:
-        action()
+        return action()
     except OSError as error:
         raise MechanismFailed(name, error.strerror or str(error)) from error
 
@@ -196,9 +197,12 @@ def _continue_as_first_process() -> None:
 def _confine_files(
     limits: Limits, without: Mapping[str, str], scratch_root: str, *, privileged: bool
 ) -> namespaces.PrivateTmp | ScratchDirectory:
+    shown: list[str] = []
     if "mount" not in without:
         private_proc = "pid" not in without
-        _attempt("mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc))
+        shown = _attempt(
+            "mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc)
+        )
     if privileged and ("mount" not in without or _open_to_all(python_paths())):
         namespaces.become_nobody()
         if "user" not in without:
@@ -207,7 +211,11 @@ def _confine_files(
     if "mount" in without:
         return ScratchDirectory(tempfile.mkdtemp(prefix="jail-", dir=scratch_root))
     tmp = namespaces.PrivateTmp(
-        size=limits.tmp_bytes, files=limits.tmp_files, uid=os.geteuid(), gid=os.getegid()
+        size=limits.tmp_bytes,
+        files=limits.tmp_files,
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        shown=shown,
     )
     _attempt("mount", tmp.mount)
     return tmp

@@ -18,6 +18,8 @@ from toolkit import linux
 NOBODY: Final = 65534
 WORK: Final = "/tmp/work"
 """The working directory of a program inside the jail."""
+_KEPT: Final = "/.kept"
+"""Where the new root keeps what lies below /tmp, which the private /tmp hides."""
 _STAGE: Final = (
     "/tmp"  # any directory will do: the tmpfs mounted on it leaves again with pivot_root
 )
@@ -79,15 +81,25 @@ def name_host() -> None:
 
 
 class PrivateTmp:
-    """The one writable place of a jail: /tmp, and in it the working directory."""
+    """The one writable place of a jail: /tmp, and in it the working directory.
 
-    def __init__(self, *, size: int, files: int, uid: int, gid: int) -> None:
+    `shown`: the paths below it that stay readable (a virtual environment in /tmp, say), as
+    `build_root` returned them.
+    """
+
+    def __init__(
+        self, *, size: int, files: int, uid: int, gid: int, shown: Sequence[str] = ()
+    ) -> None:
+        self._shown = shown
         self._options = f"size={size},nr_inodes={files},mode=1777,uid={uid},gid={gid}"
         self._looks: tuple[object, ...] = ()
 
     def mount(self) -> None:
         """Mount it for the first time and stand in the working directory."""
         linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, self._options)
+        for number, path in enumerate(self._shown):
+            _make_target(f"{_KEPT}/{number}", path)
+            linux.mount(f"{_KEPT}/{number}", path, flags=linux.MS_BIND | linux.MS_REC)
         os.mkdir(WORK, 0o700)
         chdir(WORK)
         self._looks = self._look()
@@ -113,11 +125,12 @@ class PrivateTmp:
         )
 
 
-def build_root(readable: Sequence[str], *, private_proc: bool) -> None:
+def build_root(readable: Sequence[str], *, private_proc: bool) -> list[str]:
     """Make a new root of what `readable` names (directories and files, read-only) and the
     system's libraries, and nothing else; /tmp, /dev/shm and /var/tmp are one empty place.
 
-    Needs an own mount namespace and the capability to mount. Raises `OSError`.
+    Returns the readable paths below /tmp, for `PrivateTmp`. Needs an own mount namespace and the
+    capability to mount. Raises `OSError`.
     """
     # Links are followed while the old tree is still in place: a home may lie behind one.
     shown = [(path, os.path.realpath(path)) for path in _outermost([*readable, *SYSTEM_FILES])]
@@ -132,9 +145,11 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> None:
     linux.mount("tmpfs", "/new", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=4m")
     for directory in SYSTEM:
         _show_system(directory)
+    hidden = [path for path, _ in shown if path.startswith("/tmp/")]
     for path, real in shown:
-        _bind(real, path)
-        _make_read_only(f"/new{path}")
+        place = f"{_KEPT}/{hidden.index(path)}" if path in hidden else path
+        _bind(real, place)
+        _make_read_only(f"/new{place}")
     for device in devices:
         _bind(device, device)
     for path, text in _MADE_FILES.items():
@@ -157,6 +172,7 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> None:
     os.chdir("/")
     flags = linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("none", "/", flags=flags | linux.MS_BIND)
+    return hidden
 
 
 def mapped_files() -> list[str]:
@@ -192,12 +208,17 @@ def _show_system(directory: str) -> None:
 def _bind(source: str, path: str) -> None:
     """Show `source` of the old root as `path` of the new one."""
     target = f"/new{path}"
-    if os.path.isdir(f"/old{source}"):
+    _make_target(f"/old{source}", target)
+    linux.mount(f"/old{source}", target, flags=linux.MS_BIND | linux.MS_REC)
+
+
+def _make_target(source: str, target: str) -> None:
+    """An empty directory or file at `target`, for `source` to be mounted on."""
+    if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         Path(target).touch()
-    linux.mount(f"/old{source}", target, flags=linux.MS_BIND | linux.MS_REC)
 
 
 def _make_read_only(top: str) -> None:
