@@ -17,7 +17,7 @@ from toolkit.cli import Parser, run_job
 from toolkit.errors import UsageError
 from toolkit.figures import draw_scatter
 from toolkit.passk import k_grid, pass_at_k
-from toolkit.store import open_run
+from toolkit.store import open_run, result_file
 
 
 def main() -> int:
@@ -59,9 +59,7 @@ def main() -> int:
 
 def read_counts(path: Path) -> pl.DataFrame:
     """task_id, n, c, tokens of a run's results."""
-    table = open_run(path).results_dir / "counts.parquet"
-    if not table.is_file():
-        raise UsageError(f"{table}: missing: run `python jobs/fit.py {path}`")
+    table = result_file(open_run(path), "counts.parquet")
     return pl.read_parquet(table).select("task_id", "n", "c", "tokens")
 
 

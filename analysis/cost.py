@@ -12,9 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.errors import UsageError
 from toolkit.figures import draw_bars
-from toolkit.store import Run, metadata, open_run
+from toolkit.store import Run, metadata, open_run, result_file
 
 
 def main() -> int:
@@ -37,9 +36,7 @@ def main() -> int:
 
 def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
-    path = run.results_dir / "fit.json"
-    if not path.is_file():
-        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    path = result_file(run, "fit.json")
     spans: dict[tuple[str, str, str], tuple[float, float]] = {}
     tokens = 0
     for shard in run.samples_dir.glob("*.parquet"):

@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.errors import UsageError
 from toolkit.figures import draw_curves
-from toolkit.store import open_run
+from toolkit.store import open_run, result_file
 
 
 def main() -> int:
@@ -22,10 +21,7 @@ def main() -> int:
     curves = {}
     for path in flags.runs:
         run = open_run(path)
-        table = run.results_dir / "curve.parquet"
-        if not table.is_file():
-            raise UsageError(f"{table}: missing: run `python jobs/fit.py {path}`")
-        curves[run.path.name] = pl.read_parquet(table)
+        curves[run.path.name] = pl.read_parquet(result_file(run, "curve.parquet"))
     joined = pl.concat(
         [
             frame.select(pl.lit(name).alias("run"), "k", "pass_at_k")

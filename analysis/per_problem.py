@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.errors import UsageError
 from toolkit.figures import draw_bars
-from toolkit.store import open_run
+from toolkit.store import open_run, result_file
 
 
 def main() -> int:
@@ -20,10 +19,7 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=20, help="so many, hardest first [20]")
     parser.add_argument("--out", type=Path, default=Path("per_problem"), help="figure, no suffix")
     flags = parser.parse_args()
-    tables = [open_run(path).results_dir / "counts.parquet" for path in flags.runs]
-    for path, table in zip(flags.runs, tables, strict=True):
-        if not table.is_file():
-            raise UsageError(f"{table}: missing: run `python jobs/fit.py {path}`")
+    tables = [result_file(open_run(path), "counts.parquet") for path in flags.runs]
     counts = (
         pl.concat([pl.read_parquet(table) for table in tables])
         .group_by("task_id", maintain_order=True)

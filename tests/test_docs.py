@@ -55,7 +55,6 @@ def test_a_command_of_the_readme(command, folder):
         words.append("--dry-run")  # GPUs are not at hand; the launch itself is in test_slurm.py
     if words[1] == "jobs/launch.py":
         # Without a cluster and a GPU: the same command with the preset that it would choose.
-        words = [w for w in words if w not in ("--adaptive",)]
         if "--preset" not in words and "--model" not in words and "--backend" not in words:
             words += ["--preset", "llama-8b-a100"]
         words += ["--launcher", "local"]

@@ -17,6 +17,7 @@ Where nothing parses, the program is prompt + text, and fails as what it is.
 """
 
 import ast
+import itertools
 import re
 import textwrap
 import warnings
@@ -55,11 +56,10 @@ def _from_completion(problem: Problem, completion: str) -> str:
 
 def _from_chat(problem: Problem, answer: str) -> str:
     blocks = [block for block in _FENCE.findall(answer) if block.strip()]
-    texts = [_helpers(blocks[:i]) + block for i, block in enumerate(blocks)]
-    if len(blocks) > 1:
-        texts.append("\n".join(blocks))
+    texts = (_helpers(blocks[:i]) + block for i, block in enumerate(blocks))
+    joined = ["\n".join(blocks)] if len(blocks) > 1 else []
     outside = _FENCE.sub("\n", answer) if not blocks else answer
-    for text in (*texts, outside):
+    for text in itertools.chain(texts, joined, [outside]):
         if problem.entry_point in text and (code := _whole_function(problem, text)):
             return _preamble(problem) + code
     for text in (*blocks, outside):

@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from toolkit import fits
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.figures import draw_figures
-from toolkit.inference import Inference, Interval, infer
+from toolkit.inference import Inference, infer
 from toolkit.outcomes import count_outcomes, mapped_slices, progress
-from toolkit.passk import curve, k_grid
+from toolkit.passk import Curve, curve, k_grid
 from toolkit.report import write_report
 from toolkit.store import Run, replacing, shard_id, write_table
 
@@ -59,7 +59,6 @@ class FitSummary:
 
     document: Mapping[str, Any]
     complete: bool
-    fresh: bool
 
 
 def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
@@ -89,8 +88,8 @@ def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
             for key in ("model", "backend", "prompt_style", "temperature", "top_p", "max_tokens")
         },
     }
-    document, fresh = fit_counts(counts, run.results_dir, context, replicates=replicates)
-    return FitSummary(document, done.complete, fresh)
+    document, _ = fit_counts(counts, run.results_dir, context, replicates=replicates)
+    return FitSummary(document, done.complete)
 
 
 def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
@@ -148,15 +147,16 @@ def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, A
         "n_max": int(n.max()),
         "unsolved": int((c == 0).sum()),
         **columns,
-        "support": {str(k): int((n >= k).sum()) for k in shown.k},
+        "support": dict(zip(map(str, shown.k), shown.problems.tolist(), strict=True)),
         "band": {str(k): {"lo": i.lo, "hi": i.hi} for k, i in inference.band.items()},
-        "fits": _fits(n, c, inference),
+        "fits": _fits(shown, top, inference),
         "slopes": [
-            {"from": low, "to": high, **_plain(slope)}
+            {"from": low, "to": high, **dataclasses.asdict(slope)}
             for (low, high), slope in inference.slopes.items()
         ],
         "forecast": {
-            str(k): {**_plain(i), "method": METHOD} for k, i in inference.forecast.items()
+            str(k): {**dataclasses.asdict(i), "method": METHOD}
+            for k, i in inference.forecast.items()
         },
         "same_problems": {str(k): v for k, v in inference.same_problems.items()},
         "bracket": {
@@ -173,19 +173,17 @@ def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, A
     }
 
 
-def _fits(
-    n: NDArray[np.int64], c: NDArray[np.int64], inference: Inference
-) -> dict[str, dict[str, Any] | None]:
-    grid = k_grid(int(n.min()))
-    seen = curve(n, c, grid)
-    line = fits.log_log_line(grid, seen.fail_at_k)
-    power = fits.exp_power(grid, seen.pass_at_k)
+def _fits(shown: Curve, top: int, inference: Inference) -> dict[str, dict[str, Any] | None]:
+    """The curve fits on the grid 1, 2, 5 ... n (k = 3 is shown, not fitted), and the models."""
+    grid = np.isin(shown.k, k_grid(top))
+    line = fits.log_log_line(shown.k[grid], shown.fail_at_k[grid])
+    power = fits.exp_power(shown.k[grid], shown.pass_at_k[grid])
     models = {
         "beta_binomial": inference.ml_fit,
         "beta_binomial_map": inference.map_fit,
         "zero_inflated_beta_binomial": inference.floor_fit,
     }
-    beyond = k_grid(10 * int(n.min()))
+    beyond = k_grid(10 * top)
     return {
         "log_log_line": dataclasses.asdict(line) if line else None,
         "exp_power": dataclasses.asdict(power) if power else None,
@@ -254,7 +252,3 @@ def _by_k(k: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, float 
     return {
         str(k_j): float(v) if math.isfinite(v) else None for k_j, v in zip(k, values, strict=True)
     }
-
-
-def _plain(interval: Interval) -> dict[str, float]:
-    return {"estimate": interval.estimate, "lo": interval.lo, "hi": interval.hi}

@@ -65,7 +65,6 @@ class Inference:
     goodness_of_fit: float
     floor_ratio: float | None
     power_law: PowerLaw
-    replicates: int
 
 
 def infer(n: ArrayLike, c: ArrayLike, *, replicates: int = 1000, seed: int = 0) -> Inference:
@@ -105,7 +104,6 @@ def _infer(n: Ints, c: Ints, replicates: int, random: np.random.Generator) -> In
         goodness_of_fit=goodness,
         floor_ratio=ratio,
         power_law=_judge(n, c, differ, goodness),
-        replicates=replicates,
     )
 
 

@@ -9,7 +9,6 @@ import logging
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def slurm_executor(
     folder: Path, config: Config, stage: str, tasks: int, after: str | None = None
 ) -> submitit.SlurmExecutor:
     """The executor of a stage ("sample", "evaluate" or "fit"), dependent on job `after`."""
-    executor = submitit.SlurmExecutor(folder=folder, python=sys.executable)
+    executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after))
     return executor
 

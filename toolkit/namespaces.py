@@ -87,9 +87,7 @@ class PrivateTmp:
     `build_root` returned them.
     """
 
-    def __init__(
-        self, *, size: int, files: int, uid: int, gid: int, shown: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, *, size: int, files: int, uid: int, gid: int, shown: Sequence[str]) -> None:
         self._shown = shown
         self._options = f"size={size},nr_inodes={files},mode=1777,uid={uid},gid={gid}"
         self._looks: tuple[object, ...] = ()

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.inference import FLOOR_CRITICAL
 from toolkit.store import replacing
 
-FLOOR_CRITICAL = 2.71
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
 
@@ -143,7 +143,7 @@ def _curve_table(document: Mapping[str, Any]) -> Table:
                 _number(document["fail_at_k"][k]),
                 _number(document["se_fixed_set"][k]),
                 _number(document["se_superpopulation"][k]),
-                f"{_number(band['lo'])} to {_number(band['hi'])}" if band else "-",
+                _range(band["lo"], band["hi"]) if band else "-",
                 str(document["support"][k]),
             ]
         )
@@ -161,7 +161,7 @@ def _power_law(document: Mapping[str, Any]) -> Iterator[Block]:
         yield Paragraph(f"A power law is not supported: {reasons}.", warning=True)
     rows = [
         [f"{s['from']} to {s['to']}", _number(s["estimate"]),
-         f"{_number(s['lo'])} to {_number(s['hi'])}"]
+         _range(s["lo"], s["hi"])]
         for s in document["slopes"]
     ]  # fmt: skip
     if rows:
@@ -214,9 +214,9 @@ def _forecast_table(document: Mapping[str, Any]) -> Table:
             [
                 k,
                 _number(forecast["estimate"]),
-                f"{_number(forecast['lo'])} to {_number(forecast['hi'])}",
+                _range(forecast["lo"], forecast["hi"]),
                 _number(document["same_problems"][k]),
-                f"{_number(bracket['lower'])} to {_number(bracket['upper'])}" if bracket else "-",
+                _range(bracket["lower"], bracket["upper"]) if bracket else "-",
             ]
         )
     return Table(["k", "fail@k", "95 %, such problems", "these problems", "bracket"], rows)
@@ -299,3 +299,7 @@ def _percent(value: float) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{_number(low)} to {_number(high)}"

@@ -140,6 +140,14 @@ class Run:
         return {p.stem for p in self.samples_dir.glob("*.parquet")}
 
 
+def result_file(run: Run, name: str) -> Path:
+    """A file that fit wrote; `UsageError` names the command that writes it when it is missing."""
+    path = run.results_dir / name
+    if not path.is_file():
+        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    return path
+
+
 def run_name(identity: Mapping[str, Any], label: str) -> str:
     """`<model slug>-<problems>-<digest8>`."""
     model = str(identity["model"]).rstrip("/").rsplit("/", 1)[-1]
