@@ -111,6 +111,9 @@ def test_one_sample_and_missing_problems_do_not_break_it(tmp_path):
     document, _ = fit_counts(counts, tmp_path, CONTEXT, replicates=100)
     assert document["problems"] == 2
     assert "left out: c" in (tmp_path / "report.md").read_text()
+    solved = counts.with_columns(c=pl.col("n"))
+    fit_counts(solved, tmp_path, CONTEXT, replicates=100)
+    assert "left out: c" in (tmp_path / "report.md").read_text()
     with pytest.raises(ToolkitError, match="no sample has a verdict"):
         fit_document(counts.with_columns(n=0, c=0))
 

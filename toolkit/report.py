@@ -224,12 +224,12 @@ def _forecast_table(document: Mapping[str, Any]) -> Table:
 
 def _unsolved(counts: pl.DataFrame) -> Iterator[Block]:
     names = counts.filter((pl.col("n") > 0) & (pl.col("c") == 0))["task_id"].to_list()
-    if not names:
-        yield Paragraph("Every problem is solved at least once.")
-        return
     shown = ", ".join(names[:MOST_NAMED])
     rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    yield Paragraph(f"Unsolved: {shown}{rest}.")
+    if names:
+        yield Paragraph(f"Unsolved: {shown}{rest}.")
+    else:
+        yield Paragraph("Every problem with samples is solved at least once.")
     if empty := counts.filter(pl.col("n") == 0)["task_id"].to_list():
         yield Paragraph(f"Without any sample, and left out: {', '.join(empty)}.", warning=True)
 
