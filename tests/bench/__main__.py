@@ -1,0 +1,40 @@
+"""`make bench`: every benchmark, as a table in Markdown on stdout and in JSON beside the runs."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import execution
+
+BENCHES = {"execution": execution.bench}
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)} [all]")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="[bench.json]")
+    flags = parser.parse_args()
+    if unknown := set(flags.names) - BENCHES.keys():
+        parser.error(f"unknown benchmark {min(unknown)}; valid: {', '.join(BENCHES)}")
+    cores = sorted(os.sched_getaffinity(0))[: execution.WORKERS]
+    os.sched_setaffinity(0, cores)
+    where = f"{time.strftime('%Y-%m-%d')}, {len(cores)} cores, Python {platform.python_version()}"
+    print(where, flush=True)
+    rows: list[dict[str, object]] = []
+    for name in flags.names or BENCHES:
+        heading: list[str] = []
+        for row in BENCHES[name]():
+            rows.append({"benchmark": name} | row)
+            if list(row) != heading:
+                heading = list(row)
+                print(f"\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
+            print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
+    flags.out.write_text(json.dumps({"where": where, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

