@@ -13,7 +13,7 @@ from toolkit.evaluate import evaluate_run
 from toolkit.outcomes import count_outcomes, sample_outcomes
 from toolkit.prepare import freeze_launch, plan_launch
 from toolkit.sample import StopRequest, run_sampling
-from toolkit.store import open_run, read_verdicts
+from toolkit.store import metadata, open_run, read_verdicts
 
 TESTS = Path(__file__).resolve().parent
 COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"
@@ -38,6 +38,8 @@ def test_each_distinct_program_is_executed_once_a_run(run):
     assert first.complete
     assert first.executed == first.distinct < first.samples == 60
     assert read_verdicts(run, SETTINGS.timeout).height == first.distinct
+    for path in run.verdicts_dir.glob("*.parquet"):
+        assert json.loads(metadata(path)["isolation"])["no_new_privs"] == "on"
     again = evaluate_run(run, SETTINGS, workers=1)
     assert again.complete
     assert again.executed == 0

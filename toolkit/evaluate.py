@@ -6,7 +6,9 @@ the programs by digest, so they balance and never collide, and a later evaluatio
 what has no verdict yet.
 """
 
+import json
 import logging
+import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +95,12 @@ def evaluate_run(
             isolation=settings.isolation,
         ) as executor:
             verdicts = executor.run(_texts(run, present, todo, problems))
-            errors = _write_in_batches(run, verdicts, settings.timeout, todo.height)
+            facts = {
+                "host": platform.node(),
+                "isolation": json.dumps(executor.isolation_report),
+            }
+            batches = _Batches(run, settings.timeout, facts, expected=todo.height)
+            errors = batches.write(verdicts)
     return EvaluationSummary(
         samples=int(programs["samples"].sum()),
         distinct=programs.height,
@@ -172,22 +179,34 @@ def _texts(
             yield Program(task_id, digest, extract_program(problems[task_id], completion, style))
 
 
-def _write_in_batches(run: Run, verdicts: Iterable[Verdict], timeout: float, expected: int) -> int:
-    """Write verdicts as they come; returns how many are `error`."""
-    batch: list[Verdict] = []
-    errors = 0
-    started = written = time.monotonic()
-    for count, verdict in enumerate(verdicts, start=1):
-        batch.append(verdict)
-        errors += verdict.outcome == "error"
-        if verdict.outcome == "error":
-            log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)
-        now = time.monotonic()
-        if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
-            write_verdicts(run, batch, timeout)
-            batch, written = [], now
-            rate = count / (now - started)
-            left = (expected - count) / rate
-            log.info("%d/%d executed, %.0f/s, %.0f s left", count, expected, rate, left)
-    write_verdicts(run, batch, timeout)
-    return errors
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """Writes verdicts as they come; `facts` say where and under which isolation they were made."""
+
+    run: Run
+    timeout: float
+    facts: dict[str, str]
+    expected: int
+
+    def write(self, verdicts: Iterable[Verdict]) -> int:
+        """Write all of them; returns how many are `error`."""
+        batch: list[Verdict] = []
+        errors = 0
+        started = written = time.monotonic()
+        for count, verdict in enumerate(verdicts, start=1):
+            batch.append(verdict)
+            errors += verdict.outcome == "error"
+            if verdict.outcome == "error":
+                log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)
+            now = time.monotonic()
+            if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
+                self._write(batch)
+                batch, written = [], now
+                rate = count / (now - started)
+                left = (self.expected - count) / rate
+                log.info("%d/%d executed, %.0f/s, %.0f s left", count, self.expected, rate, left)
+        self._write(batch)
+        return errors
+
+    def _write(self, batch: list[Verdict]) -> None:
+        write_verdicts(self.run, batch, self.timeout, self.facts)

@@ -187,7 +187,7 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
         for name in ("rounds", "samples", "programs", "verdicts", "slurm", "results"):
             (run.path / name).mkdir(parents=True, exist_ok=True)
         frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
-        write_table(run.path / "problems.parquet", frame, {})
+        write_table(run.path / "problems.parquet", frame, facts or {})
         manifest["digest"] = identity_digest(manifest["identity"])
         publish_once(run.path / "manifest.json", _json_bytes(manifest))
     except OSError as error:
@@ -292,15 +292,20 @@ def metadata(path: Path) -> dict[str, str]:
 _REMEDY = "move it aside and launch again: its slice is sampled anew"
 
 
-def write_verdicts(run: Run, verdicts: Iterable[Verdict], timeout: float) -> None:
-    """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless."""
+def write_verdicts(
+    run: Run, verdicts: Iterable[Verdict], timeout: float, facts: dict[str, str] | None = None
+) -> None:
+    """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless.
+
+    `facts`, how they were reached, are the file's metadata.
+    """
     rows = [(v.task_id, v.program, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
     if not rows:
         return
     frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "program")
     keys = frame.select("task_id", "program", "timeout").write_json().encode()
     name = hashlib.blake2b(keys, digest_size=8).hexdigest()
-    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, {})
+    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, facts or {})
 
 
 def read_verdicts(run: Run, timeout: float) -> pl.DataFrame:

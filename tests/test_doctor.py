@@ -1,0 +1,55 @@
+"""jobs/doctor.py: what it finds, and what it says to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import files, job
+
+from toolkit.diagnose import examine_directory, examine_execution
+from toolkit.records import Problem
+
+GOOD = Problem("t/0", "def f():\n", "def check(f):\n    assert f() == 1\n", "f", "    return 1\n")
+IDLE = Problem("t/1", "def f():\n", "def check(f):\n    pass\n", "f", "    return 1\n")
+BROKEN = Problem("t/2", "def f():\n", "def check(f):\n    assert f() == 2\n", "f", "    return 1\n")
+
+
+def grades(problems: list[Problem]) -> dict[str, str]:
+    findings = examine_execution(problems, "strongest", 3.0, 1)
+    return {f.subject: f.grade for f in findings}
+
+
+def test_good_problems_are_ok_and_every_mechanism_is_named() -> None:
+    found = grades([GOOD])
+    assert found["solutions"] == found["wrong ones"] == "ok"
+    assert {"user", "mount", "pid", "net", "seccomp", "landlock", "limits"} <= found.keys()
+
+
+def test_tests_that_check_nothing_and_wrong_solutions_are_found() -> None:
+    assert grades([GOOD, IDLE])["wrong ones"] == "fail"
+    assert grades([GOOD, BROKEN])["solutions"] == "fail"
+
+
+def test_the_directory_is_left_as_it_was(tmp_path: Path) -> None:
+    found = {f.subject: f.grade for f in examine_directory(tmp_path / "not/yet")}
+    assert found["files"] == "ok"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_without_files_fails_with_a_remedy() -> None:
+    findings = {f.subject: f for f in examine_directory(Path("/proc/self"))}
+    assert findings["files"].grade == "fail"
+    assert "--runs" in findings["files"].remedy
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_exit_code_says_whether_anything_failed(tmp_path: Path, broken: bool) -> None:
+    rows = [BROKEN if broken else GOOD]
+    fields = ("task_id", "prompt", "test", "entry_point", "canonical_solution")
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(json.dumps({k: getattr(p, k) for k in fields}) + "\n" for p in rows))
+    before = files(tmp_path)
+    done = job("doctor.py", "--problems", file, "--runs", tmp_path, cwd=tmp_path)
+    assert done.returncode == (1 if broken else 0), done.stderr
+    assert ("fail  solutions" in done.stdout) is broken
+    assert files(tmp_path) == before
