@@ -187,7 +187,7 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
         for name in ("rounds", "samples", "programs", "verdicts", "slurm", "results"):
             (run.path / name).mkdir(parents=True, exist_ok=True)
         frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
-        write_table(run.path / "problems.parquet", frame, facts or {})
+        write_table(run.path / "problems.parquet", frame, {})
         manifest["digest"] = identity_digest(manifest["identity"])
         publish_once(run.path / "manifest.json", _json_bytes(manifest))
     except OSError as error:
