@@ -73,7 +73,7 @@ $(VENV)-evalplus/.created:
 	touch $@
 
 bench: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
-	$(BIN)/python tests/bench
+	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/python tests/bench
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,5 @@
 """What a node offers to a run, found out by trying: the findings of `jobs/doctor.py`."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.execute import Executor, Limits
+from toolkit.files import publish_once, replacing
 from toolkit.isolation import MECHANISMS, IsolationLevel
 from toolkit.records import Problem, Program, program_digest
 
@@ -70,8 +70,8 @@ def _canonical(executor: Executor, problems: Sequence[Problem]) -> Finding:
 
 
 def _wrong(executor: Executor, problems: Sequence[Problem]) -> Finding:
-    raising = "    raise NotImplementedError\n"
-    verdicts = executor.run(_program(p, p.prompt + raising) for p in problems)
+    body = "    raise ValueError('wrong on purpose')\n"
+    verdicts = executor.run(_program(p, p.prompt + body) for p in problems)
     passed = sorted(v.task_id for v in verdicts if v.outcome == "passed")
     if not passed:
         return Finding("ok", "wrong ones", f"{len(problems)} programs that only raise all fail")
@@ -98,17 +98,20 @@ def examine_directory(runs: Path) -> Iterator[Finding]:
     else:
         yield Finding("ok", "room", room)
     name = folder / f".doctor-{secrets.token_hex(4)}"
-    other = name.with_suffix(".other")
+    other = name.with_suffix(".once")
     try:
-        name.write_bytes(b"new")
-        other.write_bytes(b"old")
-        name.replace(other)
-        os.link(other, name)
+        with replacing(name) as temporary:
+            temporary.write_bytes(b"new")
+        once = publish_once(other, b"one") and not publish_once(other, b"two")
     except OSError as error:
-        remedy = "name a --runs that this user may write, on a file system with links"
-        yield Finding("fail", "files", f"{folder}: {error.strerror}", remedy)
+        found, once = f"{folder}: {error.strerror}", False
     else:
-        yield Finding("ok", "files", "rename replaces and link refuses, as the ledger needs")
+        found = "a renamed file replaces, a linked one never does"
     finally:
         name.unlink(missing_ok=True)
         other.unlink(missing_ok=True)
+    if once:
+        yield Finding("ok", "files", found)
+    else:
+        remedy = "name a --runs that this user may write, on a file system with links"
+        yield Finding("fail", "files", found, remedy)

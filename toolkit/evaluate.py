@@ -10,8 +10,9 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -99,8 +100,8 @@ def evaluate_run(
                 "host": platform.node(),
                 "isolation": json.dumps(executor.isolation_report),
             }
-            batches = _Batches(run, settings.timeout, facts, expected=todo.height)
-            errors = batches.write(verdicts)
+            write = partial(write_verdicts, run, timeout=settings.timeout, facts=facts)
+            errors = _write_in_batches(write, verdicts, todo.height)
     return EvaluationSummary(
         samples=int(programs["samples"].sum()),
         distinct=programs.height,
@@ -179,34 +180,24 @@ def _texts(
             yield Program(task_id, digest, extract_program(problems[task_id], completion, style))
 
 
-@dataclass(frozen=True, slots=True)
-class _Batches:
-    """Writes verdicts as they come; `facts` say where and under which isolation they were made."""
-
-    run: Run
-    timeout: float
-    facts: dict[str, str]
-    expected: int
-
-    def write(self, verdicts: Iterable[Verdict]) -> int:
-        """Write all of them; returns how many are `error`."""
-        batch: list[Verdict] = []
-        errors = 0
-        started = written = time.monotonic()
-        for count, verdict in enumerate(verdicts, start=1):
-            batch.append(verdict)
-            errors += verdict.outcome == "error"
-            if verdict.outcome == "error":
-                log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)
-            now = time.monotonic()
-            if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
-                self._write(batch)
-                batch, written = [], now
-                rate = count / (now - started)
-                left = (self.expected - count) / rate
-                log.info("%d/%d executed, %.0f/s, %.0f s left", count, self.expected, rate, left)
-        self._write(batch)
-        return errors
-
-    def _write(self, batch: list[Verdict]) -> None:
-        write_verdicts(self.run, batch, self.timeout, self.facts)
+def _write_in_batches(
+    write: Callable[[list[Verdict]], None], verdicts: Iterable[Verdict], expected: int
+) -> int:
+    """Write verdicts as they come; returns how many are `error`."""
+    batch: list[Verdict] = []
+    errors = 0
+    started = written = time.monotonic()
+    for count, verdict in enumerate(verdicts, start=1):
+        batch.append(verdict)
+        errors += verdict.outcome == "error"
+        if verdict.outcome == "error":
+            log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)
+        now = time.monotonic()
+        if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
+            write(batch)
+            batch, written = [], now
+            rate = count / (now - started)
+            left = (expected - count) / rate
+            log.info("%d/%d executed, %.0f/s, %.0f s left", count, expected, rate, left)
+    write(batch)
+    return errors

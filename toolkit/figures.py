@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, NullFormatter, PercentFormatter
 
+from toolkit.files import replacing
 from toolkit.fits import BetaBinomial, ExpPower, LogLogLine
-from toolkit.store import replacing
 
 INK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#767676"
 """From the palette of Okabe and Ito, told apart in all common kinds of colour blindness."""

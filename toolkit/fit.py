@@ -36,11 +36,12 @@ from numpy.typing import NDArray
 from toolkit import fits
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.figures import draw_figures
+from toolkit.files import replacing
 from toolkit.inference import Inference, infer
 from toolkit.outcomes import count_outcomes, mapped_slices, progress
 from toolkit.passk import Curve, curve, k_grid
 from toolkit.report import write_report
-from toolkit.store import Run, replacing, shard_id, write_table
+from toolkit.store import Run, shard_id, write_table
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.files import replacing
 from toolkit.inference import FLOOR_CRITICAL
-from toolkit.store import replacing
 
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""

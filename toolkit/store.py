@@ -16,13 +16,11 @@ Every file appears whole or not at all: it is written beside its name and rename
 start with a dot are such files in the making; globs do not see them.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +28,7 @@ from typing import Any, cast
 import polars as pl
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
+from toolkit.files import publish_once, replacing
 from toolkit.records import (
     FINISH_REASONS,
     OUTCOMES,
@@ -345,35 +344,6 @@ def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
 def _unreadable(path: Path, error: Exception) -> CorruptShard:
     reason = str(error).splitlines()[0][:120]
     return CorruptShard(f"{path}: cannot be read ({reason}); {_REMEDY}")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` on success, removed on failure.
-
-    The file is on disk before its name is: a crash leaves the old file, or none.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def publish_once(path: Path, data: bytes) -> bool:
-    """Create `path` with `data`; False, with nothing changed, when it exists already."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(data)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
 
 
 def point_latest(run: Run) -> None:

