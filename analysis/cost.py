@@ -50,7 +50,7 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
         tokens += int(facts["tokens"])
     hours = sum(high - low for low, high in spans.values()) / 3600
     fit = json.loads(path.read_text(encoding="utf-8"))
-    coverage = 100 * fit["pass_at_k"][str(fit["n_min"])]
+    coverage = 100 * fit["pass_at_k"][str(fit["k_max"])]
     return {
         "run": run.path.name,
         "tasks": len(spans),

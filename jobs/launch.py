@@ -1,7 +1,9 @@
 """Sample, evaluate and fit: the main job.
 
 Plans what the run of this configuration lacks, samples it in an array of tasks, executes the
-programs, fits fail@k and writes the report. Launch again to go on after a failure, with another
+programs, fits fail@k and writes the report. With --adaptive it does so in rounds: first --stop-min
+samples of every problem, then more of those that have under --stop-r passes, up to --stop-cap; the
+same curve for a fraction of the samples. Launch again to go on after a failure, with another
 --array, or with more --samples: nothing is sampled twice.
 """
 
@@ -13,20 +15,17 @@ import _installed  # noqa: F401
 
 from toolkit.cli import Parser, run_job
 from toolkit.config import Config, add_flags, resolve
-from toolkit.describe import describe_plan, describe_results
+from toolkit.describe import describe_plan, describe_results, results_complete
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.launch import (
     choose_launcher,
     gpus_at_hand,
     run_inline,
     run_local,
-    sbatch_script,
-    submit_slurm,
-    tasks_of,
-    wait_slurm,
 )
-from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.status import Ticker, read_ledger
+from toolkit.prepare import freeze_launch, plan_launch, tasks_of
+from toolkit.slurm import sbatch_script, submit_slurm, wait_slurm
+from toolkit.status import Ticker
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -61,7 +60,7 @@ def main() -> int:
             if not flags["wait"]:
                 return EXIT_DONE
             wait_slurm(submitted, ticker.show)
-            complete = read_ledger(run).sampled
+            complete = results_complete(run)
         case "local":
             complete = run_local(plan, run, ticker.show)
         case _:

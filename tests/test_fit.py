@@ -51,6 +51,11 @@ def test_the_reference_values(name):
     floor = found["fits"]["zero_inflated_beta_binomial"]
     reference = want["zero_inflated_beta_binomial"]
     assert floor["neg_log_lik"] <= reference["neg_log_lik"] + 1e-3
+    scaled, reference = found["fits"]["scaled_beta_binomial"], want["scaled_beta_binomial"]
+    assert scaled["neg_log_lik"] <= reference["neg_log_lik"] + 0.05
+    for k, value in reference["model_fail_at"].items():
+        if k in scaled["fail_at_k"]:
+            assert scaled["fail_at_k"][k] == pytest.approx(value, rel=0.01)
     assert found["power_law"]["supported"] is (name == "open_sim_llama_n1000")
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.counts import Counts, curve
 from toolkit.errors import UsageError
-from toolkit.passk import curve, fail_at_k, k_grid, log_fail_at_k, pass_at_k
+from toolkit.passk import fail_at_k, k_grid, log_fail_at_k, pass_at_k
 
 EXACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "passk_exact.csv"
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
@@ -66,11 +67,11 @@ def test_small_values_survive_large_n():
 def test_both_standard_errors_in_a_simulation():
     random = np.random.default_rng(0)
     p = random.beta(0.3, 0.4, size=60)
-    draws = [curve(np.full(60, 40), random.binomial(40, p), [5]) for _ in range(400)]
+    draws = [curve(Counts.of([40] * 60, random.binomial(40, p)), [5]) for _ in range(400)]
     spread = np.std([d.fail_at_k[0] for d in draws])
     assert np.mean([d.se_fixed_set[0] for d in draws]) == pytest.approx(spread, rel=0.1)
     fresh = [
-        curve(np.full(60, 40), random.binomial(40, random.beta(0.3, 0.4, size=60)), [5])
+        curve(Counts.of([40] * 60, random.binomial(40, random.beta(0.3, 0.4, size=60))), [5])
         for _ in range(400)
     ]
     spread = np.std([d.fail_at_k[0] for d in fresh])
@@ -78,7 +79,7 @@ def test_both_standard_errors_in_a_simulation():
 
 
 def test_ragged_counts_use_the_problems_that_have_k_samples():
-    found = curve([4, 2], [1, 1], [1, 2, 3, 5])
+    found = curve(Counts.of([4, 2], [1, 1]), [1, 2, 3, 5])
     assert found.problems.tolist() == [2, 2, 1, 0]
     assert found.pass_at_k[:3].tolist() == pytest.approx([(1 / 4 + 1 / 2) / 2, (0.5 + 1) / 2, 0.75])
     assert np.isnan(found.pass_at_k[3])

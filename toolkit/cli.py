@@ -69,7 +69,9 @@ def run_job(main: Callable[[], int]) -> NoReturn:
 
 
 def configure_log() -> None:
-    """ISO time, host, message, on stderr."""
+    """ISO time, host, message, on stderr; again changes nothing."""
+    if logging.getLogger("toolkit").handlers:
+        return
     handler = logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter(
         f"%(asctime)sZ {platform.node()} %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"

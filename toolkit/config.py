@@ -75,6 +75,19 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """Adaptive sampling: rounds, each of the problems that have too few passes."""
+
+    adaptive: bool = knob(False, "sample in rounds; the stop flags take the place of --samples")
+    stop_r: int = knob(5, "a problem is finished when it has so many passes")
+    stop_min: int = knob(50, "samples that every problem gets")
+    stop_cap: int = knob(1000, "most samples of a problem; may be raised later")
+    stop_batch: int = knob(
+        0, "samples that a round adds to an open problem; 0: half as many again as it has"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """How the model is run."""
 
@@ -141,6 +154,7 @@ class Config:
     sampling: Sampling = Sampling()
     problem_set: ProblemSet = ProblemSet()
     quantity: Quantity = Quantity()
+    stopping: Stopping = Stopping()
     engine: Engine = Engine()
     evaluation: Evaluation = Evaluation()
     resources: Resources = Resources()
@@ -239,6 +253,7 @@ def validate(config: Config) -> None:
             if choices and value not in choices:
                 _refuse(field.name, value, f"one of {', '.join(choices)}")
     s, q, e, r = config.sampling, config.quantity, config.engine, config.resources
+    stop = config.stopping
     checks: list[tuple[str, Any, bool, str]] = [
         ("temperature", s.temperature, 0 <= s.temperature < 10, "0 or more"),
         ("top_p", s.top_p, 0 < s.top_p <= 1, "in (0, 1]"),
@@ -249,6 +264,10 @@ def validate(config: Config) -> None:
         ("samples", q.samples, 1 <= q.samples < 2**32, "1 or more"),
         ("slice_samples", q.slice_samples, q.slice_samples >= 1, "1 or more"),
         ("slice_seeds", q.slice_seeds, q.slice_seeds >= 1, "1 or more"),
+        ("stop_r", stop.stop_r, stop.stop_r >= 1, "1 or more"),
+        ("stop_min", stop.stop_min, stop.stop_min >= 1, "1 or more"),
+        ("stop_cap", stop.stop_cap, stop.stop_min <= stop.stop_cap < 2**32, "at least --stop-min"),
+        ("stop_batch", stop.stop_batch, stop.stop_batch >= 0, "0 or more"),
         ("max_model_len", e.max_model_len, e.max_model_len > s.max_tokens, "over --max-tokens"),
         ("max_num_seqs", e.max_num_seqs, e.max_num_seqs >= 1, "1 or more"),
         (

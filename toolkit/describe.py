@@ -17,15 +17,14 @@ ASSUMED_RATE = 4000
 
 def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]]) -> str:
     """The run, what is planned and missing, the resources and a first estimate of the cost."""
-    r, s, q = plan.config.resources, plan.config.sampling, plan.config.quantity
+    r, s = plan.config.resources, plan.config.sampling
     tokens = plan.samples_missing * min(ASSUMED_TOKENS, s.max_tokens)
     hours = tokens / ASSUMED_RATE / 3600
     lines = [
         f"run        {plan.path} ({'exists' if plan.exists else 'new'})",
         f"model      {plan.identity['model']} by {s.backend}, {s.prompt_style} prompts, "
         f"T {s.temperature}, top_p {s.top_p}, at most {s.max_tokens} tokens",
-        f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, "
-        f"n = {q.samples} each",
+        f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
         f"launcher   {launcher}: {len(tasks)} sampling task(s), {r.eval_array} evaluation task(s)",
@@ -44,12 +43,25 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
     return "\n".join(lines)
 
 
+def _quantity(plan: LaunchPlan) -> str:
+    if plan.rule is None:
+        return f"n = {plan.config.quantity.samples} each"
+    looks = ", ".join(map(str, plan.rule.looks))
+    return f"each until it has {plan.rule.r} passes, looked for after {looks} samples"
+
+
 def describe_results(run: Run) -> str:
     """The table of a finished run and where its report is. Raises `CorruptShard` without one."""
     path = run.results_dir / "fit.json"
     if not path.is_file():
         raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
     return describe_fit(json.loads(path.read_text(encoding="utf-8")), run.results_dir)
+
+
+def results_complete(run: Run) -> bool:
+    """Whether the results are there and miss nothing that was planned."""
+    path = run.results_dir / "fit.json"
+    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["complete"])
 
 
 def describe_fit(fit: Mapping[str, Any], folder: Path) -> str:
@@ -61,6 +73,8 @@ def describe_fit(fit: Mapping[str, Any], folder: Path) -> str:
         rows.append(f"{k:>6}  {value:8.4f}  {1 - value:8.4f}  {shown}")
     verdict = fit["power_law"]
     n = f"{fit['n_min']} to {fit['n_max']}" if fit["n_min"] != fit["n_max"] else fit["n_min"]
+    if rule := fit.get("stopping"):
+        n += f" (stopped at {rule['r']} passes)"
     rows += ["", f"{fit['problems']} problems, n = {n}, {fit['unsolved']} unsolved"]
     if not fit["complete"]:
         rows.append(f"INCOMPLETE: {fit['evaluated']} of {fit['planned']} samples are evaluated")

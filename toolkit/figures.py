@@ -95,7 +95,7 @@ def _pass_figure(document: Mapping[str, Any]) -> Figure:
     model = _model(document, "beta_binomial_map")
     if model:
         ks = _grid(document)
-        inside, beyond = ks[ks <= document["n_min"]], ks[ks >= document["n_min"]]
+        inside, beyond = ks[ks <= document["k_max"]], ks[ks >= document["k_max"]]
         axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
         axes.plot(beyond, 1 - model.fail_at_k(beyond), color=INK, lw=1, ls="--",
                   label="extrapolated")  # fmt: skip
@@ -128,7 +128,7 @@ def _fail_figure(document: Mapping[str, Any]) -> Figure:
 
 
 def _draw_fits(document: Mapping[str, Any], axes: Axes) -> None:
-    ks, top = _grid(document), document["n_min"]
+    ks, top = _grid(document), document["k_max"]
     drawn = (
         ("log_log_line", "straight line, as in the blog", ORANGE, 1.2),
         ("exp_power", "exp(a k^b)", GREEN, 1.2),
@@ -143,7 +143,7 @@ def _draw_fits(document: Mapping[str, Any], axes: Axes) -> None:
                           ls=style, label=label if style == "-" else None)  # fmt: skip
     beyond = {int(k): f for k, f in document["forecast"].items() if int(k) >= top}
     axes.fill_between(list(beyond), [max(f["lo"], 1e-9) for f in beyond.values()],
-                      [f["hi"] for f in beyond.values()], color=GREY, alpha=0.2, lw=0,
+                      [max(f["hi"], 1e-9) for f in beyond.values()], color=GREY, alpha=0.2, lw=0,
                       label="forecast, 95 %")  # fmt: skip
     axes.axvline(top, color=GREY, lw=0.8, ls=":")
 
@@ -170,7 +170,7 @@ def _slope_figure(document: Mapping[str, Any]) -> Figure:
                       va="bottom", fontsize=8)  # fmt: skip
     model = _model(document, "beta_binomial_map")
     if model:
-        ks = np.geomspace(1, 10 * document["n_min"], 60)
+        ks = np.geomspace(1, 10 * document["k_max"], 60)
         step = 1.01
         local = np.log(model.fail_at_k(ks * step) / model.fail_at_k(ks)) / np.log(step)
         axes.plot(ks, local, color=INK, lw=1, ls="--", label="beta-binomial (MAP)")
@@ -220,7 +220,7 @@ def _band(document: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def _grid(document: Mapping[str, Any]) -> Any:
-    top = document["n_min"]
+    top = document["k_max"]
     return np.unique(np.concatenate([np.geomspace(1, top, 80), np.geomspace(top, 10 * top, 40)]))
 
 

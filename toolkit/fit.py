@@ -5,15 +5,21 @@ it. Its keys (k's are strings, as JSON wants):
 
     title, complete, planned, sampled, evaluated, tokens   what was fitted; null without a run
     problems, n_min, n_max, unsolved      problems with at least one verdict; unsolved: c = 0
-    pass_at_k, fail_at_k, se_fixed_set, se_superpopulation, support    {k: value}, up to n_min
+    stopping      {r, looks}              the rule by which sampling stopped; null for a fixed n
+    k_max         largest k that all problems support: n_min, or the cap of the rule
+    pass_at_k, fail_at_k, se_fixed_set, se_superpopulation, support    {k: value}, up to k_max
     band          {k: {lo, hi}}           95 % of fail@k, bootstrap over problems
     fits          log_log_line {intercept, slope}, exp_power {a, b}, beta_binomial,
                   beta_binomial_map, zero_inflated_beta_binomial
-                  {a, b, pi0, neg_log_lik, fail_at_k}; null where the counts have no maximum
+                  {a, b, pi0, neg_log_lik, fail_at_k}, scaled_beta_binomial
+                  {a, b, s, neg_log_lik, fail_at_k}; null where the counts have no maximum
+    exponent      {estimate, lo, hi}      a of the MAP fit: the slope that fail@k tends to is -a
     slopes        [{from, to, estimate, lo, hi}]    a decade each
-    forecast      {k: {estimate, lo, hi, method}}   up to 10 n
+    forecast      {k: {estimate, lo, hi, method}}   up to 10 k_max
     same_problems {k: fail@k}             empirical Bayes, for these very problems
-    bracket       {k: {lower, upper}}     model-free, k > n
+    bracket       {k: {lower, upper}}     model-free, k > k_max
+    overtakes     {reference, pass_at_1, k, lo, hi}    the k whose pass@k reaches a reference's one
+                  try; null for "not up to 10^7", and without the whole of HumanEval
     goodness_of_fit, floor_likelihood_ratio, replicates
     power_law     {supported, reasons}
     estimand      what the intervals speak of
@@ -34,18 +40,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from toolkit import fits
+from toolkit.counts import Counts, Curve, curve
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.figures import draw_figures
+from toolkit.figures import GPT4O_PASS_AT_1, draw_figures
 from toolkit.files import replacing
 from toolkit.inference import Inference, infer
 from toolkit.outcomes import count_outcomes, mapped_slices, progress
-from toolkit.passk import Curve, curve, k_grid
+from toolkit.passk import k_grid
 from toolkit.report import write_report
+from toolkit.stopping import StoppingRule
 from toolkit.store import Run, shard_id, write_table
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 1
+FIT_VERSION = 2
 """Raised when the same counts would give other results: results of an older one are redone."""
 METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
 ESTIMAND = (
@@ -89,7 +97,9 @@ def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
             for key in ("model", "backend", "prompt_style", "temperature", "top_p", "max_tokens")
         },
     }
-    document, _ = fit_counts(counts, run.results_dir, context, replicates=replicates)
+    document, _ = fit_counts(
+        counts, run.results_dir, context, rule=run.stopping_rule(), replicates=replicates
+    )
     return FitSummary(document, done.complete)
 
 
@@ -100,20 +110,30 @@ def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
 
 
 def fit_counts(
-    counts: pl.DataFrame, out: Path, context: Mapping[str, Any], *, replicates: int = 1000
+    counts: pl.DataFrame,
+    out: Path,
+    context: Mapping[str, Any],
+    *,
+    rule: StoppingRule | None = None,
+    replicates: int = 1000,
 ) -> tuple[dict[str, Any], bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
+
+    `rule`: by which each problem's sampling stopped, if its n depends on its passes.
 
     Returns the document, and whether it was computed now: when `out` holds the results of the
     same counts, context and version, they stay as they are. fit.json is written last.
     """
-    inputs = _digest(counts, context, replicates)
+    inputs = _digest(counts, context, rule, replicates)
     path = out / "fit.json"
     if path.is_file():
         old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if old.get("inputs") == inputs:
             return old, False
-    document = {"inputs": inputs, **context, **fit_document(counts, replicates=replicates)}
+    found = fit_document(
+        counts, rule, full_humaneval=bool(context.get("full_humaneval")), replicates=replicates
+    )
+    document = {"inputs": inputs, **context, **found}
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_table(out / "counts.parquet", counts, {})
@@ -127,42 +147,52 @@ def fit_counts(
     return document, True
 
 
-def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, Any]:
+def fit_document(
+    counts: pl.DataFrame,
+    rule: StoppingRule | None = None,
+    *,
+    full_humaneval: bool = False,
+    replicates: int = 1000,
+) -> dict[str, Any]:
     """What the counts say, by the keys above. Raises `ToolkitError` without any verdict."""
-    judged = counts.filter(pl.col("n") > 0)
-    if judged.is_empty():
+    table = counts.filter(pl.col("n") > 0)
+    if table.is_empty():
         raise ToolkitError("no sample has a verdict yet: sample and evaluate first, then fit")
-    n = judged["n"].cast(pl.Int64).to_numpy()
-    c = judged["c"].cast(pl.Int64).to_numpy()
-    top = int(n.min())
-    log.info("fitting %d problems, n = %d to %d", len(n), top, int(n.max()))
-    inference = infer(n, c, replicates=replicates)
-    shown = curve(n, c, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
+    judged = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
+    top, n_min, n_max = judged.k_max, int(judged.n.min()), int(judged.n.max())
+    log.info("fitting %d problems, n = %d to %d", len(judged), n_min, n_max)
+    inference = infer(judged, replicates=replicates)
+    shown = curve(judged, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
     columns = {
         name: _by_k(shown.k, getattr(shown, name))
         for name in ("pass_at_k", "fail_at_k", "se_fixed_set", "se_superpopulation")
     }
+    beyond = k_grid(10 * top).tolist()
     return {
-        "problems": len(n),
-        "n_min": top,
-        "n_max": int(n.max()),
-        "unsolved": int((c == 0).sum()),
+        "problems": len(judged),
+        "n_min": n_min,
+        "n_max": n_max,
+        "unsolved": int((judged.c == 0).sum()),
+        "stopping": rule.document() if rule else None,
+        "k_max": top,
         **columns,
         "support": dict(zip(map(str, shown.k), shown.problems.tolist(), strict=True)),
         "band": {str(k): {"lo": i.lo, "hi": i.hi} for k, i in inference.band.items()},
         "fits": _fits(shown, top, inference),
+        "exponent": dataclasses.asdict(inference.exponent),
         "slopes": [
             {"from": low, "to": high, **dataclasses.asdict(slope)}
             for (low, high), slope in inference.slopes.items()
         ],
         "forecast": {
-            str(k): {**dataclasses.asdict(i), "method": METHOD}
-            for k, i in inference.forecast.items()
+            str(k): {**dataclasses.asdict(inference.forecast.at(k)), "method": METHOD}
+            for k in beyond
         },
         "same_problems": {str(k): v for k, v in inference.same_problems.items()},
         "bracket": {
             str(k): {"lower": low, "upper": high} for k, (low, high) in inference.bracket.items()
         },
+        "overtakes": _overtakes(inference) if full_humaneval else None,
         "goodness_of_fit": inference.goodness_of_fit,
         "floor_likelihood_ratio": inference.floor_ratio,
         "replicates": replicates,
@@ -174,15 +204,26 @@ def fit_document(counts: pl.DataFrame, *, replicates: int = 1000) -> dict[str, A
     }
 
 
+def _overtakes(inference: Inference) -> dict[str, Any]:
+    """Where the curve reaches the one try of the reference; k's that are not reached are null."""
+    found = dataclasses.asdict(inference.forecast.reaches(GPT4O_PASS_AT_1))
+    k = {
+        name: int(value) if math.isfinite(value) else None
+        for name, value in zip(("k", "lo", "hi"), found.values(), strict=True)
+    }
+    return {"reference": "GPT-4o, one try", "pass_at_1": GPT4O_PASS_AT_1, **k}
+
+
 def _fits(shown: Curve, top: int, inference: Inference) -> dict[str, dict[str, Any] | None]:
-    """The curve fits on the grid 1, 2, 5 ... n (k = 3 is shown, not fitted), and the models."""
+    """The curve fits on the grid 1, 2, 5 ... k_max (k = 3 is shown, not fitted), and the models."""
     grid = np.isin(shown.k, k_grid(top))
     line = fits.log_log_line(shown.k[grid], shown.fail_at_k[grid])
     power = fits.exp_power(shown.k[grid], shown.pass_at_k[grid])
     models = {
-        "beta_binomial": inference.ml_fit,
-        "beta_binomial_map": inference.map_fit,
-        "zero_inflated_beta_binomial": inference.floor_fit,
+        "beta_binomial": inference.fits.ml,
+        "beta_binomial_map": inference.fits.map,
+        "zero_inflated_beta_binomial": inference.fits.floor,
+        "scaled_beta_binomial": inference.scaled_fit,
     }
     beyond = k_grid(10 * top)
     return {
@@ -224,8 +265,11 @@ def read_counts_csv(path: Path) -> pl.DataFrame:
     return pl.DataFrame({"task_id": frame[key], "n": numbers["n"], "c": numbers["c"]})
 
 
-def _digest(counts: pl.DataFrame, context: Mapping[str, Any], replicates: int) -> str:
-    parts = [FIT_VERSION, replicates, context, counts.rows()]
+def _digest(
+    counts: pl.DataFrame, context: Mapping[str, Any], rule: StoppingRule | None, replicates: int
+) -> str:
+    stopping = rule.document() if rule else None
+    parts = [FIT_VERSION, replicates, context, stopping, counts.rows()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

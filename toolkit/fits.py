@@ -7,7 +7,11 @@ Count fits, by likelihood: a problem's pass probability p is drawn from a law, i
 Binomial(n, p). `beta_binomial`: p ~ Beta(a, b), so fail@k = B(a, b + k) / B(a, b), which for large
 k is [Gamma(a+b) / Gamma(b)] k^-a: a power law with exponent a (Schaeffer et al. 2025, arXiv
 2502.17578; Kazdan et al. 2025, arXiv 2510.05197). `zero_inflated_beta_binomial`: besides, a share
-pi0 of the problems can never be solved: fail@k -> pi0.
+pi0 of the problems can never be solved: fail@k -> pi0. `scaled_beta_binomial`: p = s q with
+q ~ Beta(a, b): no problem is easier than s.
+
+These likelihoods hold as they are where sampling stopped because of successes: the rule changes
+them by a factor that no parameter enters.
 """
 
 from dataclasses import dataclass
@@ -69,6 +73,33 @@ class BetaBinomial:
         k = np.asarray(k, dtype=float)
         beta = np.exp(special.betaln(self.a, self.b + k) - special.betaln(self.a, self.b))
         return cast(Floats, self.pi0 + (1 - self.pi0) * beta)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledBetaBinomial:
+    """p = s q, q ~ Beta(a, b), 0 < s <= 1; neg_log_lik with the binomial coefficients."""
+
+    a: float
+    b: float
+    s: float
+    neg_log_lik: float
+
+    def fail_at_k(self, k: ArrayLike) -> Floats:
+        """E (1 - s q)^k = 2F1(-k, a; a + b; s), integers k >= 0, 1-D or scalar.
+
+        Summed as E_J B(a, b + J) / B(a, b) with J ~ Binomial(k, s), from 1 - s q =
+        (1 - s) + s (1 - q): every term is positive, where those of 2F1 alternate.
+        """
+        k = np.atleast_1d(np.asarray(k, dtype=np.int64))
+        j = np.arange(int(k.max()) + 1)
+        ratio = special.betaln(self.a, self.b + j) - special.betaln(self.a, self.b)
+        log_s, log_rest = np.log(self.s), np.log1p(-self.s)
+        sums = []
+        for m in k.tolist():
+            some = j[: m + 1]
+            terms = log_choose(m, some) + some * log_s + some[::-1] * log_rest + ratio[: m + 1]
+            sums.append(float(special.logsumexp(terms)))
+        return cast(Floats, np.exp(sums))
 
 
 def log_log_line(k: ArrayLike, fail: ArrayLike) -> LogLogLine | None:
@@ -137,13 +168,69 @@ def zero_inflated_beta_binomial(
     return _fit(tally, prior=prior, inflated=True, start=start)
 
 
+def scaled_beta_binomial(tally: Tally, start: BetaBinomial) -> ScaledBetaBinomial | None:
+    """Fit (a, b, s) by maximum likelihood; `start` is the plain fit, the model with s = 1.
+
+    The likelihood of c is C(n, c) s^c E_J B(a + c, b + J) / B(a, b), J ~ Binomial(n - c, s): a
+    sum of positive terms. None where the counts have no maximum, as for `beta_binomial`.
+    """
+    solved, failed = (tally.weight @ tally.c), (tally.weight @ (tally.n - tally.c))
+    if solved == 0 or failed == 0:
+        return None
+    coefficients = float(tally.weight @ log_choose(tally.n, tally.c))
+    rates = (tally.c + 0.5) / (tally.n + 1)
+    easiest = float(special.logit(min(0.999, 1.02 * rates.max())))
+    x = np.log([start.a, start.b])
+    found = [
+        optimize.minimize(
+            _scaled_objective, np.append(x, s), args=(tally,), jac=True,
+            bounds=[(-12.0, 12.0), (-12.0, 12.0), (-12.0, 12.0)], method="L-BFGS-B",
+            options={"maxiter": 60, "ftol": 1e-9},
+        )
+        for s in (easiest, 9.0)
+    ]  # fmt: skip
+    best = min(found, key=lambda result: float(result.fun))
+    a, b = np.exp(best.x[:2])
+    return ScaledBetaBinomial(
+        float(a), float(b), float(special.expit(best.x[2])), float(best.fun) - coefficients
+    )
+
+
+def _scaled_objective(x: Floats, tally: Tally) -> tuple[float, Floats]:
+    """Negative log-likelihood without coefficients and its gradient; x: log a, log b, logit s."""
+    a, b = np.exp(x[:2])
+    s, log_s, log_rest = special.expit(x[2]), -np.log1p(np.exp(-x[2])), -np.log1p(np.exp(x[2]))
+    i = np.arange(int(tally.n.max()) + 1)
+    log_b, log_ab = special.gammaln(b + i), special.gammaln(a + b + i)
+    psi_b, psi_ab = special.digamma(b + i), special.digamma(a + b + i)
+    value, gradient = 0.0, np.zeros(3)
+    for n, c, weight in zip(tally.n, tally.c, tally.weight, strict=True):
+        m, first = int(n - c), int(c)
+        j = i[: m + 1]
+        terms = log_choose(m, j) + j * log_s + j[::-1] * log_rest
+        terms += log_b[: m + 1] - log_ab[first : first + m + 1]
+        total = float(special.logsumexp(terms))
+        share = np.exp(terms - total)
+        mean_ab = share @ psi_ab[first : first + m + 1]
+        value += weight * (total + c * log_s + special.gammaln(a + c))
+        gradient += weight * np.array(
+            [special.digamma(a + c) - mean_ab, share @ psi_b[: m + 1] - mean_ab,
+             c * (1 - s) + share @ j - m * s]
+        )  # fmt: skip
+    every = tally.weight.sum()
+    value -= every * special.betaln(a, b)
+    psi = special.digamma([a, b, a + b])
+    gradient -= every * np.array([psi[0] - psi[2], psi[1] - psi[2], 0.0])
+    return -value, -gradient * np.array([a, b, 1.0])
+
+
 def _fit(
     tally: Tally, *, prior: bool, inflated: bool, start: BetaBinomial | None
 ) -> BetaBinomial | None:
     solved, failed = (tally.weight @ tally.c), (tally.weight @ (tally.n - tally.c))
     if not prior and (solved == 0 or failed == 0):
         return None
-    coefficients = float(tally.weight @ _log_choose(tally.n, tally.c))
+    coefficients = float(tally.weight @ log_choose(tally.n, tally.c))
     starts = _starts(tally, inflated) if start is None else _near(start, inflated)
     bounds = [(-12.0, 12.0)] * 2 + [(-18.0, 18.0)] * inflated
     found = [
@@ -205,5 +292,8 @@ def _objective(x: Floats, tally: Tally, prior: bool) -> tuple[float, Floats]:
     return value, slope
 
 
-def _log_choose(n: Floats, c: Floats) -> Floats:
-    return special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)
+def log_choose(n: ArrayLike, c: ArrayLike) -> Floats:
+    """log C(n, c), element by element."""
+    n, c = np.asarray(n, dtype=float), np.asarray(c, dtype=float)
+    value = special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)
+    return cast(Floats, value)

@@ -1,15 +1,13 @@
-"""Unbiased pass@k and fail@k, and their standard errors.
+"""Unbiased pass@k and fail@k of a problem with n samples of which c passed.
 
-Notation: problem i has n_i samples of which c_i passed; P problems. Chen et al. 2021, "Evaluating
-Large Language Models Trained on Code", arXiv 2107.03374, equation 1:
+Chen et al. 2021, "Evaluating Large Language Models Trained on Code", arXiv 2107.03374, equation 1:
 
     fail@k of a problem = C(n - c, k) / C(n, k)        pass@k = 1 - fail@k
 
 the probability that k of its samples, drawn without replacement, all fail: the unbiased estimate
-of (1 - p)^k. It is undefined for k > n. A benchmark's value is the mean over its problems.
+of (1 - p)^k. It is undefined for k > n. A benchmark's value is the mean over its problems
+(`toolkit.counts`).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,51 +67,6 @@ def fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     """Unbiased pass@k = 1 - fail@k in [0, 1], exact also where it is small."""
     return -np.expm1(log_fail_at_k(n, c, k))
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """The benchmark's curve; all arrays have the shape of `k`.
-
-    `se_fixed_set` speaks of these very problems sampled again (undefined, nan, where 2k > n);
-    `se_superpopulation` of other problems of this kind. The second is mostly the larger.
-    """
-
-    k: Ints
-    pass_at_k: Floats
-    fail_at_k: Floats
-    se_fixed_set: Floats
-    se_superpopulation: Floats
-    problems: Ints
-
-
-def curve(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Curve:
-    """Mean pass@k over the problems that have k samples, with both standard errors.
-
-    n, c: shape (P,); k: shape (K,). With U_i(k) the unbiased fail@k of problem i:
-    fixed set: sqrt(sum_i [U_i(k)^2 - U_i(2k)]) / P, unbiased for the variance since
-    E U_i(2k) = (1 - p_i)^(2k); super-population: s / sqrt(P) with s the standard deviation of
-    U_i over problems.
-    """
-    n, c, k = (np.asarray(a, dtype=np.int64) for a in (n, c, k))
-    columns = [_point(n, c, int(k_j)) for k_j in k]
-    passed, failed, fixed, superpopulation, problems = np.array(columns).reshape(-1, 5).T
-    return Curve(k, passed, failed, fixed, superpopulation, problems.astype(np.int64))
-
-
-def _point(n: Ints, c: Ints, k: int) -> tuple[float, float, float, float, float]:
-    has = n >= k
-    count = int(has.sum())
-    if not count:
-        return np.nan, np.nan, np.nan, np.nan, 0.0
-    log_fail = log_fail_at_k(n[has], c[has], k)
-    fail = np.exp(log_fail)
-    fixed = np.nan
-    if np.all(n[has] >= 2 * k):
-        variance = np.sum(fail**2 - fail_at_k(n[has], c[has], 2 * k))
-        fixed = np.sqrt(max(variance, 0.0)) / count
-    spread = float(fail.std(ddof=1)) / np.sqrt(count) if count > 1 else np.nan
-    return float(np.mean(-np.expm1(log_fail))), float(fail.mean()), fixed, spread, count
 
 
 def k_grid(n: int) -> Ints:

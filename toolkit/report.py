@@ -69,14 +69,17 @@ def report_blocks(document: Mapping[str, Any], counts: pl.DataFrame) -> Iterator
     """All that a report must state, in order."""
     yield from _warnings(document)
     yield Paragraph(_headline(document))
-    yield Picture("fail_at_k", "fail@k against k, both axes logarithmic; dashed beyond n.")
+    yield from _overtaking(document)
+    yield Picture(
+        "fail_at_k", "fail@k against k, both axes logarithmic; dashed beyond the samples."
+    )
     yield Picture("pass_at_k", "pass@k, the share of problems that k tries solve.")
     yield Heading("The unbiased curve")
     yield _curve_table(document)
     yield Paragraph(
         "Two standard errors, of two questions: *these problems* sampled again (undefined beyond "
-        "n/2), and *such problems*, where the problems are a sample themselves. The band and all "
-        "intervals are 95 % and speak of such problems."
+        "half the largest k), and *such problems*, where the problems are a sample themselves. "
+        "The band and all intervals are 95 % and speak of such problems."
     )
     yield Heading("Is it a power law?")
     yield from _power_law(document)
@@ -120,15 +123,37 @@ def _warnings(document: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _headline(document: Mapping[str, Any]) -> str:
-    top = str(document["n_min"])
-    ragged = document["n_min"] != document["n_max"]
-    n = f"n = {top} to {document['n_max']}" if ragged else f"n = {top}"
-    return (
+    top, low, high = str(document["k_max"]), document["n_min"], document["n_max"]
+    n = f"n = {low}" if low == high else f"n = {low} to {high}"
+    text = (
         f"{document['problems']} problems, {n} samples each: pass@1 = "
         f"{_percent(document['pass_at_k']['1'])}, pass@{top} = "
         f"{_percent(document['pass_at_k'][top])}. {document['unsolved']} problems are unsolved "
         f"(c = 0)."
     )
+    if rule := document["stopping"]:
+        text += (
+            f" Sampling of a problem stopped at its {rule['r']}. pass, looked for after "
+            f"{', '.join(map(str, rule['looks']))} samples; the estimates allow for that and reach "
+            "the last of these numbers, also for the problems that stopped early."
+        )
+    return text
+
+
+def _overtaking(document: Mapping[str, Any]) -> Iterator[Block]:
+    """Against one try of a stronger model; only where the problems are all of HumanEval."""
+    found = document.get("overtakes")
+    if not found:
+        return
+    level = f"{found['reference']} ({_percent(found['pass_at_1'])})"
+    if found["k"] is None:
+        text = f"No k up to 10^7 is expected to reach {level}"
+    elif found["k"] <= document["k_max"]:
+        text = f"pass@k reaches {level} at k = {found['k']:,}"
+    else:
+        text = f"pass@k is expected to reach {level} at k = {found['k']:,}, beyond the samples"
+    low, high = (f"{v:,}" if v is not None else "never" for v in (found["lo"], found["hi"]))
+    yield Paragraph(f"{text}; 95 %, such problems: {low} to {high}.")
 
 
 def _curve_table(document: Mapping[str, Any]) -> Table:
@@ -168,6 +193,12 @@ def _power_law(document: Mapping[str, Any]) -> Iterator[Block]:
         yield Table(["k", "slope", "95 %"], rows)
     else:
         yield Paragraph("No whole decade of k has a slope that can be estimated.")
+    exponent = document["exponent"]
+    yield Paragraph(
+        f"The beta-binomial (MAP) tends to a slope of -{_number(exponent['estimate'])} (95 %: "
+        f"-{_number(exponent['hi'])} to -{_number(exponent['lo'])}); a measured slope that is not "
+        "there yet is no contradiction."
+    )
     yield Paragraph(
         f"Goodness of fit of the beta-binomial, by parametric bootstrap: "
         f"p = {document['goodness_of_fit']:.3f}."
@@ -189,6 +220,7 @@ def _fit_table(document: Mapping[str, Any]) -> Table:
         "beta_binomial": "beta-binomial, maximum likelihood",
         "beta_binomial_map": "beta-binomial, MAP",
         "zero_inflated_beta_binomial": "zero-inflated beta-binomial",
+        "scaled_beta_binomial": "scaled beta-binomial (p = s q)",
     }
     rows = []
     for key, name in names.items():
@@ -196,7 +228,7 @@ def _fit_table(document: Mapping[str, Any]) -> Table:
         parameters = {
             k: v
             for k, v in (found or {}).items()
-            if k in ("intercept", "slope", "a", "b") or (k == "pi0" and "zero" in key)
+            if k in ("intercept", "slope", "a", "b", "s") or (k == "pi0" and "zero" in key)
         }
         shown = ", ".join(f"{k} = {_number(v)}" for k, v in parameters.items())
         likelihood = _number(found.get("neg_log_lik")) if found else "-"
@@ -207,7 +239,7 @@ def _fit_table(document: Mapping[str, Any]) -> Table:
 def _forecast_table(document: Mapping[str, Any]) -> Table:
     rows = []
     for k, forecast in document["forecast"].items():
-        if int(k) < document["n_min"]:
+        if int(k) < document["k_max"]:
             continue
         bracket = document["bracket"].get(k)
         rows.append(

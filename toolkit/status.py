@@ -5,12 +5,12 @@ import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import polars as pl
 
 from toolkit.outcomes import count_outcomes
-from toolkit.store import Run, metadata
+from toolkit.store import Run, launches, metadata
 
 LOG_SECONDS = 15.0
 """Between progress lines where there is no terminal to rewrite a line on."""
@@ -149,14 +149,6 @@ def read_speed(run: Run, ledger: Ledger) -> Speed:
     missing = ledger.samples_planned - ledger.samples
     left = missing * (tokens / ledger.samples) / now if missing and now else None
     return Speed(tokens, tokens / max(span, 1e-9), now, left)
-
-
-def launches(run: Run) -> list[dict[str, Any]]:
-    """The lines of `launches.jsonl`, oldest first."""
-    path = run.path / "launches.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def queued_tasks(run: Run) -> list[Task]:

@@ -3,7 +3,7 @@
     runs/<model slug>-<problems>-<digest8>/
       manifest.json         identity, configuration at creation, versions; written once
       problems.parquet      frozen prompts and tests
-      rounds/r000.json      frozen plans
+      rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
       samples/<slice>.parquet    one shard a finished slice
       programs/<slice>.parquet   which program each sample of the shard is (a cache)
       verdicts/*.parquet    outcomes of distinct programs
@@ -39,6 +39,7 @@ from toolkit.records import (
     Slice,
     Verdict,
 )
+from toolkit.stopping import StoppingRule
 
 PROBLEM_SCHEMA = pl.Schema(
     {
@@ -129,6 +130,13 @@ class Run:
                 ranges = tuple(SeedRange(t, a, b) for t, a, b in entry["ranges"])
                 slices.append(Slice(entry["name"], ranges))
         return slices
+
+    def stopping_rule(self) -> StoppingRule | None:
+        """The rule by which sampling stops, as of the last round; None for a fixed n."""
+        for path in sorted((self.path / "rounds").glob("r*.json"), reverse=True):
+            if found := _read_json(path).get("stopping"):
+                return StoppingRule.of_document(found)
+        return None
 
     def round_count(self) -> int:
         """Rounds planned so far; the next one has this index."""
@@ -222,14 +230,20 @@ def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
         )
 
 
-def freeze_round(run: Run, index: int, slices: list[Slice]) -> None:
-    """Write a round's plan, once; refuse when another launch planned it at the same time."""
+def freeze_round(
+    run: Run, index: int, slices: list[Slice], rule: StoppingRule | None = None
+) -> None:
+    """Write a round's plan, once; refuse when another launch planned it at the same time.
+
+    `rule`: by which the samples planned so far depend on outcomes.
+    """
     path = run.path / "rounds" / f"r{index:03d}.json"
     entries = [
         {"name": s.name, "ranges": [[r.task_id, r.seed_start, r.seed_stop] for r in s.ranges]}
         for s in slices
     ]
-    if not publish_once(path, json.dumps({"round": index, "slices": entries}).encode()):
+    plan = {"round": index, "stopping": rule.document() if rule else None, "slices": entries}
+    if not publish_once(path, json.dumps(plan).encode()):
         raise ToolkitError(f"{path}: another launch just planned this round; launch again")
 
 
@@ -354,9 +368,17 @@ def point_latest(run: Run) -> None:
 
 
 def append_launch(run: Run, entry: Mapping[str, Any]) -> None:
-    """Add a line to `launches.jsonl`; called on the login node only."""
+    """Add a line to `launches.jsonl`: where a launch is typed, or planned by the round before."""
     with (run.path / "launches.jsonl").open("ab") as file:
         file.write(json.dumps(entry).encode() + b"\n")
+
+
+def launches(run: Run) -> list[dict[str, Any]]:
+    """The lines of `launches.jsonl`, oldest first."""
+    path = run.path / "launches.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _json_bytes(value: Any) -> bytes:

@@ -1,0 +1,210 @@
+"""Slurm: stages as chained jobs, and the questions that a launch asks a cluster.
+
+The stages are chained by `afterany`: a stage checks plan against shards itself and runs on what is
+there, so nothing hangs on a failed array task and nothing relies on why the stage before it ended.
+
+A round of an adaptive run ends with a job that plans the next round from the verdicts and submits
+it, so that the array of each round is as large as its work, and a GPU is never asked for nothing.
+"""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from toolkit.cli import configure_log
+from toolkit.config import Config, Resources
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.prepare import LaunchPlan, freeze_launch, plan_next_round, record_launch, tasks_of
+from toolkit.store import Run, launches, open_run
+from toolkit.tasks import evaluation_task, fit_task, sampling_task
+
+log = logging.getLogger(__name__)
+
+SIGNAL_SECONDS = 90
+"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The jobs of a launch on Slurm, in their order: stage -> Slurm job id."""
+
+    run: Run
+    jobs: dict[str, str]
+    tasks: int
+
+    def describe(self) -> str:
+        """The job ids and what to type next."""
+        listed = ", ".join(f"{stage} {job}" for stage, job in self.jobs.items())
+        return (
+            f"submitted  {listed}\n"
+            f"follow     python jobs/status.py {self.run.path}\n"
+            f"cancel     scancel {' '.join(self.jobs.values())}"
+        )
+
+
+def cluster_answers() -> bool:
+    """Whether a Slurm controller answers; having Slurm's programs installed is not enough."""
+    if not (shutil.which("sinfo") and shutil.which("sbatch")):
+        return False
+    try:
+        subprocess.run(["sinfo", "--noheader"], check=True, capture_output=True, timeout=15)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def cluster_has_gpus() -> bool:
+    """Whether any node has one, as sinfo says."""
+    command = ["sinfo", "--noheader", "--format=%G"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
+    return "gpu" in answer.stdout
+
+
+def submit_slurm(plan: LaunchPlan, run: Run) -> Submitted:
+    """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at
+    once.
+    """
+    config, path = plan.config, run.path
+    tasks = tasks_of(plan)
+    jobs: dict[str, str] = {}
+    if tasks:
+        limit = _max_array_size()
+        if len(tasks) > limit:
+            raise UsageError(f"--array {len(tasks)}: this cluster allows arrays of {limit} tasks")
+        executor = slurm_executor(run.slurm_dir, config, "sample", len(tasks))
+        jobs["sample"] = _submit(executor, sampling_task, [(path, t, config) for t in tasks])
+    parts = config.resources.eval_array
+    executor = slurm_executor(run.slurm_dir, config, "evaluate", parts, after=jobs.get("sample"))
+    shares = [(path, part, parts, config) for part in range(parts)]
+    jobs["evaluate"] = _submit(executor, evaluation_task, shares)
+    stage, task = ("next", next_round_task) if plan.rule else ("fit", fit_task)
+    executor = slurm_executor(run.slurm_dir, config, stage, 1, after=jobs["evaluate"])
+    jobs[stage] = _submit(executor, task, [(path, config)])
+    record_launch(run, plan, "slurm", jobs)
+    return Submitted(run, jobs, len(tasks))
+
+
+def next_round_task(path: Path, config: Config) -> bool:
+    """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing.
+
+    A round in which nothing new is planned ends the run, so that slices whose sampling fails
+    again and again do not keep it going: `launch.py --adaptive` goes on with them.
+    """
+    configure_log()
+    run = open_run(path)
+    plan = plan_next_round(run, config)
+    if not plan.new:
+        return fit_task(path, config)
+    freeze_launch(plan)
+    # The new jobs are no part of this one: its limits and its restarts are not theirs.
+    for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
+        del os.environ[name]
+    log.info("round %d: %s", plan.round_index, submit_slurm(plan, run).describe())
+    return False
+
+
+def slurm_executor(
+    folder: Path, config: Config, stage: str, tasks: int, after: str | None = None
+) -> submitit.SlurmExecutor:
+    """The executor of a stage ("sample", "evaluate" or "fit"), dependent on job `after`."""
+    executor = submitit.SlurmExecutor(folder=folder)
+    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after))
+    return executor
+
+
+def slurm_parameters(r: Resources, stage: str, tasks: int, after: str | None) -> dict[str, Any]:
+    """submitit's parameters of a stage; `--slurm key=value` has the last word."""
+    sampling = stage == "sample"
+    extra: dict[str, Any] = {"requeue": True}
+    extra |= dict(_key_value(item) for item in r.slurm or ())
+    parameters: dict[str, Any] = {
+        "job_name": f"{stage}",
+        "time": r.minutes if sampling else r.eval_minutes,
+        "partition": r.partition if sampling else r.cpu_partition,
+        "account": r.account,
+        "qos": r.qos if sampling else None,
+        "constraint": r.constraint if sampling else None,
+        "gres": (r.gres or None) if sampling else None,
+        "cpus_per_task": r.cpus if sampling else r.eval_cpus,
+        "mem": f"{r.mem_gib if sampling else r.eval_mem_gib}G",
+        "array_parallelism": (r.max_parallel or tasks) if sampling else tasks,
+        "signal_delay_s": SIGNAL_SECONDS,
+        "setup": [*(r.setup or ()), "export SLURM_BITSTR_LEN=0"],
+        "dependency": f"afterany:{after}" if after else None,
+        "stderr_to_stdout": True,
+        "additional_parameters": extra,
+    }
+    return {key: value for key, value in parameters.items() if value is not None}
+
+
+def sbatch_script(config: Config, folder: Path, stage: str, tasks: int) -> str:
+    """The script that Slurm would get, for a dry run."""
+    executor = slurm_executor(folder, config, stage, tasks)
+    if tasks > 1:
+        executor.parameters["map_count"] = tasks
+    return str(executor._make_submission_file_text(executor._submitit_command_str, "dry-run"))
+
+
+def wait_slurm(submitted: Submitted, show: Callable[[], None], seconds: float = 5.0) -> None:
+    """Call `show` every few seconds until the launch's jobs, and those of the rounds that they
+    submit, have left the queue.
+
+    One squeue call each time: accounting is not asked, so it need not exist.
+    """
+    while True:
+        jobs = ",".join(_jobs_since(submitted))
+        command = ["squeue", "--noheader", "--format=%A", f"--jobs={jobs}"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        show()
+        if not answer.stdout.strip():
+            # squeue refuses jobs that the controller has forgotten: gone, too.
+            if answer.returncode == 0 or "Invalid job id" in answer.stderr:
+                if jobs == ",".join(_jobs_since(submitted)):
+                    return
+                continue
+            log.warning("squeue: %s", answer.stderr.strip())
+        time.sleep(seconds)
+
+
+def _jobs_since(submitted: Submitted) -> list[str]:
+    """The ids of a launch and of all that came after it."""
+    first = min(map(int, submitted.jobs.values()))
+    ids = [job for entry in launches(submitted.run) for job in entry["jobs"].values()]
+    return [job for job in ids if int(job) >= first]
+
+
+def _submit(
+    executor: submitit.SlurmExecutor, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+) -> str:
+    try:
+        jobs = executor.map_array(task, *zip(*arguments, strict=True))
+    except submitit.core.utils.FailedJobError as error:
+        reason = [line for line in str(error).splitlines() if "error" in line.lower()]
+        raise ToolkitError(
+            f"sbatch refused the job: {(reason or [str(error)])[0].strip()}"
+        ) from None
+    return str(jobs[0].job_id).split("_")[0]
+
+
+def _max_array_size() -> int:
+    config = subprocess.run(
+        ["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True
+    )
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", config.stdout)
+    return int(found[1]) - 1 if found else 1000
+
+
+def _key_value(item: str) -> tuple[str, str]:
+    key, equals, value = item.partition("=")
+    if not (key and equals):
+        raise UsageError(f"--slurm {item}: write it as key=value")
+    return key.lstrip("-"), value
