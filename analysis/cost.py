@@ -13,7 +13,8 @@ import polars as pl
 
 from toolkit.cli import Parser, run_job
 from toolkit.figures import draw_bars
-from toolkit.store import Run, metadata, open_run, result_file
+from toolkit.spent import read_spent
+from toolkit.store import Run, open_run, result_file
 
 
 def main() -> int:
@@ -37,26 +38,16 @@ def main() -> int:
 def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
     path = result_file(run, "fit.json")
-    spans: dict[tuple[str, str, str], tuple[float, float]] = {}
-    tokens = 0
-    for shard in run.samples_dir.glob("*.parquet"):
-        facts = metadata(shard)
-        if "started" not in facts:
-            continue
-        task = facts.get("host", ""), facts.get("slurm_job", ""), facts.get("slurm_task", "")
-        started, ended = float(facts["started"]), float(facts["ended"])
-        low, high = spans.get(task, (started, ended))
-        spans[task] = min(low, started), max(high, ended)
-        tokens += int(facts["tokens"])
-    hours = sum(high - low for low, high in spans.values()) / 3600
+    spent = read_spent(run)
+    hours = spent.task_seconds / 3600
     fit = json.loads(path.read_text(encoding="utf-8"))
     coverage = 100 * fit["pass_at_k"][str(fit["k_max"])]
     return {
         "run": run.path.name,
-        "tasks": len(spans),
-        "tokens": tokens,
+        "tasks": spent.tasks,
+        "tokens": spent.tokens,
         "task_hours": round(hours, 4),
-        "tokens_per_task_second": round(tokens / hours / 3600) if hours else None,
+        "tokens_per_task_second": round(spent.tokens_per_second or 0) or None,
         "usd": round(hours * price, 4),
         "coverage_percent": round(coverage, 2),
         "usd_per_percent": round(hours * price / coverage, 5) if coverage else None,

@@ -122,7 +122,7 @@ def forecast(counts: Counts, fitted: Fits, draws: Ints) -> Forecast:
     """Fit both models to every replicate. `draws` as from `resample`."""
     top = counts.k_max
     far = np.geomspace(1, FARTHEST, 141).astype(np.int64)
-    k = np.unique(np.concatenate([k_grid(10 * top), far]))
+    k = np.unique(np.concatenate([k_grid(10 * top), [top], far]))
     seen = k <= top
     means = draws @ counts.fail_at_k(k[seen]) / len(counts)
     plain, floor, exponents = _fit_replicates(counts, fitted, draws, k[~seen])

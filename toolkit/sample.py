@@ -221,6 +221,7 @@ def provenance() -> dict[str, str]:
     return {
         "toolkit": __version__,
         "host": platform.node(),
+        "process": str(os.getpid()),
         "slurm_job": job,
         "slurm_task": os.environ.get("SLURM_ARRAY_TASK_ID", ""),
         "slurm_restarts": os.environ.get("SLURM_RESTART_COUNT", "0"),
