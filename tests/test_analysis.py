@@ -40,6 +40,17 @@ def test_a_table_and_a_figure(runs, name, arguments, figure, says):
         assert (runs / f"{figure}{suffix}").stat().st_size > 4000
 
 
+def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):
+    done = script("compare_runs.py", "a", "b", "--usd-per-gpu-hour", "3.6", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    header, *rows = done.stdout.split("\n\n")[1].splitlines()
+    assert header.split()[-4:] == ["tokens", "A", "$", "B", "$"][-4:]
+    k, cost = int(rows[-1].split()[0]), [float(v) for v in rows[-1].split()[-4:]]
+    assert k == 4
+    assert cost[2] == pytest.approx(cost[0] * 3.6 / 3600 / 4000, abs=1e-4)
+    assert (runs / "compare-tokens.png").stat().st_size > 4000
+
+
 def test_outcomes_has_one_row_a_sample(runs):
     import polars as pl
 

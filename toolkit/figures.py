@@ -72,6 +72,29 @@ def draw_scatter(
         _save(figure, path)
 
 
+def draw_coverage(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], usd_per_token: float, path: Path
+) -> None:
+    """pass@k of several runs against output tokens, and dollars above; label -> tokens, pass@k."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes("output tokens of k samples of every problem", "pass@k (coverage)")
+        for (label, (tokens, passed)), look in zip(curves.items(), _looks(), strict=False):
+            axes.plot(tokens, passed, label=label, **look)
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8)
+        dollars = axes.secondary_xaxis(
+            "top",
+            functions=(
+                lambda tokens: np.asarray(tokens, dtype=float) * usd_per_token,
+                lambda usd: np.asarray(usd, dtype=float) / usd_per_token,
+            ),
+        )
+        dollars.set_xlabel("US dollars")
+        _save(figure, path)
+
+
 def draw_bars(labels: Sequence[str], values: Sequence[float], name: str, path: Path) -> None:
     """One horizontal bar for each label; `name` is what the bars measure, with its unit."""
     with mpl.rc_context(STYLE):

@@ -237,10 +237,10 @@ def _fits(shown: Curve, top: int, inference: Inference) -> dict[str, dict[str, A
     }
 
 
-def read_counts_csv(path: Path) -> pl.DataFrame:
+def read_counts_csv(path: Path, rule: StoppingRule | None = None) -> pl.DataFrame:
     """Counts from a CSV file with columns problem_id or task_id, n, c; others are ignored.
 
-    Raises `UsageError` naming file, line and column.
+    Raises `UsageError` naming file, line and column, also for counts that `rule` cannot have left.
     """
     try:
         frame = pl.read_csv(path, infer_schema=False, comment_prefix="#")
@@ -259,10 +259,20 @@ def read_counts_csv(path: Path) -> pl.DataFrame:
             raise UsageError(
                 f"--counts {path}:{line}: n = {row['n']}, c = {row['c']}: need 0 <= c <= n"
             )
+    for line, (n, c) in enumerate(numbers.iter_rows(), start=2):
+        if rule and n and (n not in rule.looks or rule.before(n, c) >= rule.r):
+            raise UsageError(
+                f"--counts {path}:{line}: n = {n}, c = {c}: the stopping rule leaves no such "
+                f"counts (it looks after {_listed(rule.looks)} samples, stops at {rule.r} passes)"
+            )
     if frame[key].is_duplicated().any():
         twice = frame[key].filter(frame[key].is_duplicated())[0]
         raise UsageError(f"--counts {path}: problem {twice} stands there twice")
     return pl.DataFrame({"task_id": frame[key], "n": numbers["n"], "c": numbers["c"]})
+
+
+def _listed(looks: tuple[int, ...]) -> str:
+    return ", ".join(map(str, looks if len(looks) < 9 else (*looks[:3], "...", *looks[-2:])))
 
 
 def _digest(

@@ -172,7 +172,8 @@ def freeze_launch(plan: LaunchPlan) -> Run:
     run = create_or_open(
         plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan.config, plan)
     )
-    if plan.new:
+    # A cap that rises is recorded even where no problem needs it: the curve reaches it.
+    if plan.new or plan.rule != run.stopping_rule():
         freeze_round(run, plan.round_index, list(plan.new), plan.rule)
     point_latest(run)
     return run

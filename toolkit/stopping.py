@@ -20,6 +20,7 @@ C(N-1-k, r-1) / C(N-1, r-1). The stopped problems have passes among their first 
 their estimate is 0 for k > N: they support any k, and the curve reaches the cap of the rule.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -91,6 +92,13 @@ class StoppingRule:
     def stopped(self, n: ArrayLike, c: ArrayLike) -> NDArray[np.bool_]:
         """Which problems, of n samples with c passes, the rule stopped because of their passes."""
         return np.isin(n, self.looks) & (np.asarray(c) >= self.r)
+
+    def before(self, n: int, c: int) -> int:
+        """The fewest of c passes that can have come before the last batch of n samples."""
+        position = bisect_left(self.looks, n)
+        if position == 0 or n not in self.looks:
+            return 0
+        return max(0, c - (n - self.looks[position - 1]))
 
     def next_look(self, n: int, c: int) -> int | None:
         """Samples to have at the next look; None where the rule has stopped. n must be a look,

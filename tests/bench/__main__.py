@@ -7,9 +7,17 @@ import platform
 import time
 from pathlib import Path
 
+import adaptive
+import coverage
 import execution
+import scale
 
-BENCHES = {"execution": execution.bench}
+BENCHES = {
+    "execution": execution.bench,
+    "scale": scale.bench,
+    "adaptive": adaptive.bench,
+    "coverage": coverage.bench,
+}
 
 
 def main() -> None:
