@@ -58,16 +58,11 @@ def main() -> int:
     draw_scatter((1 - a.fail_at_k([1])[:, 0]).tolist(), (1 - b.fail_at_k([1])[:, 0]).tolist(),
                  ("pass@1 of a problem, A", "pass@1 of a problem, B"), flags.out)  # fmt: skip
     by_tokens = flags.out.with_name(flags.out.name + "-tokens")
-    draw_coverage(
-        {
-            name: ([row[0] * each for row in rows], [row[column] for row in rows])
-            for name, column, each in zip(
-                (f"A {flags.a}", f"B {flags.b}"), (1, 2), tokens, strict=True
-            )
-        },
-        usd_per_token,
-        by_tokens,
-    )
+    curves = {
+        f"{'AB'[i]} {path}": ([row[0] * tokens[i] for row in rows], [row[1 + i] for row in rows])
+        for i, path in enumerate((flags.a, flags.b))
+    }
+    draw_coverage(curves, usd_per_token, by_tokens)
     print(f"figures: {flags.out}.png, {by_tokens}.png, and .svg")
     return 0
 

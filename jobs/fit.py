@@ -19,6 +19,14 @@ from toolkit.fit import fit_counts, fit_run, read_counts_csv
 from toolkit.stopping import StoppingRule
 from toolkit.store import open_run
 
+STOP_FLAGS = {
+    "--stop-r": "sampling of a problem stopped at so many passes",
+    "--stop-min": "at least so many samples",
+    "--stop-cap": "at most so many samples",
+    "--stop-batch": "samples between two looks at the passes; 0: half as many again each time, as "
+    "launch.py --adaptive does [1]",
+}
+
 
 def main() -> int:
     """Flags to one call of `toolkit.fit`."""
@@ -28,18 +36,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
     parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap [1000]")
     group = parser.add_argument_group("stopping", "With --counts: how n was decided, if by passes.")
-    group.add_argument(
-        "--stop-r", type=int, default=argparse.SUPPRESS, help="sampling stopped at so many passes"
-    )
-    group.add_argument(
-        "--stop-min", type=int, default=argparse.SUPPRESS, help="at least so many samples"
-    )
-    group.add_argument(
-        "--stop-cap", type=int, default=argparse.SUPPRESS, help="at most so many samples"
-    )
-    group.add_argument("--stop-batch", type=int, default=argparse.SUPPRESS,
-                      help="looked after each so many samples beyond the least; 0: half as many "
-                      "again each time, as launch.py --adaptive does [1]")  # fmt: skip
+    for name, text in STOP_FLAGS.items():
+        group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
     add_flags(parser, "evaluation")
     flags = parser.parse_args()
     if flags.replicates < 100:

@@ -27,7 +27,7 @@ def test_help_says_what_the_job_is_for(path, tmp_path):
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
 def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
-    required = {"ingest.py": ("x.jsonl", "--run", "r"), "launch.py": ("--samples", "3")}
+    required = {"ingest.py": ("x.jsonl", "--run", "r"), "plan.py": ("--samples", "3")}
     done = job(path.name, *required.get(path.name, ()), "--frobnicate", cwd=tmp_path)
     assert_refused(done, 2, "unknown flag --frobnicate; valid: --")
 

@@ -24,7 +24,7 @@ def slurm(env, *command):
     return done.stdout
 
 
-def wait_for(condition, what, seconds=120):
+def wait_for(condition, what, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -113,7 +113,7 @@ def test_a_requeued_task_goes_on_with_what_is_missing(cluster, tmp_path):
     wait_for(lambda: shards(tmp_path), "the first shard")
     early = files(tmp_path / "run" / "samples")
     slurm(cluster, "scontrol", "requeue", f"{sample}_0")
-    wait_for(lambda: queue_is_empty(cluster), "the end", seconds=240)
+    wait_for(lambda: queue_is_empty(cluster), "the end")
     kept = files(tmp_path / "run" / "samples")
     assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
     assert_each_sample_once(tmp_path / "run", problems=8, n=20)
@@ -134,3 +134,28 @@ def test_two_tasks_of_real_vllm_run_to_the_report(cluster, tmp_path, tiny_model)
     assert_each_sample_once(tmp_path / "run", problems=2, n=6)
     assert samples(tmp_path / "run")["n_tokens"].max() <= 12
     assert "tiny-llama" in (tmp_path / "run/results/report.md").read_text()
+
+
+def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
+    rule = ("--adaptive", "--stop-r", "3", "--stop-min", "10", "--stop-cap", "60")
+    flags = ("--preset", "smoke", "--limit", "24", *rule)
+    done = job(
+        "launch.py", *flags, "--launcher", "slurm", "--run", "run", "--array", "2", "--wait",
+        cwd=tmp_path, env=cluster,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    entries = [
+        json.loads(line) for line in (tmp_path / "run/launches.jsonl").read_text().splitlines()
+    ]
+    assert len(entries) > 2
+    assert [entry["round"] for entry in entries] == list(range(len(entries)))
+    assert all(set(entry["jobs"]) == {"sample", "evaluate", "next"} for entry in entries)
+    inline = (*flags, "--launcher", "inline", "--run", "other")
+    assert job("launch.py", *inline, cwd=tmp_path).returncode == 0
+    assert samples(tmp_path / "run").equals(samples(tmp_path / "other"))
+    found, other = (
+        json.loads((tmp_path / run / "results/fit.json").read_text()) for run in ("run", "other")
+    )
+    assert found["complete"]
+    assert found["k_max"] == 60
+    assert found["fail_at_k"] == other["fail_at_k"]

@@ -20,6 +20,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEVEL = 0.95
+COVERAGE = (
+    "in 300 simulated benchmarks each of four known laws (164 problems, n = 100) it held fail@1000 "
+    "in 97.7 % (a Beta like Llama 3.1 8B on HumanEval), 98.0 % (a Beta like Pythia 12B on MATH), "
+    "96.7 % (3 % of the problems never solved) and 98.3 % (two kinds of problems)"
+)
+"""Measured by `COVERAGE_COMMAND`; the report says it."""
+COVERAGE_COMMAND = "python tests/bench coverage"
 FARTHEST = 10**7
 """Largest k at which a target is looked for: no run goes there."""
 
