@@ -122,6 +122,10 @@ def _pass_figure(document: Mapping[str, Any]) -> Figure:
         axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
         axes.plot(beyond, 1 - model.fail_at_k(beyond), color=INK, lw=1, ls="--",
                   label="extrapolated")  # fmt: skip
+        ahead = {int(j): f for j, f in document["forecast"].items() if int(j) >= document["k_max"]}
+        axes.fill_between(list(ahead), [1 - f["hi"] for f in ahead.values()],
+                          [1 - f["lo"] for f in ahead.values()], color=GREY, alpha=0.2, lw=0,
+                          hatch="///", label="forecast, 95 %")  # fmt: skip
     _gpt4o(document, axes, GPT4O_PASS_AT_1)
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
@@ -153,21 +157,22 @@ def _fail_figure(document: Mapping[str, Any]) -> Figure:
 def _draw_fits(document: Mapping[str, Any], axes: Axes) -> None:
     ks, top = _grid(document), document["k_max"]
     drawn = (
-        ("log_log_line", "straight line, as in the blog", ORANGE, 1.2),
-        ("exp_power", "exp(a k^b)", GREEN, 1.2),
-        ("beta_binomial_map", "beta-binomial (MAP)", INK, 1.2),
+        ("log_log_line", "straight line, as in the blog", ORANGE, "x"),
+        ("exp_power", "exp(a k^b)", GREEN, "^"),
+        ("beta_binomial_map", "beta-binomial (MAP)", INK, ""),
     )
-    for name, label, color, width in drawn:
+    for name, label, color, marker in drawn:
         model = _model(document, name)
         if model:
             for part, style in ((ks[ks <= top], "-"), (ks[ks >= top], "--")):
                 values = model.fail_at_k(part)
-                axes.plot(part, np.where(values > 0, values, np.nan), color=color, lw=width,
-                          ls=style, label=label if style == "-" else None)  # fmt: skip
+                axes.plot(part, np.where(values > 0, values, np.nan), color=color, lw=1.2,
+                          ls=style, marker=marker, ms=4.5, markevery=(6, 13),
+                          label=label if style == "-" else None)  # fmt: skip
     beyond = {int(k): f for k, f in document["forecast"].items() if int(k) >= top}
     axes.fill_between(list(beyond), [max(f["lo"], 1e-9) for f in beyond.values()],
                       [max(f["hi"], 1e-9) for f in beyond.values()], color=GREY, alpha=0.2, lw=0,
-                      label="forecast, 95 %")  # fmt: skip
+                      hatch="///", label="forecast, 95 %")  # fmt: skip
     axes.axvline(top, color=GREY, lw=0.8, ls=":")
 
 
@@ -175,6 +180,8 @@ def _draw_bracket(document: Mapping[str, Any], axes: Axes) -> None:
     bracket = {int(k): b for k, b in document["bracket"].items()}
     if not bracket:
         return
+    top = document["k_max"]
+    bracket = {top: dict.fromkeys(("lower", "upper"), document["fail_at_k"][str(top)])} | bracket
     ends = [b["upper"] for b in bracket.values()], [max(b["lower"], 1e-9) for b in bracket.values()]
     for values, label in zip(ends, ("model-free bracket", None), strict=True):
         if max(values) > 0:

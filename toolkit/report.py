@@ -97,8 +97,8 @@ def report_blocks(document: Mapping[str, Any], counts: pl.DataFrame) -> Iterator
         "The estimate is that of the beta-binomial (MAP; its prior log a ~ N(log 0.3, 0.75^2) "
         "matches the exponents of public sets, so their agreement is no independent validation). "
         "The interval is the union of its own and of the zero-inflated model's, by a bootstrap "
-        f"over problems: {COVERAGE} (`{COVERAGE_COMMAND}`). Beyond ten times the samples nothing is "
-        "promised. The bracket needs no model, holds for these problems, and knows no sampling "
+        f"over problems: {COVERAGE} (`{COVERAGE_COMMAND}`). Beyond ten times the samples nothing "
+        "is promised. The bracket needs no model, holds for these problems, and knows no sampling "
         "error."
     )
     yield Heading("The problems")
