@@ -13,7 +13,8 @@ from toolkit.evaluate import evaluate_run
 from toolkit.outcomes import count_outcomes, sample_outcomes
 from toolkit.prepare import freeze_launch, plan_launch
 from toolkit.sample import StopRequest, run_sampling
-from toolkit.store import metadata, open_run, read_verdicts
+from toolkit.store import metadata, open_run
+from toolkit.verdicts import read_verdicts
 
 TESTS = Path(__file__).resolve().parent
 COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.errors import RunMismatch, UsageError
 from toolkit.ingest import describe_counts, ingest
-from toolkit.store import read_shard
+from toolkit.shards import read_shard
 
 ROWS = [{"task_id": f"HumanEval/{i % 3}", "completion": f"    return {i}\n"} for i in range(8)]
 

@@ -1,6 +1,7 @@
 """The feed of the engine, with the synthetic backend and with backends that misbehave."""
 
 import dataclasses
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.prepare import freeze_launch, plan_launch
 from toolkit.records import Sample
 from toolkit.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
-from toolkit.store import read_shard
+from toolkit.shards import read_shard
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -32,7 +33,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def stop():
-    before = {n: signal.getsignal(n) for n in (*StopRequest.SIGNALS, signal.SIGINT)}
+    before = {n: signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)}
     yield StopRequest()
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -106,6 +107,22 @@ def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, st
     after = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert before.items() <= after.items()
     assert len(after) == len(run.slices())
+
+
+def test_a_signal_while_the_engine_starts_is_taken_afterwards(stop):
+    """Neither lost nor fatal, for the engine's processes either."""
+    script = "import os, signal, time; print(flush=True); time.sleep(60)"
+    with stop.starting():
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        for pid in (child.pid, os.getpid()):
+            os.kill(pid, signal.SIGUSR2)
+        assert not stop.requested
+    assert stop.near_time_limit
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    child.kill()
+    child.communicate()
 
 
 def test_a_dead_engine_is_started_again_once(run, stop, monkeypatch):

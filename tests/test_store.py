@@ -6,19 +6,17 @@ import pytest
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.plan import plan_round
 from toolkit.records import Problem, Sample, Verdict
+from toolkit.shards import read_shard, write_shard
 from toolkit.store import (
     create_or_open,
     freeze_round,
     open_run,
     point_latest,
     publish_once,
-    read_shard,
-    read_verdicts,
     replacing,
     run_name,
-    write_shard,
-    write_verdicts,
 )
+from toolkit.verdicts import read_verdicts, write_verdicts
 
 PROBLEMS = [Problem("a", "def f():\n", "def check(c): pass", "f"), Problem("b", "p", "t", "e")]
 IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 0.7}

@@ -17,19 +17,13 @@ from functools import partial
 import polars as pl
 
 from toolkit.config import Evaluation
+from toolkit.errors import CorruptShard
 from toolkit.execute import Executor, Limits
 from toolkit.extract import EXTRACTION_VERSION, extract_program
 from toolkit.records import Problem, Program, Slice, Verdict, program_digest
-from toolkit.store import (
-    PROGRAM_SCHEMA,
-    Run,
-    metadata,
-    read_shard,
-    read_verdicts,
-    shard_id,
-    write_table,
-    write_verdicts,
-)
+from toolkit.shards import read_shard, shard_id
+from toolkit.store import PROGRAM_SCHEMA, Run, metadata, write_table
+from toolkit.verdicts import read_verdicts, write_verdicts
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +42,12 @@ class EvaluationSummary:
     errors: int
     seconds: float
     missing_slices: int
+    corrupt: int
 
     @property
     def complete(self) -> bool:
         """Every planned sample is there and every program of this share has a verdict."""
-        return not self.errors and not self.missing_slices
+        return not self.errors and not self.missing_slices and not self.corrupt
 
     def line(self) -> str:
         """For the log and the terminal."""
@@ -65,6 +60,8 @@ class EvaluationSummary:
             parts.append(f"{self.errors} undecided (ours, not the model's): evaluate again")
         if self.missing_slices:
             parts.append(f"{self.missing_slices} slices are not sampled yet: launch again")
+        if self.corrupt:
+            parts.append(f"{self.corrupt} shards are corrupt: `launch.py --resume`")
         return "; ".join(parts)
 
 
@@ -73,15 +70,22 @@ def evaluate_run(
 ) -> EvaluationSummary:
     """Execute what has no verdict among the programs with `digest % parts == part`.
 
-    Raises `CorruptShard` for a shard that cannot be trusted, `IsolationUnavailable` when this
-    node cannot confine programs as `settings.isolation` asks.
+    A shard that cannot be trusted is named in the log and left out. Raises `IsolationUnavailable`
+    when this node cannot confine programs as `settings.isolation` asks.
     """
     problems = {p.task_id: p for p in run.problems()}
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     # Own shards first: tasks that start together make different maps, and find the others made.
+    corrupt: set[str] = set()
     for piece in present[part::parts] + present:
-        map_programs(run, piece, problems)
+        try:
+            map_programs(run, piece, problems)
+        except CorruptShard as error:
+            if piece.name not in corrupt:
+                log.error("%s", error)
+            corrupt.add(piece.name)
+    present = [s for s in present if s.name not in corrupt]
     programs = distinct_programs(run, present).filter(pl.col("program") % parts == part)
     judged = decided(read_verdicts(run, settings.timeout))
     todo = programs.join(judged, on=["task_id", "program"], how="anti")
@@ -108,7 +112,8 @@ def evaluate_run(
         executed=todo.height,
         errors=errors,
         seconds=time.monotonic() - started,
-        missing_slices=len(slices) - len(present),
+        missing_slices=len(slices) - len(present) - len(corrupt),
+        corrupt=len(corrupt),
     )
 
 
@@ -174,7 +179,11 @@ def _texts(
     style = run.prompt_style()
     by_name = {s.name: s for s in present}
     for (name,), rows in todo.group_by("slice", maintain_order=True):
-        samples = read_shard(run, by_name[str(name)]).join(rows, on=["task_id", "seed"])
+        try:
+            samples = read_shard(run, by_name[str(name)]).join(rows, on=["task_id", "seed"])
+        except CorruptShard as error:
+            log.error("%s", error)
+            continue
         for row in samples.select("task_id", "program", "completion").iter_rows():
             task_id, digest, completion = row
             yield Program(task_id, digest, extract_program(problems[task_id], completion, style))

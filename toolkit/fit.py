@@ -45,11 +45,11 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.figures import GPT4O_PASS_AT_1, draw_figures
 from toolkit.files import replacing
 from toolkit.inference import Inference, infer
-from toolkit.outcomes import count_outcomes, mapped_slices, progress
+from toolkit.outcomes import count_outcomes, progress
 from toolkit.passk import k_grid
 from toolkit.report import write_report
 from toolkit.stopping import StoppingRule
-from toolkit.store import Run, shard_id, write_table
+from toolkit.store import Run, write_table
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +73,8 @@ class FitSummary:
 def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
 
-    Raises `CorruptShard` for a shard that cannot be read, `ToolkitError` when nothing is
-    evaluated.
+    A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
     """
-    for piece in mapped_slices(run):
-        shard_id(run, piece.name)  # a corrupt shard is named here, not somewhere inside a scan
     counts = count_outcomes(run, timeout)
     done = progress(run, counts)
     manifest = run.manifest()

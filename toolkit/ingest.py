@@ -23,7 +23,8 @@ from toolkit.problems import (
     text_field,
 )
 from toolkit.records import Problem, Sample
-from toolkit.store import Run, create_or_open, freeze_round, point_latest, write_shard
+from toolkit.shards import write_shard
+from toolkit.store import Run, create_or_open, freeze_round, point_latest
 
 
 def ingest(source: Path, path: Path, *, problems_source: str, model: str) -> Run:

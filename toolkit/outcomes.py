@@ -7,8 +7,10 @@ import polars as pl
 
 from toolkit.evaluate import decided, scan_programs
 from toolkit.records import Slice
+from toolkit.shards import looks_whole
 from toolkit.stopping import StoppingRule
-from toolkit.store import Run, read_verdicts
+from toolkit.store import Run
+from toolkit.verdicts import read_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,10 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
 
 
 def mapped_slices(run: Run) -> list[Slice]:
-    """The planned slices that have a shard and a program map."""
+    """The planned slices that have a shard, not truncated, and a program map."""
     mapped = {p.stem for p in run.programs_dir.glob("*.parquet")} & run.done()
-    return [s for s in run.slices() if s.name in mapped]
+    slices = (s for s in run.slices() if s.name in mapped)
+    return [s for s in slices if looks_whole(run.shard_path(s.name))]
 
 
 def _verdicts(run: Run, timeout: float) -> pl.LazyFrame:

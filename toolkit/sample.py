@@ -5,6 +5,7 @@ batch while the last ones of the current slice still run; a slice becomes a shar
 last sample is there. Shards are written by a thread of their own, off the engine's path.
 """
 
+import contextlib
 import logging
 import os
 import platform
@@ -21,7 +22,8 @@ from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Problem, Sample, Slice
-from toolkit.store import Run, write_shard
+from toolkit.shards import write_shard
+from toolkit.store import Run
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +56,26 @@ class Progress:
 
 
 class StopRequest:
-    """Set by Slurm's signal before a time limit or a preemption; looked at between steps.
-
-    The signals are ignored while the engine starts: its child processes inherit that, and
-    would otherwise die of a signal that Slurm sends to the whole job.
-    """
-
-    SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
+    """Set by Slurm's signal before a time limit or a preemption; looked at between steps."""
 
     def __init__(self) -> None:
         self.requested = False
         self.near_time_limit = False
-        for number in self.SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR2, self._set)
 
-    def listen(self) -> None:
-        """Take the signals from now on, and Ctrl-C too."""
-        for number in (*self.SIGNALS, signal.SIGINT):
-            signal.signal(number, self._set)
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """While an engine starts. Slurm signals its processes too, and they would die of it:
+        what they inherit now keeps them. A stop that comes meanwhile is taken afterwards.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, self._set)
+            signal.signal(signal.SIGINT, self._set)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
@@ -94,10 +98,10 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     while pending := [by_name[n] for n in names if n not in run.done()]:
         log.info("%d of %d slices to sample", len(pending), len(names))
         starting = time.monotonic()
-        backend = open_backend(config, problems)
+        with stop.starting():
+            backend = open_backend(config, problems)
         startup = time.monotonic() - starting
         log.info("engine up in %.1f s", startup)
-        stop.listen()
         facts = {"startup_seconds": f"{startup:.1f}", **provenance(), **backend.describe()}
         try:
             sampler = Sampler(run, pending, problems, backend, facts)

@@ -9,6 +9,7 @@
       verdicts/*.parquet    outcomes of distinct programs
       launches.jsonl        one line a launch
       slurm/                scripts, pickles, logs
+      quarantine/           shards that could not be trusted, moved aside
       results/              counts, curve, fit, figures, report
     runs/latest             symlink to the run last launched
 
@@ -20,7 +21,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,14 +31,10 @@ import polars as pl
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.files import publish_once, replacing
 from toolkit.records import (
-    FINISH_REASONS,
-    OUTCOMES,
     Problem,
     PromptStyle,
-    Sample,
     SeedRange,
     Slice,
-    Verdict,
 )
 from toolkit.stopping import StoppingRule
 
@@ -50,26 +47,8 @@ PROBLEM_SCHEMA = pl.Schema(
         "canonical_solution": pl.String(),
     }
 )
-SAMPLE_SCHEMA = pl.Schema(
-    {
-        "task_id": pl.String(),
-        "seed": pl.UInt32(),
-        "completion": pl.String(),
-        "n_tokens": pl.UInt32(),
-        "finish_reason": pl.Enum(FINISH_REASONS),
-    }
-)
 PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "program": pl.UInt64()})
-VERDICT_SCHEMA = pl.Schema(
-    {
-        "task_id": pl.String(),
-        "program": pl.UInt64(),
-        "outcome": pl.Enum(OUTCOMES),
-        "detail": pl.String(),
-        "seconds": pl.Float32(),
-        "timeout": pl.Float32(),
-    }
-)
+REMEDY = "`launch.py --resume` moves a damaged shard to quarantine/ and samples its slice anew"
 FORMAT = 1
 """Version of the layout above; a run of another format is refused."""
 
@@ -247,95 +226,12 @@ def freeze_round(
         raise ToolkitError(f"{path}: another launch just planned this round; launch again")
 
 
-def write_shard(run: Run, piece: Slice, samples: Iterable[Sample], facts: dict[str, str]) -> None:
-    """Write the shard of a finished slice, sorted by its key, with `facts` as metadata.
-
-    Raises `ToolkitError` unless the samples are exactly the slice's: a shard that exists is
-    complete, always.
-    """
-    rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
-    wanted = sorted((r.task_id, seed) for r in piece.ranges for seed in _seeds(r))
-    if [(s.task_id, s.seed) for s in rows] != wanted:
-        raise ToolkitError(f"slice {piece.name}: its samples are not those planned; not written")
-    frame = pl.DataFrame(
-        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
-        schema=SAMPLE_SCHEMA,
-        orient="row",
-    )
-    own = {
-        "run": run.manifest()["digest"],
-        "slice": piece.name,
-        "shard": secrets.token_hex(8),  # tells a shard from the one it replaced
-    }
-    write_table(run.shard_path(piece.name), frame, own | facts)
-
-
-def _seeds(piece: SeedRange) -> range:
-    return range(piece.seed_start, piece.seed_stop)
-
-
-def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
-    """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
-    path = run.shard_path(piece.name)
-    frame = read_table(path, SAMPLE_SCHEMA)
-    if metadata(path).get("run") != run.manifest()["digest"]:
-        raise CorruptShard(f"{path}: a shard of another run; {_REMEDY}")
-    expected = {r.task_id: 0 for r in piece.ranges}
-    for r in piece.ranges:
-        expected[r.task_id] += len(r)
-    found = dict(frame.group_by("task_id").len().iter_rows())
-    if found != expected or frame.select("task_id", "seed").is_duplicated().any():
-        raise CorruptShard(f"{path}: not the samples that its slice plans; {_REMEDY}")
-    return frame
-
-
-def shard_id(run: Run, name: str) -> str:
-    """What tells a slice's shard from one that it replaced."""
-    return metadata(run.shard_path(name)).get("shard", "")
-
-
 def metadata(path: Path) -> dict[str, str]:
     """A parquet file's key-value metadata; `CorruptShard` when it cannot be read."""
     try:
         return pl.read_parquet_metadata(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(path, error) from None
-
-
-_REMEDY = "move it aside and launch again: its slice is sampled anew"
-
-
-def write_verdicts(
-    run: Run, verdicts: Iterable[Verdict], timeout: float, facts: dict[str, str] | None = None
-) -> None:
-    """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless.
-
-    `facts`, how they were reached, are the file's metadata.
-    """
-    rows = [(v.task_id, v.program, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
-    if not rows:
-        return
-    frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "program")
-    keys = frame.select("task_id", "program", "timeout").write_json().encode()
-    name = hashlib.blake2b(keys, digest_size=8).hexdigest()
-    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, facts or {})
-
-
-def read_verdicts(run: Run, timeout: float) -> pl.DataFrame:
-    """All verdicts under this timeout, one a (task_id, program).
-
-    `error` is no verdict: such programs are executed again at the next evaluation, and the
-    decided outcome wins.
-    """
-    frames = [read_table(p, VERDICT_SCHEMA) for p in sorted(run.verdicts_dir.glob("*.parquet"))]
-    if not frames:
-        return pl.DataFrame(schema=VERDICT_SCHEMA)
-    return (
-        pl.concat(frames)
-        .filter(pl.col("timeout") == pl.lit(timeout, dtype=pl.Float32))
-        .sort(pl.col("outcome") == "error", maintain_order=True)
-        .unique(["task_id", "program"], keep="first", maintain_order=True)
-    )
 
 
 def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
@@ -351,13 +247,16 @@ def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(path, error) from None
     if frame.schema != schema:
-        raise CorruptShard(f"{path}: foreign columns {frame.columns}; {_REMEDY}")
+        raise CorruptShard(f"{path}: foreign columns {frame.columns}; {REMEDY}")
     return frame
 
 
-def _unreadable(path: Path, error: Exception) -> CorruptShard:
+def _unreadable(path: Path, error: Exception) -> ToolkitError:
+    """A file that is damaged, or one that the system does not give us: another matter."""
     reason = str(error).splitlines()[0][:120]
-    return CorruptShard(f"{path}: cannot be read ({reason}); {_REMEDY}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ToolkitError(f"{path}: cannot be read: {error.strerror}")
+    return CorruptShard(f"{path}: cannot be read ({reason}); {REMEDY}")
 
 
 def point_latest(run: Run) -> None:

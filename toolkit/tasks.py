@@ -5,10 +5,12 @@ Module-level functions of plain arguments, so that a pickled job names them by r
 
 import logging
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from toolkit.cli import available_cores, configure_log
 from toolkit.config import Config
@@ -40,12 +42,22 @@ def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
 
 
 def evaluation_task(path: Path, part: int, parts: int, config: Config) -> EvaluationSummary:
-    """Evaluate this task's share; an incomplete one is reported, and fit sees it for itself."""
+    """Evaluate this task's share; an incomplete one is reported, and fit sees it for itself.
+
+    On Slurm's signal before the time limit or a preemption: requeue, and go on from the verdicts
+    that are written.
+    """
     configure_log()
     workers = config.evaluation.workers or available_cores()
-    summary = evaluate_run(
-        open_run(path), config.evaluation, part=part, parts=parts, workers=workers
-    )
+    signal.signal(signal.SIGUSR2, _stop_evaluation)
+    try:
+        summary = evaluate_run(
+            open_run(path), config.evaluation, part=part, parts=parts, workers=workers
+        )
+    except _NearTimeLimit:
+        if _requeue(config.resources.max_requeues):
+            time.sleep(REQUEUE_SECONDS)
+        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
     log.info("%s", summary.line())
     return summary
 
@@ -54,6 +66,15 @@ def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
     configure_log()
     return fit_run(open_run(path), timeout=config.evaluation.timeout).complete
+
+
+class _NearTimeLimit(Exception):
+    """Raised out of an evaluation by Slurm's signal."""
+
+
+def _stop_evaluation(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise _NearTimeLimit
 
 
 def _requeue(most: int) -> bool:
