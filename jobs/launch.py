@@ -14,7 +14,7 @@ from typing import Any
 import _installed  # noqa: F401
 
 from toolkit.cli import Parser, run_job
-from toolkit.config import Config, add_flags, resolve
+from toolkit.config import Config, add_flags, read_site, resolve, site_file
 from toolkit.describe import describe_plan, describe_results, results_complete
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.launch import (
@@ -23,11 +23,16 @@ from toolkit.launch import (
     run_inline,
     run_local,
 )
-from toolkit.prepare import freeze_launch, plan_launch, tasks_of
-from toolkit.slurm import sbatch_script, submit_slurm, wait_slurm
+from toolkit.prepare import freeze_launch, plan_launch, recorded_config, tasks_of
+from toolkit.shards import quarantine, verify_shards
+from toolkit.slurm import jobs_in_queue, sbatch_script, submit_slurm, wait_slurm
 from toolkit.status import Ticker
+from toolkit.store import Run, open_run
 
 PRESETS = Path(__file__).parent / "presets"
+
+RESUME = """go on with --run [runs/latest] as it was launched last: move corrupt shards aside, then
+do what is missing; flags such as --array or --partition change that"""
 
 
 def main() -> int:
@@ -37,12 +42,17 @@ def main() -> int:
     parser.add_argument("--preset", help=f"a TOML file, or one of {names}")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are [runs]")
     parser.add_argument("--run", type=Path, help="this run's directory [named by its identity]")
+    parser.add_argument("--resume", action="store_true", help=RESUME)
     parser.add_argument("--dry-run", action="store_true", help="show the plan, touch nothing")
     parser.add_argument("--wait", action="store_true", help="slurm: follow to the end")
     add_flags(parser)
     flags = vars(parser.parse_args())
     launcher = choose_launcher(flags.get("launcher", "auto"))
-    config = configure(flags, launcher)
+    if flags["resume"]:
+        flags["run"] = (flags["run"] or flags["runs"] / "latest").resolve()
+        config = configure_again(flags)
+    else:
+        config = configure(flags, launcher)
     plan = plan_launch(config, flags["runs"], flags["run"])
     tasks = tasks_of(plan)
     print(describe_plan(plan, launcher, tasks))
@@ -51,6 +61,8 @@ def main() -> int:
             folder = plan.path / "slurm"
             print("\n" + sbatch_script(config, folder, "sample", len(tasks)))
         return EXIT_DONE
+    if launcher == "slurm" and plan.exists:
+        refuse_twice(open_run(plan.path))
     run = freeze_launch(plan)
     ticker = Ticker(run, sys.stderr)
     match launcher:
@@ -76,13 +88,36 @@ def configure(flags: dict[str, Any], launcher: str) -> Config:
     if name is None and not flags.keys() & {"model", "backend"}:
         name = "llama-8b-a100" if gpus_at_hand(launcher) else "quickstart"
         print(f"no --model, no --preset: using the preset {name}")
+    site = read_site(site_file())
     if name is None:
-        return resolve(flags)
+        return resolve(flags, base=site)
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
         raise UsageError(f"--preset {name}: no such preset; a TOML file, or one of {names}")
-    return resolve(flags, path)
+    return resolve(flags, path, base=site)
+
+
+def configure_again(flags: dict[str, Any]) -> Config:
+    """The configuration of the last launch, with the flags given now; sets corrupt shards aside."""
+    run = open_run(flags["run"])
+    if flags["preset"]:
+        raise UsageError("--resume takes the run's own configuration: give flags, not --preset")
+    for name, error in verify_shards(run):
+        print(f"corrupt    {name}: {error}")
+        if not flags["dry_run"]:
+            print(f"           moved to {quarantine(run, name)}")
+    return resolve(flags, base=recorded_config(run))
+
+
+def refuse_twice(run: Run) -> None:
+    """Raises `UsageError` while jobs of the run are in the queue: they do the same work."""
+    if jobs := jobs_in_queue(run):
+        listed = ", ".join(f"{stage} {job}" for job, stage in jobs.items())
+        raise UsageError(
+            f"{run.path}: in the queue already: {listed}; wait for them, or end them by "
+            f"`python jobs/cancel.py {run.path}`"
+        )
 
 
 if __name__ == "__main__":

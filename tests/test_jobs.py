@@ -3,9 +3,10 @@
 import os
 import resource
 import subprocess
+import sys
 
 import pytest
-from commands import ROOT, SMOKE, files, job
+from commands import ROOT, SMOKE, files, job, samples
 
 JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
 
@@ -107,15 +108,80 @@ def test_another_configuration_on_the_run_is_refused(smoke):
     assert files(smoke) == before
 
 
+def damage(path, how):
+    data = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(data[:100])
+    elif how == "flipped":  # one bit of each of forty bytes of the first pages
+        path.write_bytes(data[:40] + bytes(byte ^ 1 for byte in data[40:80]) + data[80:])
+    else:
+        path.write_bytes(b"")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["evaluate.py", "fit.py"])
-def test_a_corrupt_shard_is_named_and_kept(smoke, name):
-    shard = next((smoke / "run" / "samples").glob("*.parquet"))
-    shard.write_bytes(shard.read_bytes()[:100])
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
+def test_a_damaged_shard_is_named_then_moved_aside_and_sampled_anew(smoke, how):
+    run = smoke / "run"
+    whole = samples(run)
+    shard = next((run / "samples").glob("*.parquet"))
+    damage(shard, how)
     before = files(smoke)
-    done = job(name, "run", cwd=smoke)
-    assert_refused(done, 1, f"{shard.name}: cannot be read")
+    done = job("status.py", "run", "--verify", cwd=smoke)
+    assert done.returncode == 1
+    assert f"{shard.name}: " in done.stdout
+    assert "1 corrupt" in done.stdout
     assert files(smoke) == before
+    if how != "flipped":  # evaluation and fit work on the rest
+        done = job("evaluate.py", "run", cwd=smoke)
+        assert done.returncode == 1
+        assert f"{shard.name}: cannot be read" in done.stderr
+        assert "1 shards are corrupt: `launch.py --resume`" in done.stdout
+        assert shard.read_bytes() == before[shard]
+    done = job("launch.py", "--resume", "--run", "run", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert "moved to" in done.stdout
+    assert len(list((run / "quarantine").glob(f"{shard.stem}.*.parquet"))) == 1
+    assert samples(run).equals(whole)
+    assert job("status.py", "run", "--verify", cwd=smoke).returncode == 0
+    assert job("status.py", "run", cwd=smoke).returncode == 0
+
+
+@pytest.mark.slow
+def test_resume_takes_the_configuration_of_the_last_launch(smoke):
+    whole = samples(smoke / "run")
+    for shard in (smoke / "run" / "samples").glob("*.parquet"):
+        shard.unlink()
+    for flags, says in (
+        (("--preset", "smoke"), "--resume takes the run's own configuration"),
+        (("--base-seed", "1"), "made with another configuration: base_seed"),
+    ):
+        done = job("launch.py", "--resume", "--run", "run", *flags, cwd=smoke)
+        assert_refused(done, 2, says)
+    done = job("launch.py", "--resume", "--run", "run", "--array", "2", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert samples(smoke / "run").equals(whole)
+
+
+@pytest.mark.slow
+def test_a_site_file_gives_defaults_below_preset_and_flags(tmp_path):
+    site = tmp_path / "inference-scaling" / "site.toml"
+    site.parent.mkdir()
+    site.write_text('[resources]\npartition = "a100"\ncpus = 3\nmem_gib = 7\n')
+    env = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import launch\n"
+        "flags = {'preset': sys.argv[2] or None, 'model': 'a/b', 'cpus': 5}\n"
+        "r = launch.configure(flags, 'local').resources; print(r.partition, r.cpus, r.mem_gib)"
+    )
+
+    def resources(preset):
+        command = [sys.executable, "-c", script, ROOT / "jobs", preset]
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    assert resources("").stdout.split() == ["a100", "5", "7"]
+    assert resources("smoke").stdout.split() == ["a100", "5", "2"]
+    site.write_text("[sampling]\ntemperature = 1.0\n")
+    assert "[sampling] is not a site's" in resources("").stderr
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Every knob, written once: frozen dataclasses whose fields carry default and help.
 
-Values come from, in rising order: the field's default, a preset (TOML, one table for each
-section), the command line (flags are generated from the fields). An unknown key or flag is a
-`UsageError` that names the valid ones.
+Values come from, in rising order: the field's default, the site's file, a preset (TOML, one table
+for each section), the command line (flags are generated from the fields). An unknown key or flag
+is a `UsageError` that names the valid ones.
 
 `Sampling` and `ProblemSet` say *what* is computed: they are a run's identity (see
 `toolkit.store`). The other sections say where and how it runs, and may change between launches.
@@ -10,8 +10,9 @@ section), the command line (flags are generated from the fields). An unknown key
 
 import argparse
 import dataclasses
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -165,6 +166,16 @@ SECTIONS: dict[str, type] = {
 }
 
 
+SITE_SECTIONS = ("engine", "evaluation", "resources")
+
+ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "minutes": ("--time", int),
+    "gres": ("--gpus", lambda count: f"gpu:{int(count)}"),
+    "mem_gib": ("--mem", lambda size: int(size.removesuffix("G"))),
+}
+"""Slurm's own names of some flags: field -> flag and how its value is read."""
+
+
 def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
     """Add a flag for every field of the named sections (of all, when none is named).
 
@@ -192,22 +203,60 @@ def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
                 if many:
                     kwargs["nargs"] = "*" if field.name == "stop" else "+"
             group.add_argument("--" + field.name.replace("_", "-"), **kwargs)
+            if field.name in ALIASES:
+                flag, read = ALIASES[field.name]
+                text = f"as --{field.name.replace('_', '-')}, in sbatch's words"
+                group.add_argument(flag, type=read, dest=field.name, metavar="VALUE",
+                                   default=argparse.SUPPRESS, help=text)  # fmt: skip
 
 
-def resolve(flags: Mapping[str, Any], preset: Path | None = None) -> Config:
-    """Defaults < preset < flags, checked. `flags` may hold other names; they are left alone."""
+def site_file() -> Path:
+    """Where a user keeps what is true of their cluster: partition, account, set-up lines ..."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "inference-scaling" / "site.toml"
+
+
+def read_site(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a site file, none where it does not exist.
+
+    Only what says where and how it runs: a site must not change what is computed.
+    """
+    if not path.is_file():
+        return {}
+    tables = read_preset(path)
+    for name in tables.keys() - set(SITE_SECTIONS):
+        raise UsageError(f"{path}: [{name}] is not a site's; valid: {', '.join(SITE_SECTIONS)}")
+    return tables
+
+
+def resolve(
+    flags: Mapping[str, Any],
+    preset: Path | None = None,
+    base: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    """Defaults < `base` (tables of a site file or of a run) < preset < flags, checked.
+
+    `flags` may hold other names; they are left alone.
+    """
     sections = {name: dict[str, Any]() for name in SECTIONS}
+    for name, values in (base or {}).items():
+        if name in SECTIONS:
+            known = {f.name for f in dataclasses.fields(SECTIONS[name])}
+            sections[name].update({k: _tupled(v) for k, v in values.items() if k in known})
     if preset is not None:
         for name, table in read_preset(preset).items():
             sections[name].update(table)
     for name, cls in SECTIONS.items():
         for field in dataclasses.fields(cls):
             if field.name in flags:
-                value = flags[field.name]
-                sections[name][field.name] = tuple(value) if isinstance(value, list) else value
+                sections[name][field.name] = _tupled(flags[field.name])
     config = Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
     validate(config)
     return config
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_preset(path: Path) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,7 @@ from toolkit.store import (
     check_identity,
     create_or_open,
     freeze_round,
+    launches,
     open_run,
     point_latest,
     run_name,
@@ -197,6 +198,19 @@ def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str
         "versions": versions(),
     }
     append_launch(run, entry)
+
+
+def record_cancellation(run: Run, ids: Sequence[str]) -> None:
+    """Add a line to the run's launches: which of its jobs were cancelled."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    append_launch(run, {"time": now, "launcher": "cancel", "jobs": {}, "cancelled": list(ids)})
+
+
+def recorded_config(run: Run) -> dict[str, dict[str, Any]]:
+    """The tables of the configuration that the run was last launched with."""
+    configs = [entry["config"] for entry in launches(run) if "config" in entry]
+    tables: dict[str, dict[str, Any]] = configs[-1] if configs else run.manifest()["config"]
+    return tables
 
 
 def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:

@@ -23,7 +23,14 @@ import submitit
 from toolkit.cli import configure_log
 from toolkit.config import Config, Resources
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.prepare import LaunchPlan, freeze_launch, plan_next_round, record_launch, tasks_of
+from toolkit.prepare import (
+    LaunchPlan,
+    freeze_launch,
+    plan_next_round,
+    record_cancellation,
+    record_launch,
+    tasks_of,
+)
 from toolkit.store import Run, launches, open_run
 from toolkit.tasks import evaluation_task, fit_task, sampling_task
 
@@ -47,7 +54,7 @@ class Submitted:
         return (
             f"submitted  {listed}\n"
             f"follow     python jobs/status.py {self.run.path}\n"
-            f"cancel     scancel {' '.join(self.jobs.values())}"
+            f"cancel     python jobs/cancel.py {self.run.path}"
         )
 
 
@@ -71,26 +78,80 @@ def cluster_has_gpus() -> bool:
 
 def submit_slurm(plan: LaunchPlan, run: Run) -> Submitted:
     """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at
-    once.
+    once. Where a job is refused, those before it are cancelled: all of them, or none.
     """
-    config, path = plan.config, run.path
-    tasks = tasks_of(plan)
     jobs: dict[str, str] = {}
-    if tasks:
-        limit = _max_array_size()
-        if len(tasks) > limit:
-            raise UsageError(f"--array {len(tasks)}: this cluster allows arrays of {limit} tasks")
-        executor = slurm_executor(run.slurm_dir, config, "sample", len(tasks))
-        jobs["sample"] = _submit(executor, sampling_task, [(path, t, config) for t in tasks])
-    parts = config.resources.eval_array
-    executor = slurm_executor(run.slurm_dir, config, "evaluate", parts, after=jobs.get("sample"))
-    shares = [(path, part, parts, config) for part in range(parts)]
-    jobs["evaluate"] = _submit(executor, evaluation_task, shares)
-    stage, task = ("next", next_round_task) if plan.rule else ("fit", fit_task)
-    executor = slurm_executor(run.slurm_dir, config, stage, 1, after=jobs["evaluate"])
-    jobs[stage] = _submit(executor, task, [(path, config)])
+    tasks = tasks_of(plan)
+    try:
+        _submit_stages(plan, run, tasks, jobs)
+    except ToolkitError:
+        if jobs:
+            subprocess.run(["scancel", *jobs.values()], timeout=60)
+        raise
     record_launch(run, plan, "slurm", jobs)
     return Submitted(run, jobs, len(tasks))
+
+
+def _submit_stages(
+    plan: LaunchPlan, run: Run, tasks: list[list[str]], jobs: dict[str, str]
+) -> None:
+    """Submit stage after stage; `jobs` gets their ids as they are known.
+
+    More sampling tasks than the cluster allows in an array become several arrays.
+    """
+    config, path = plan.config, run.path
+    arrays = split_arrays(tasks, _max_array_size()) if tasks else []
+    for i, array in enumerate(arrays):
+        executor = slurm_executor(run.slurm_dir, config, "sample", len(array), arrays=len(arrays))
+        stage = "sample" if i == 0 else f"sample-{i + 1}"
+        jobs[stage] = _submit(executor, sampling_task, [(path, t, config) for t in array])
+    parts = config.resources.eval_array
+    after = ":".join(jobs.values()) or None
+    executor = slurm_executor(run.slurm_dir, config, "evaluate", parts, after=after)
+    shares = [(path, part, parts, config) for part in range(parts)]
+    jobs["evaluate"] = _submit(executor, evaluation_task, shares)
+    last, task = ("next", next_round_task) if plan.rule else ("fit", fit_task)
+    executor = slurm_executor(run.slurm_dir, config, last, 1, after=jobs["evaluate"])
+    jobs[last] = _submit(executor, task, [(path, config)])
+
+
+def split_arrays(tasks: list[list[str]], limit: int) -> list[list[list[str]]]:
+    """The tasks as arrays of nearly equal length, none longer than `limit`."""
+    count = -(-len(tasks) // limit)
+    return [tasks[i::count] for i in range(count)]
+
+
+def jobs_in_queue(run: Run) -> dict[str, str]:
+    """The run's own jobs that Slurm still holds, id -> stage.
+
+    Ids are used again after a while, so a job counts only if its script lies in the run. Raises
+    `ToolkitError` when no cluster answers.
+    """
+    stages = {job: stage for entry in launches(run) for stage, job in entry["jobs"].items()}
+    command = ["squeue", "--noheader", "--me", "--format=%F|%o"]
+    try:
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolkitError(f"the cluster does not answer: {error}") from None
+    pairs = (line.split("|", 1) for line in answer.stdout.splitlines())
+    return {
+        job: stages[job]
+        for job, script in pairs
+        if job in stages and Path(script.split()[0]).parent == run.slurm_dir
+    }
+
+
+def cancel_jobs(run: Run) -> dict[str, str]:
+    """Cancel the run's jobs in the queue, the last stage first, and record it; id -> stage."""
+    found = jobs_in_queue(run)
+    ids = sorted(found, key=int, reverse=True)
+    if ids:
+        try:
+            subprocess.run(["scancel", *ids], check=True, capture_output=True, timeout=60)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ToolkitError(f"scancel failed: {error}") from None
+        record_cancellation(run, ids)
+    return found
 
 
 def next_round_task(path: Path, config: Config) -> bool:
@@ -113,16 +174,26 @@ def next_round_task(path: Path, config: Config) -> bool:
 
 
 def slurm_executor(
-    folder: Path, config: Config, stage: str, tasks: int, after: str | None = None
+    folder: Path,
+    config: Config,
+    stage: str,
+    tasks: int,
+    after: str | None = None,
+    arrays: int = 1,
 ) -> submitit.SlurmExecutor:
-    """The executor of a stage ("sample", "evaluate" or "fit"), dependent on job `after`."""
+    """The executor of a stage ("sample", "evaluate", "next" or "fit") of so many tasks, dependent
+    on the jobs `after` (ids with colons between), as one of `arrays` that share --max-parallel.
+    """
     executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after))
+    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after, arrays))
     return executor
 
 
-def slurm_parameters(r: Resources, stage: str, tasks: int, after: str | None) -> dict[str, Any]:
+def slurm_parameters(
+    r: Resources, stage: str, tasks: int, after: str | None, arrays: int
+) -> dict[str, Any]:
     """submitit's parameters of a stage; `--slurm key=value` has the last word."""
+    together = max(1, r.max_parallel // arrays) if r.max_parallel else tasks
     sampling = stage == "sample"
     extra: dict[str, Any] = {"requeue": True}
     extra |= dict(_key_value(item) for item in r.slurm or ())
@@ -136,7 +207,7 @@ def slurm_parameters(r: Resources, stage: str, tasks: int, after: str | None) ->
         "gres": (r.gres or None) if sampling else None,
         "cpus_per_task": r.cpus if sampling else r.eval_cpus,
         "mem": f"{r.mem_gib if sampling else r.eval_mem_gib}G",
-        "array_parallelism": (r.max_parallel or tasks) if sampling else tasks,
+        "array_parallelism": together if sampling else tasks,
         "signal_delay_s": SIGNAL_SECONDS,
         "setup": [*(r.setup or ()), "export SLURM_BITSTR_LEN=0"],
         "dependency": f"afterany:{after}" if after else None,

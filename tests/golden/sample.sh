@@ -1,0 +1,30 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=lab
+#SBATCH --array=0-9%4
+#SBATCH --constraint=a100
+#SBATCH --cpus-per-task=8
+#SBATCH --exclude=node7
+#SBATCH --gres=gpu:a100:1
+#SBATCH --job-name=sample
+#SBATCH --mem=48G
+#SBATCH --nice=100
+#SBATCH --nodes=1
+#SBATCH --open-mode=append
+#SBATCH --output=/runs/run/slurm/%A_%a_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --qos=high
+#SBATCH --requeue
+#SBATCH --signal=USR2@90
+#SBATCH --time=120
+#SBATCH --wckey=submitit
+
+# setup
+module load cuda
+source env/bin/activate
+export SLURM_BITSTR_LEN=0
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /runs/run/slurm/%A_%a_%t_log.out PYTHON -u -m submitit.core._submit /runs/run/slurm
