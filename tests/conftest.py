@@ -29,7 +29,8 @@ def cluster():
     if not shutil.which("slurmctld", path=os.environ["PATH"] + ":/usr/sbin"):
         pytest.skip("Slurm is not installed: tests/install_apt.sh installs it")
     script = TESTS / "slurm" / "cluster.sh"
-    subprocess.run([script, "up", "10"], check=True, timeout=300)
+    small = os.environ | {"CLUSTER_CONF": "MaxArraySize=13"}
+    subprocess.run([script, "up", "10"], check=True, timeout=300, env=small)
     lines = subprocess.run([script, "env"], check=True, capture_output=True, text=True).stdout
     settings = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
     yield os.environ | settings

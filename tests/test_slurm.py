@@ -159,3 +159,84 @@ def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
     assert found["complete"]
     assert found["k_max"] == 60
     assert found["fail_at_k"] == other["fail_at_k"]
+
+
+def test_more_tasks_than_an_array_may_have_become_several_arrays(cluster, tmp_path):
+    flags = (*SMOKE, "--samples", "20", "--slice-samples", "8", "--array", "20")
+    done = job("launch.py", *flags, "--max-parallel", "6", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    (entry,) = (json.loads(x) for x in (tmp_path / "run/launches.jsonl").read_text().splitlines())
+    assert list(entry["jobs"]) == ["sample", "sample-2", "evaluate", "fit"]
+    for stage in ("sample", "sample-2"):
+        shown = slurm(cluster, "squeue", "-h", f"--jobs={entry['jobs'][stage]}", "--format=%K")
+        assert "%3" in shown or not re.search(r"[,-]", shown), shown
+    again = job("launch.py", *flags, cwd=tmp_path, env=cluster)
+    assert again.returncode == 2
+    assert "in the queue already: " in again.stderr
+    wait_for(lambda: queue_is_empty(cluster), "the end")
+    assert_each_sample_once(tmp_path / "run", problems=8, n=20)
+    assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
+
+
+def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_path):
+    mine = slurm(cluster, "sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 300").strip()
+    assert job("launch.py", *SLOW, "--array", "2", cwd=tmp_path, env=cluster).returncode == 0
+    wait_for(lambda: shards(tmp_path), "the first shard")
+    shown = job("cancel.py", "run", "--dry-run", cwd=tmp_path, env=cluster)
+    assert shown.stdout.count("would cancel") == 3
+    done = job("cancel.py", "run", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {"sample", "evaluate", "fit"}
+    wait_for(lambda: slurm(cluster, "squeue", "-h", "--format=%A").split() == [mine], "their end")
+    slurm(cluster, "scancel", mine)
+    assert "no job of this run" in job("cancel.py", "run", cwd=tmp_path, env=cluster).stdout
+    lines = (tmp_path / "run/launches.jsonl").read_text().splitlines()
+    assert len(json.loads(lines[-1])["cancelled"]) == 3
+    assert 0 < len(shards(tmp_path)) < 20
+    done = job("launch.py", "--resume", "--run", "run", "--wait", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    assert_each_sample_once(tmp_path / "run", problems=8, n=20)
+
+
+def test_a_short_time_limit_becomes_a_chain_of_requeues(cluster, tmp_path):
+    """Sixty seconds of work in two minutes' limit, of which Slurm leaves as little as thirty."""
+    flags = (*SMOKE, "--synthetic-rate", "2", "--slice-samples", "4", "--samples", "24", "--time")
+    done = job("launch.py", *flags, "2", "--wait", cwd=tmp_path, env=cluster, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert_each_sample_once(tmp_path / "run", problems=8, n=24)
+    logs = "".join(p.read_text() for p in (tmp_path / "run/slurm").glob("*_0_log.out"))
+    assert "requeued, for the 1. time" in logs
+    assert "SIGUSR2: no new samples" in logs
+
+
+def test_ten_faults_lose_nothing(cluster, tmp_path):
+    from slurm.chaos import small_disk, survive
+
+    with small_disk(tmp_path):
+        print(survive(cluster, tmp_path, faults=10, seed=7))
+
+
+@pytest.mark.vllm
+def test_two_tasks_of_real_vllm_survive_a_preemption(cluster, tmp_path, tiny_model):
+    flags = (
+        "--model", tiny_model, "--launcher", "slurm", "--run", "run", "--array", "2", "--limit", "4",
+        "--samples", "60", "--max-tokens", "100", "--slice-samples", "6", "--slice-seeds", "6",
+        "--max-num-seqs", "2", "--gres", "", "--cpus", "1", "--mem-gib", "6", "--eval-cpus", "2",
+        "--eval-mem-gib", "4", "--cpu-kv-cache-gib", "1", "--top-p", "1",
+        "--partition", "scavenge", "--cpu-partition", "cpu",
+    )  # fmt: skip
+    done = job("launch.py", *flags, cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: shards(tmp_path), "the first shard")
+    urgent = ("--partition=gpu", "--exclusive", "--nodes=10", "--output=/dev/null")
+    slurm(cluster, "sbatch", *urgent, "--job-name=urgent", "--wrap=sleep 2")
+    early = files(tmp_path / "run" / "samples")
+    assert len(early) < 40
+    wait_for(lambda: queue_is_empty(cluster), "the requeued tasks, evaluation and fit", 500)
+    kept = files(tmp_path / "run" / "samples")
+    assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
+    assert_each_sample_once(tmp_path / "run", problems=4, n=60)
+    assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
+    sample = json.loads((tmp_path / "run/launches.jsonl").read_text())["jobs"]["sample"]
+    states = slurm(cluster, "sacct", "-XDPn", "--format=State", f"--jobs={sample}")
+    assert "PREEMPTED" in states or "REQUEUED" in states, states

@@ -37,7 +37,9 @@ from toolkit.tasks import evaluation_task, fit_task, sampling_task
 log = logging.getLogger(__name__)
 
 SIGNAL_SECONDS = 90
-"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier."""
+"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier. A quarter of
+a short limit, so that a task of some minutes gets anything done.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +197,12 @@ def slurm_parameters(
     """submitit's parameters of a stage; `--slurm key=value` has the last word."""
     together = max(1, r.max_parallel // arrays) if r.max_parallel else tasks
     sampling = stage == "sample"
+    minutes = r.minutes if sampling else r.eval_minutes
     extra: dict[str, Any] = {"requeue": True}
     extra |= dict(_key_value(item) for item in r.slurm or ())
     parameters: dict[str, Any] = {
         "job_name": f"{stage}",
-        "time": r.minutes if sampling else r.eval_minutes,
+        "time": minutes,
         "partition": r.partition if sampling else r.cpu_partition,
         "account": r.account,
         "qos": r.qos if sampling else None,
@@ -208,7 +211,7 @@ def slurm_parameters(
         "cpus_per_task": r.cpus if sampling else r.eval_cpus,
         "mem": f"{r.mem_gib if sampling else r.eval_mem_gib}G",
         "array_parallelism": together if sampling else tasks,
-        "signal_delay_s": SIGNAL_SECONDS,
+        "signal_delay_s": min(SIGNAL_SECONDS, minutes * 15),
         "setup": [*(r.setup or ()), "export SLURM_BITSTR_LEN=0"],
         "dependency": f"afterany:{after}" if after else None,
         "stderr_to_stdout": True,

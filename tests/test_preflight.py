@@ -1,0 +1,95 @@
+"""What the doctor says of clusters and models."""
+
+import json
+
+import pytest
+from commands import job
+
+from toolkit.config import Engine, Resources
+from toolkit.errors import UsageError
+from toolkit.memory import Footprint, kv_bytes_per_token, read_footprint
+from toolkit.preflight import _minutes, _offers, examine_model, examine_slurm
+
+LLAMA_8B = {
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "hidden_size": 4096,
+}
+
+
+def test_the_kv_cache_of_llama_8b_on_an_a100():
+    """16.06 GB of weights; 2 x 32 x 8 x 128 x 2 bytes a token."""
+    per_token = kv_bytes_per_token(LLAMA_8B, "bfloat16")
+    assert per_token == 131_072
+    need = Footprint(16_060_522_496, per_token)
+    tokens = need.kv_tokens(40 * 2**30, 0.9)
+    assert tokens == ((36 * 2**30) - 16_060_522_496 - 2 * 2**30) // 131_072
+    assert 256 * 400 < tokens < 256 * 2048
+    assert need.kv_tokens(16 * 2**30, 0.9) < 0
+    assert kv_bytes_per_token(LLAMA_8B | {"head_dim": 64}, "float32") == 131_072
+    with pytest.raises(UsageError, match="no num_hidden_layers"):
+        kv_bytes_per_token({"num_attention_heads": 1, "hidden_size": 8}, "auto")
+
+
+def test_a_model_directory_is_complete_or_says_what_it_lacks(tmp_path):
+    for name, says in (
+        (None, "config.json: cannot be read"),
+        ("config.json", "no tokenizer"),
+        ("tokenizer.json", "no weights"),
+        ("model.safetensors.index.json", "1 of 2 weight files are missing, such as b.safetensors"),
+    ):
+        if name:
+            (tmp_path / name).write_text(json.dumps(LLAMA_8B))
+        if name == "model.safetensors.index.json":
+            index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+            (tmp_path / name).write_text(json.dumps(index))
+            (tmp_path / "a.safetensors").write_bytes(b"x" * 1000)
+        with pytest.raises(UsageError, match=says):
+            read_footprint(tmp_path, "auto")
+        (finding,) = examine_model(str(tmp_path), Engine(), 40)
+        assert finding.grade == "fail"
+        assert finding.remedy == "download it again"
+    (tmp_path / "b.safetensors").write_bytes(b"x" * 1000)
+    assert read_footprint(tmp_path, "auto").weights == 2000
+    grades = [next(examine_model(str(tmp_path), Engine(), g)).grade for g in (40, 5, 2)]
+    assert grades == ["ok", "warn", "fail"]
+
+
+def test_words_of_slurm():
+    assert [_minutes(t) for t in ("02:00:00", "1-00:30:00", "UNLIMITED")] == [120, 1470, None]
+    assert _offers("gpu:a100:4(S:0-1)", "gpu", 2)
+    assert _offers("gpu:a100:4(S:0-1),fpga:1", "gpu:a100", 4)
+    assert not _offers("gpu:a100:4", "gpu:h100", 1)
+    assert not _offers("(null)", "gpu", 1)
+    assert _offers("(null)", "", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+def test_what_a_real_cluster_lacks_is_said(cluster, monkeypatch):
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, cluster[name])
+
+    def grades(**resources):
+        base = {"mem_gib": 4, "eval_mem_gib": 4, "cpus": 2, "eval_cpus": 2}
+        found = examine_slurm(Resources(**base | resources))
+        return [(f.grade, f.subject) for f in found]
+
+    fine = [("ok", "partition"), ("ok", "nodes")] * 2
+    assert grades(partition="gpu", gres="gpu:a100:1") == fine
+    assert grades(partition="nope", gres="") == [("fail", "partition"), *fine[2:]]
+    assert grades(gres="gpu:h100:1")[1] == ("fail", "nodes")
+    assert grades(cpus=9)[1] == ("fail", "nodes")
+    assert grades(account="nobody")[-1][0] in ("warn", "fail")
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_a_dozen_samples_of_a_real_model(tmp_path, tiny_model):
+    flags = ("--model", tiny_model, "--max-tokens", 8, "--max-model-len", 1024, "--limit", 2,
+             "--dtype", "float32", "--try-model")  # fmt: skip
+    done = job("doctor.py", *flags, "--runs", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok    sampling" in done.stdout
+    assert "ok    model" in done.stdout
