@@ -117,9 +117,7 @@ def _account(account: str) -> Finding:
 def _ask(*command: str) -> str:
     """What a command of Slurm prints; nothing where it fails (no accounting, say)."""
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
-        ).stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout

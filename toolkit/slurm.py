@@ -37,8 +37,8 @@ from toolkit.tasks import evaluation_task, fit_task, sampling_task
 log = logging.getLogger(__name__)
 
 SIGNAL_SECONDS = 90
-"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier. A quarter of
-a short limit, so that a task of some minutes gets anything done.
+"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier. It is a
+quarter of a short limit, so that a task of some minutes gets anything done.
 """
 
 
