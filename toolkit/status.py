@@ -9,7 +9,8 @@ from typing import TextIO
 
 import polars as pl
 
-from toolkit.outcomes import count_outcomes
+from toolkit.counts import Counts, curve
+from toolkit.outcomes import count_outcomes, progress
 from toolkit.store import Run, launches, metadata
 
 LOG_SECONDS = 15.0
@@ -65,21 +66,27 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything `jobs/status.py` shows; `evaluated` and `passed` are samples."""
+    """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
+
+    pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
+    them support; open_problems: those that an adaptive run's rule wants more samples of.
+    """
 
     run: str
     ledger: Ledger
     evaluated: int
+    missing: int
     passed: int
-    pass_at_1: float | None
+    open_problems: int
+    pass_at_k: dict[str, float]
     speed: Speed
     tasks: list[Task]
     failures: dict[str, str]
 
     @property
     def complete(self) -> bool:
-        """Every planned sample is there and has its verdict."""
-        return self.evaluated == self.ledger.samples_planned
+        """Every planned sample is there and has its verdict, and no more are to be planned."""
+        return not self.missing and not self.open_problems
 
     def json(self) -> str:
         """For scripts: one object, keys as the fields, plus `complete`."""
@@ -88,12 +95,14 @@ class Status:
     def text(self) -> str:
         """For people."""
         speed, ledger = self.speed, self.ledger
+        shown = [f"pass@{k} {value:.4f}" for k, value in self.pass_at_k.items()]
         left = "" if speed.seconds_left is None else f", {speed.seconds_left / 60:.0f} min left"
         lines = [
             f"run        {self.run}",
             f"sampled    {ledger.line()}",
-            f"evaluated  {self.evaluated} samples"
-            + ("" if self.pass_at_1 is None else f", pass@1 so far {self.pass_at_1:.4f}"),
+            f"evaluated  {self.evaluated} samples, {self.missing} missing"
+            + (f", {self.open_problems} problems go on" if self.open_problems else ""),
+            "so far     " + (", ".join(shown) or "no verdicts"),
             f"tokens     {speed.tokens}, {speed.now:.0f} tokens/s now, "
             f"{speed.average:.0f} on average{left}",
         ]
@@ -121,16 +130,28 @@ def read_status(run: Run, timeout: float) -> Status:
     ledger = read_ledger(run)
     counts = count_outcomes(run, timeout)
     tried = counts.filter(pl.col("n") > 0)
+    done = progress(run, counts)
     return Status(
         run=str(run.path),
         ledger=ledger,
-        evaluated=int(counts["n"].sum()),
+        evaluated=done.evaluated,
+        missing=done.planned - done.evaluated,
         passed=int(counts["c"].sum()),
-        pass_at_1=float((tried["c"] / tried["n"]).mean()) if tried.height else None,  # type: ignore[arg-type]
+        open_problems=done.open_problems,
+        pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
         speed=read_speed(run, ledger),
         tasks=queued_tasks(run),
         failures=failed_logs(run),
     )
+
+
+def _running(counts: Counts) -> dict[str, float]:
+    """pass@1, @10, @100 ... and at the largest k; nothing without a verdict."""
+    if not len(counts):
+        return {}
+    ks = sorted({10**d for d in range(len(str(counts.k_max)))} | {counts.k_max})
+    found = curve(counts, ks)
+    return {str(k): float(v) for k, v in zip(ks, found.pass_at_k, strict=True)}
 
 
 def read_speed(run: Run, ledger: Ledger) -> Speed:

@@ -15,6 +15,7 @@ import scale
 BENCHES = {
     "execution": execution.bench,
     "scale": scale.bench,
+    "scale16": scale.bench16,
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,
 }

@@ -1,9 +1,11 @@
-"""A run of 164 problems x 10,000 samples: the time and the memory of counting, fitting, drawing.
+"""Large runs: the time, memory and files of sampling, counting, fitting, drawing, watching.
 
 The samples are synthetic, the path is the real one: launched, evaluated, then `jobs/fit.py` and
-`jobs/status.py --json` in processes of their own.
+`jobs/status.py --json` in processes of their own. `scale`: 164 problems x 10,000 samples.
+`scale16`: a sixth of 10,000 problems x 10,000 samples; nothing may grow faster than the samples.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -12,27 +14,54 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.problems import load_problems
+
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = 10_000
 
 
 def bench() -> Iterator[dict[str, object]]:
+    """164 problems x 10,000 samples."""
+    yield from rows(164, 10_000)
+
+
+def bench16() -> Iterator[dict[str, object]]:
+    """10,000 problems x 1,640 samples."""
+    yield from rows(10_000, 1640)
+
+
+def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
     """One row a job."""
     with tempfile.TemporaryDirectory() as folder:
+        write_problems(Path(folder) / "problems.jsonl", problems)
         launch = (
             "launch.py", "--backend", "synthetic", "--launcher", "inline", "--run", "run",
-            "--samples", str(SAMPLES), "--slice-samples", "2048",
+            "--problems", "problems.jsonl", "--samples", str(samples),
         )  # fmt: skip
-        for command in (launch, ("fit.py", "run"), ("status.py", "run", "--json")):
+        again = (*launch[:-1], str(samples + 1), "--dry-run")
+        for command in (launch, again, ("fit.py", "run"), ("status.py", "run", "--json")):
             if command[0] == "fit.py":  # the launch has fitted already: again, from the shards
                 (Path(folder) / "run/results/fit.json").unlink()
             seconds, peak = measured(folder, *command)
+            files = [p for p in Path(folder, "run").rglob("*") if p.is_file()]
             yield {
-                "job": " ".join(command[:2]) if command[0] != "launch.py" else "launch.py (all)",
-                "samples": f"{164 * SAMPLES:,}",
+                "job": command[0] + (" --dry-run" if "--dry-run" in command else ""),
+                "samples": f"{problems * samples:,}",
                 "seconds": f"{seconds:.1f}",
                 "peak memory, GB": f"{peak / 1e9:.2f}",
+                "files in the run": f"{len(files):,}",
+                "MB on disk": f"{sum(p.stat().st_size for p in files) / 1e6:,.0f}",
             }
+
+
+def write_problems(path: Path, count: int) -> None:
+    """HumanEval's problems over and over, each under a name of its own."""
+    fields = ("prompt", "test", "entry_point", "canonical_solution")
+    known = load_problems("humaneval")
+    with path.open("w") as file:
+        for i in range(count):
+            problem = known[i % len(known)]
+            row = {"task_id": f"copy/{i}"} | {f: getattr(problem, f) for f in fields}
+            file.write(json.dumps(row) + "\n")
 
 
 def measured(folder: str, name: str, *flags: str) -> tuple[float, int]:
