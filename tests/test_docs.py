@@ -20,6 +20,8 @@ ELSEWHERE = {
     "make test-fast": "part of `make test`",
     "make bench": "tests/bench",
     "pip install -e '.[vllm]'": "setup.cfg is read by `make install`; CUDA needs a GPU node",
+    "python jobs/launch.py --resume": "tests/test_jobs.py, tests/test_slurm.py",
+    "python jobs/cancel.py": "tests/test_slurm.py",
     "sbatch sbatch/evaluate.sh": "tests/test_slurm.py",
     "sbatch sbatch/fit.sh": "tests/test_slurm.py",
 }
