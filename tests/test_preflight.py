@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from commands import job
+from commands import ROOT, job
 
-from toolkit.config import Engine, Resources
+from toolkit.config import Engine, Resources, resolve
 from toolkit.errors import UsageError
 from toolkit.memory import Footprint, kv_bytes_per_token, read_footprint
 from toolkit.preflight import _minutes, _offers, examine_model, examine_slurm
@@ -30,6 +30,24 @@ def test_the_kv_cache_of_llama_8b_on_an_a100():
     assert kv_bytes_per_token(LLAMA_8B | {"head_dim": 64}, "float32") == 131_072
     with pytest.raises(UsageError, match="no num_hidden_layers"):
         kv_bytes_per_token({"num_attention_heads": 1, "hidden_size": 8}, "auto")
+
+
+@pytest.mark.parametrize(
+    ("preset", "gib"),
+    [
+        ("llama-8b-24gb", 22.5),
+        ("llama-8b-a100", 40),
+        ("llama-8b-a100-80gb", 80),
+        ("llama-8b-h100", 80),
+    ],
+)
+def test_a_preset_fits_its_gpu(preset, gib):
+    """All sequences at some 400 tokens at once, and one at its longest; not much room wasted."""
+    engine = resolve({}, ROOT / "jobs" / "presets" / f"{preset}.toml").engine
+    need = Footprint(16_060_522_496, kv_bytes_per_token(LLAMA_8B, engine.dtype))
+    tokens = need.kv_tokens(gib * 2**30, engine.gpu_memory_utilization)
+    assert engine.max_model_len < tokens
+    assert 1.0 <= tokens / (400 * engine.max_num_seqs) < 2.0
 
 
 def test_a_model_directory_is_complete_or_says_what_it_lacks(tmp_path):

@@ -95,6 +95,9 @@ class Engine:
     dtype: str = knob("auto", "weights and activations: auto, bfloat16, float16, float32")
     max_model_len: int = knob(2048, "longest prompt plus completion, in tokens")
     max_num_seqs: int = knob(256, "sequences decoded together")
+    max_num_batched_tokens: int | None = knob(
+        None, "tokens of prefill and decoding in one step; none given: the engine's own choice"
+    )
     gpu_memory_utilization: float = knob(0.90, "share of the GPU's memory for the engine")
     tensor_parallel_size: int = knob(1, "GPUs that share one model")
     cpu_kv_cache_gib: int = knob(2, "KV cache of the CPU engine, in GiB")
@@ -336,6 +339,7 @@ def validate(config: Config) -> None:
                 ("limit", config.problem_set.limit),
                 ("workers", config.evaluation.workers),
                 ("max_parallel", r.max_parallel),
+                ("max_num_batched_tokens", e.max_num_batched_tokens),
             )
         ),
     ]

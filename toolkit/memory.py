@@ -1,6 +1,15 @@
 """GPU memory: what weights and KV cache of a model take, from its config.json.
 
 The KV cache of a token is 2 (keys, values) x layers x KV heads x head dimension x bytes a value.
+Llama 3.1 8B in bfloat16: 2 x 32 x 8 x 128 x 2 = 131,072 bytes a token, 16.06 GB = 14.96 GiB of
+weights. What is left for the cache, and the sequences of some 400 tokens (a HumanEval prompt and
+its completion, with room) that the presets decode together:
+
+    GPU                 GiB x utilization - weights - 2 GiB     tokens     sequences
+    A10, L4 (24 GB)       22.5 x 0.92     =   3.7 GiB            30,600        64
+    A100 (40 GB)          40   x 0.90     =  19.0 GiB           156,000       256
+    L40S (48 GB)          44.5 x 0.90     =  23.1 GiB           189,000       256
+    A100, H100 (80 GB)    80   x 0.90     =  55.0 GiB           450,900       768
 """
 
 import json

@@ -59,6 +59,8 @@ class VllmBackend:
             "seed": 0,  # of the engine; every request brings its own
         }
         if not on_cpu:
+            if engine.max_num_batched_tokens:
+                arguments["max_num_batched_tokens"] = engine.max_num_batched_tokens
             return arguments | {"gpu_memory_utilization": engine.gpu_memory_utilization}
         return arguments | {
             # bfloat16 is several times slower where the CPU has no AVX-512.
