@@ -30,6 +30,7 @@ def script(name, *arguments, cwd):
         ("per_problem.py", ("a", "b"), "per_problem", "2 problems"),
         ("compare_runs.py", ("a", "b"), "compare", "'A beats B' at k = 4: not supported"),
         ("cost.py", ("a", "b"), "cost", "usd_per_percent"),
+        ("feed.py", ("a",), "feed", "in flight: as a share of max_num_seqs"),
     ],
 )
 def test_a_table_and_a_figure(runs, name, arguments, figure, says):

@@ -11,12 +11,13 @@ import time
 import pytest
 
 from toolkit.backends import open_backend
-from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling
+from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.prepare import freeze_launch, plan_launch
 from toolkit.records import Sample
 from toolkit.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
 from toolkit.shards import read_shard
+from toolkit.telemetry import read_feed
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -220,3 +221,17 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
         ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"
     ):
         backend.submit(problem, 3)
+
+
+def test_the_feed_is_recorded(tmp_path, stop):
+    flags = {"backend": "synthetic", "limit": 4, "samples": 60, "slice_samples": 30,
+             "synthetic_rate": 80.0, "max_num_seqs": 16}  # fmt: skip
+    config = resolve(flags)
+    run = freeze_launch(plan_launch(config, tmp_path))
+    assert run_sampling(run, [s.name for s in run.slices()], config, stop)
+    feed = read_feed(run)
+    assert 2 <= feed.height <= 8
+    assert feed["task"].n_unique() == 1
+    assert feed["tokens"].is_sorted()
+    assert feed["feeding"].is_sorted(descending=True)
+    assert set(feed["wanted"]) == {16}

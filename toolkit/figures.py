@@ -3,6 +3,7 @@
 Readable in greyscale and by the colour-blind: series differ in line style, marker and lightness.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,33 @@ def draw_coverage(
             ),
         )
         dollars.set_xlabel("US dollars")
+        _save(figure, path)
+
+
+def draw_feed(feed: pl.DataFrame, path: Path) -> None:
+    """Samples in flight as a share of max_num_seqs, and output tokens/s, against time; each task
+    a line. `feed` as from `toolkit.telemetry.read_feed`.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        start = float(feed["time"].min() or 0.0)  # type: ignore[arg-type]
+        for (_, task), look in zip(
+            feed.group_by("task", maintain_order=True), itertools.cycle(_looks()), strict=False
+        ):
+            seconds = task["time"].to_numpy() - start
+            share = (task["in_flight"] / task["wanted"]).to_numpy()
+            above.plot(seconds, share, color=look["color"], linestyle=look["linestyle"], lw=1)
+            if len(seconds) > 1:
+                rate = np.diff(task["tokens"].to_numpy().astype(float)) / np.diff(seconds)
+                below.plot(seconds[1:], rate, color=look["color"], linestyle=look["linestyle"],
+                           lw=1)  # fmt: skip
+        above.axhline(0.9, color=GREY, lw=0.8, ls=":")
+        above.set_ylim(0, None)
+        above.set_ylabel("in flight / max_num_seqs")
+        below.set_ylim(0, None)
+        below.set_ylabel("output tokens/s")
+        below.set_xlabel("seconds since the first reading")
         _save(figure, path)
 
 

@@ -24,6 +24,7 @@ from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Problem, Sample, Slice
 from toolkit.shards import write_shard
 from toolkit.store import Run
+from toolkit.telemetry import Feed
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,12 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             backend = open_backend(config, problems)
         startup = time.monotonic() - starting
         log.info("engine up in %.1f s", startup)
-        facts = {"startup_seconds": f"{startup:.1f}", **provenance(), **backend.describe()}
+        facts = {
+            "startup_seconds": f"{startup:.1f}",
+            "max_num_seqs": str(config.engine.max_num_seqs),
+            **provenance(),
+            **backend.describe(),
+        }
         try:
             sampler = Sampler(run, pending, problems, backend, facts)
             if not sampler.sample(lambda: stop.requested):
@@ -141,6 +147,8 @@ class Sampler:
         self._owner: dict[tuple[str, int], Slice] = {}
         self._finished: dict[str, list[Sample]] = {}
         self._opened: dict[str, float] = {}
+        self._feed = Feed()
+        self._feeding = True
         self._writes: deque[Future[None]] = deque()
 
     def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
@@ -154,7 +162,10 @@ class Sampler:
                 self._fill()
                 if not self._owner:
                     break
-                for sample in self._backend.step():
+                finished = self._backend.step()
+                left = len(self._owner) - len(finished)
+                self._feed.note(left, self.progress.tokens, self._feeding)
+                for sample in finished:
                     self._take(sample, writer)
                 self._settle(MAX_UNWRITTEN)
                 if time.monotonic() - reported > REPORT_SECONDS:
@@ -168,6 +179,7 @@ class Sampler:
         while len(self._owner) < self._backend.max_in_flight:
             request = next(self._requests, None)
             if request is None:
+                self._feeding = False
                 return
             piece, problem, seed = request
             self._backend.submit(problem, seed)
@@ -189,6 +201,7 @@ class Sampler:
                 "started": f"{self._opened.pop(piece.name):.3f}",
                 "ended": f"{time.time():.3f}",
                 "tokens": str(sum(s.n_tokens for s in samples)),
+                "feed": self._feed.take(),
             }
             self._writes.append(writer.submit(_write, self._run, piece, samples, facts))
             self.progress.shards += 1

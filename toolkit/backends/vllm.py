@@ -148,7 +148,6 @@ class VllmBackend:
             "device": current_platform.get_device_name(),
             "dtype": str(model_config.dtype).removeprefix("torch."),
             "max_model_len": str(model_config.max_model_len),
-            "max_num_seqs": str(self._config.engine.max_num_seqs),
         }
 
     def close(self) -> None:

@@ -1,0 +1,47 @@
+"""How busy the engines were kept: samples in flight and output tokens/s over time, each task.
+
+python analysis/feed.py RUN [--out feed]
+
+The tail, in which a task has nothing left to submit, is drawn but not judged.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.errors import UsageError
+from toolkit.figures import draw_feed
+from toolkit.store import open_run
+from toolkit.telemetry import read_feed
+
+
+def main() -> int:
+    """One row a task, and a figure."""
+    parser = Parser(__doc__ or "")
+    add_run_argument(parser)
+    parser.add_argument("--out", type=Path, default=Path("feed"), help="figure, no suffix")
+    flags = parser.parse_args()
+    feed = read_feed(open_run(flags.run))
+    if feed.is_empty():
+        raise UsageError(f"{flags.run}: its shards hold no readings of a feed")
+    share = pl.col("in_flight") / pl.col("wanted")
+    # The first second fills an empty engine.
+    judged = pl.col("feeding") & (pl.col("time") > pl.col("time").min().over("task") + 1.0)
+    span = pl.col("time").max() - pl.col("time").min()
+    table = feed.with_columns(judged.alias("judged")).group_by("task", maintain_order=True).agg(
+        span.round(1).alias("seconds"),
+        ((pl.col("tokens").max() - pl.col("tokens").min()) / span).round(0).alias("tokens_per_s"),
+        share.filter("judged").min().round(3).alias("fewest_in_flight"),
+        share.filter("judged").mean().round(3).alias("mean_in_flight"),
+    )  # fmt: skip
+    with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        print(table)
+    print("in flight: as a share of max_num_seqs, before the tail; over 1 some wait in the queue")
+    draw_feed(feed, flags.out)
+    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    run_job(main)
