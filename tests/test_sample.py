@@ -118,7 +118,6 @@ def test_a_signal_while_the_engine_starts_is_taken_afterwards(stop):
         child.stdout.readline()
         for pid in (child.pid, os.getpid()):
             os.kill(pid, signal.SIGUSR2)
-        assert not stop.requested
     assert stop.near_time_limit
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.3)
