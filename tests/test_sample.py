@@ -118,11 +118,13 @@ def test_a_signal_while_the_engine_starts_is_taken_afterwards(stop):
         child.stdout.readline()
         for pid in (child.pid, os.getpid()):
             os.kill(pid, signal.SIGUSR2)
-    assert stop.near_time_limit
-    with pytest.raises(subprocess.TimeoutExpired):
-        child.wait(0.3)
-    child.kill()
-    child.communicate()
+    try:
+        assert stop.near_time_limit
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.3)
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def test_a_dead_engine_is_started_again_once(run, stop, monkeypatch):
