@@ -16,7 +16,7 @@ SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
 	@echo 'make test       install what tests need (apt packages too, as root), all checks and tests'
-	@echo 'make test-fast  checks and the tests that need neither Slurm nor vLLM, under a minute'
+	@echo 'make test-fast  checks and the tests that need neither Slurm nor vLLM, two minutes'
 	@echo 'make bench      benchmarks, as ratios against peers in the same run'
 	@echo 'make chaos      a run through fifty random faults on the real cluster, ten minutes'
 	@echo 'make install    the package with the CPU build of vLLM, in $(VENV)'

@@ -9,6 +9,8 @@ from commands import assert_each_sample_once, files, job, samples
 
 from toolkit.passk import pass_at_k
 
+pytestmark = pytest.mark.slow
+
 PROBLEMS = 24
 BASE = ("--preset", "smoke", "--launcher", "inline", "--limit", PROBLEMS)
 RULE = ("--adaptive", "--stop-r", 3, "--stop-min", 10, "--stop-cap", 120, "--stop-batch", 20)

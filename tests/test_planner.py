@@ -5,6 +5,8 @@ import json
 import pytest
 from commands import job
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pilot(tmp_path_factory):
