@@ -54,6 +54,10 @@ def main() -> int:
     else:
         config = configure(flags, launcher)
     plan = plan_launch(config, flags["runs"], flags["run"])
+    if launcher == "slurm" and plan.exists and not flags["dry_run"]:
+        refuse_twice(open_run(plan.path))
+    if flags["resume"] and set_corrupt_aside(open_run(plan.path), flags["dry_run"]):
+        plan = plan_launch(config, flags["runs"], flags["run"])
     tasks = tasks_of(plan)
     print(describe_plan(plan, launcher, tasks))
     if flags["dry_run"]:
@@ -61,8 +65,6 @@ def main() -> int:
             folder = plan.path / "slurm"
             print("\n" + sbatch_script(config, folder, "sample", len(tasks)))
         return EXIT_DONE
-    if launcher == "slurm" and plan.exists:
-        refuse_twice(open_run(plan.path))
     run = freeze_launch(plan)
     ticker = Ticker(run, sys.stderr)
     match launcher:
@@ -99,15 +101,24 @@ def configure(flags: dict[str, Any], launcher: str) -> Config:
 
 
 def configure_again(flags: dict[str, Any]) -> Config:
-    """The configuration of the last launch, with the flags given now; sets corrupt shards aside."""
+    """The configuration of the last launch, with the flags given now."""
     run = open_run(flags["run"])
     if flags["preset"]:
         raise UsageError("--resume takes the run's own configuration: give flags, not --preset")
-    for name, error in verify_shards(run):
-        print(f"corrupt    {name}: {error}")
-        if not flags["dry_run"]:
-            print(f"           moved to {quarantine(run, name)}")
     return resolve(flags, base=recorded_config(run))
+
+
+def set_corrupt_aside(run: Run, dry_run: bool) -> bool:
+    """Name the run's corrupt shards and move them to quarantine; whether any was moved.
+
+    Called once nothing can be refused any more: bad input moves nothing.
+    """
+    corrupt = list(verify_shards(run))
+    for name, error in corrupt:
+        print(f"corrupt    {name}: {error}")
+        if not dry_run:
+            print(f"           moved to {quarantine(run, name)}")
+    return bool(corrupt) and not dry_run
 
 
 def refuse_twice(run: Run) -> None:

@@ -137,6 +137,10 @@ def test_a_damaged_shard_is_named_then_moved_aside_and_sampled_anew(smoke, how):
         assert f"{shard.name}: cannot be read" in done.stderr
         assert "1 shards are corrupt: `launch.py --resume`" in done.stdout
         assert shard.read_bytes() == before[shard]
+    before = files(smoke)
+    done = job("launch.py", "--resume", "--run", "run", "--base-seed", "1", cwd=smoke)
+    assert done.returncode == 2
+    assert files(smoke) == before  # refused: nothing is moved
     done = job("launch.py", "--resume", "--run", "run", cwd=smoke)
     assert done.returncode == 0, done.stderr
     assert "moved to" in done.stdout

@@ -77,6 +77,7 @@ def evaluate_run(
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     # Own shards first: tasks that start together make different maps, and find the others made.
+    missing = len(slices) - len(present)
     corrupt: set[str] = set()
     for piece in present[part::parts] + present:
         try:
@@ -99,7 +100,7 @@ def evaluate_run(
             limits=Limits(timeout=settings.timeout),
             isolation=settings.isolation,
         ) as executor:
-            verdicts = executor.run(_texts(run, present, todo, problems))
+            verdicts = executor.run(_texts(run, present, todo, problems, corrupt))
             facts = {
                 "host": platform.node(),
                 "isolation": json.dumps(executor.isolation_report),
@@ -112,7 +113,7 @@ def evaluate_run(
         executed=todo.height,
         errors=errors,
         seconds=time.monotonic() - started,
-        missing_slices=len(slices) - len(present) - len(corrupt),
+        missing_slices=missing,
         corrupt=len(corrupt),
     )
 
@@ -173,9 +174,16 @@ def scan_programs(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
 
 
 def _texts(
-    run: Run, present: Sequence[Slice], todo: pl.DataFrame, problems: Mapping[str, Problem]
+    run: Run,
+    present: Sequence[Slice],
+    todo: pl.DataFrame,
+    problems: Mapping[str, Problem],
+    corrupt: set[str],
 ) -> Iterator[Program]:
-    """The programs' texts, shard by shard, extracted when the executor is ready for them."""
+    """The programs' texts, shard by shard, extracted when the executor is ready for them.
+
+    A shard that turns out damaged is named in the log, added to `corrupt`, and left out.
+    """
     style = run.prompt_style()
     by_name = {s.name: s for s in present}
     for (name,), rows in todo.group_by("slice", maintain_order=True):
@@ -183,6 +191,7 @@ def _texts(
             samples = read_shard(run, by_name[str(name)]).join(rows, on=["task_id", "seed"])
         except CorruptShard as error:
             log.error("%s", error)
+            corrupt.add(str(name))
             continue
         for row in samples.select("task_id", "program", "completion").iter_rows():
             task_id, digest, completion = row

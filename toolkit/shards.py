@@ -58,7 +58,8 @@ def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
     """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
     path = run.shard_path(piece.name)
     frame = read_table(path, SAMPLE_SCHEMA)
-    if metadata(path).get("run") != run.manifest()["digest"]:
+    facts = metadata(path)
+    if facts.get("run") != run.manifest()["digest"]:
         raise CorruptShard(f"{path}: a shard of another run; {REMEDY}")
     expected = {r.task_id: 0 for r in piece.ranges}
     for r in piece.ranges:
@@ -66,7 +67,7 @@ def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
     found = dict(frame.group_by("task_id").len().iter_rows())
     if found != expected or frame.select("task_id", "seed").is_duplicated().any():
         raise CorruptShard(f"{path}: not the samples that its slice plans; {REMEDY}")
-    if metadata(path).get("content") != content_digest(frame):
+    if facts.get("content") != content_digest(frame):
         raise CorruptShard(f"{path}: its content is not what was written; {REMEDY}")
     return frame
 
