@@ -1,12 +1,15 @@
 """The feed of the engine, with the synthetic backend and with backends that misbehave."""
 
 import dataclasses
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -127,18 +130,39 @@ def test_a_signal_while_the_engine_starts_is_taken_afterwards(stop):
         child.communicate()
 
 
-def test_a_dead_engine_is_started_again_once(run, stop, monkeypatch):
+def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monkeypatch):
     opened = []
 
     def open_dying(config, problems):
-        opened.append(Shuffled(open_backend(config, problems), 16, 10 if len(opened) < 1 else None))
+        lives = (20, 0, 20, None)[len(opened)]
+        opened.append(Shuffled(open_backend(config, problems), 16, lives))
         opened[-1].describe = dict
         opened[-1].close = lambda: None
         return opened[-1]
 
     monkeypatch.setattr("toolkit.sample.open_backend", open_dying)
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
-    assert len(opened) == 2
+    assert len(opened) == 4
+    assert run.done() == {s.name for s in run.slices()}
+
+
+def test_a_killed_engine_process_is_replaced(run, stop, caplog):
+    """A real one, of the paced synthetic backend: kill -9 in the middle of a task."""
+    config = replace(CONFIG, engine=replace(CONFIG.engine, synthetic_rate=60))
+    killed = []
+
+    def kill():
+        while not run.done():
+            time.sleep(0.01)
+        killed.extend(multiprocessing.active_children())
+        os.kill(killed[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert run_sampling(run, [s.name for s in run.slices()], config, stop)
+    killer.join()
+    assert len(killed) == 1
+    assert "the engine died; starting it again" in caplog.text
     assert run.done() == {s.name for s in run.slices()}
 
 

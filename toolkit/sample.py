@@ -91,11 +91,12 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     """Sample the named slices of a run that have no shard yet; True when all have one now.
 
     False: a stop was requested; what is finished is on disk and the rest is still missing.
-    The engine's death is survived once: what was in flight is fed to a new one.
+    An engine's death is survived, what was in flight is fed to a new one, unless two of them
+    in a row die before they have finished a slice.
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
-    attempts = 0
+    fruitless = 0
     while pending := [by_name[n] for n in names if n not in run.done()]:
         log.info("%d of %d slices to sample", len(pending), len(names))
         starting = time.monotonic()
@@ -109,13 +110,13 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             **provenance(),
             **backend.describe(),
         }
+        sampler = Sampler(run, pending, problems, backend, facts)
         try:
-            sampler = Sampler(run, pending, problems, backend, facts)
             if not sampler.sample(lambda: stop.requested):
                 return False
         except EngineFailure:
-            attempts += 1
-            if attempts > 1:
+            fruitless = 0 if sampler.progress.shards else fruitless + 1
+            if fruitless > 1:
                 raise
             log.exception("the engine died; starting it again for what is missing")
         finally:

@@ -2,8 +2,8 @@
 
     python tests/slurm/chaos.py [--faults 50] [--seed 1]     `make chaos`
 
-Ten tasks sample a known law at a realistic pace on the preemptible partition while tasks and
-slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the disk filled
+Ten tasks sample a known law at a realistic pace on the preemptible partition while tasks, engines
+and slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the disk filled
 and shards corrupted. Then `launch.py --resume`, as a user would, until the run is complete: every
 (task_id, seed) exactly once, all verdicts there, the results those of an undisturbed run.
 """
@@ -38,8 +38,9 @@ class Chaos:
         self.env, self.run, self.random = env, folder / "run", random.Random(seed)
         self.done: collections.Counter[str] = collections.Counter()
         self.faults: tuple[Callable[[], bool], ...] = (
-            self.kill_a_task, self.kill_a_slurmd, self.requeue_a_task, self.cancel_a_task,
-            self.take_a_node_down, self.preempt, self.fill_the_disk, self.corrupt_a_shard,
+            self.kill_a_task, self.kill_an_engine, self.kill_a_slurmd, self.requeue_a_task,
+            self.cancel_a_task, self.take_a_node_down, self.preempt, self.fill_the_disk,
+            self.corrupt_a_shard,
         )  # fmt: skip
 
     def slurm(self, *command: object) -> str:
@@ -60,11 +61,21 @@ class Chaos:
         return listed.split()
 
     def kill_a_task(self) -> bool:
+        return self.kill_one_of([p for p in self.pythons() if parent(p) not in self.pythons()])
+
+    def kill_an_engine(self) -> bool:
+        """The process in which a task's engine runs is the task's child, and looks like it."""
+        return self.kill_one_of([p for p in self.pythons() if parent(p) in self.pythons()])
+
+    def pythons(self) -> list[str]:
+        """The processes of the sampling tasks and of their engines."""
         found = self.slurm("pgrep", "-f", f"submitit.core._submit {self.run}/slurm").split()
-        with contextlib.suppress(OSError):
-            tasks = [p for p in found if b"python" in Path(f"/proc/{p}/comm").read_bytes()]
-            if tasks:
-                os.kill(int(self.random.choice(tasks)), signal.SIGKILL)
+        return [p for p in found if "python" in self.slurm("ps", "-o", "comm=", p)]
+
+    def kill_one_of(self, processes: list[str]) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            if processes:
+                os.kill(int(self.random.choice(processes)), signal.SIGKILL)
                 return True
         return False
 
@@ -116,6 +127,12 @@ class Chaos:
         victim = self.random.choice(shards)
         os.truncate(victim, victim.stat().st_size // 2)
         return True
+
+
+def parent(process: str) -> str:
+    """Of a process that may just have ended."""
+    done = subprocess.run(["ps", "-o", "ppid=", process], capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @contextlib.contextmanager

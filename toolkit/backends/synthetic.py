@@ -1,18 +1,22 @@
 """A model with a known law: p(problem) ~ Beta(a, b), a sample passes with probability p.
 
-For tests, and for trying the pipeline out without a model: a passing completion is the
-problem's canonical solution, a failing one is one of a few wrong bodies.
+For tests, and for rehearsing a run without a model: a passing completion is the problem's
+canonical solution, a failing one is one of a few wrong bodies. With a pace, the engine is a
+process of its own, as vLLM's is on a GPU, so that a rehearsal can lose it.
 """
 
+import contextlib
 import hashlib
+import multiprocessing
 import time
 from collections import deque
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 
 from scipy import stats
 
 from toolkit.config import Config
-from toolkit.errors import UsageError
+from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import Problem, Sample
 
 WRONG_BODIES = (
@@ -34,9 +38,10 @@ class SyntheticBackend:
                 f"--backend synthetic: {lacking[0]} has no canonical_solution to answer with"
             )
         self._sampling = config.sampling
-        self._rate = config.engine.synthetic_rate
-        self._queue: deque[Sample] = deque()
-        self._next_at = time.monotonic()
+        self._queue: list[Sample] = []
+        self._engine = (
+            _Paced(config.engine.synthetic_rate) if config.engine.synthetic_rate else None
+        )
         self._p = {p.task_id: self._pass_probability(p.task_id) for p in problems}
         self.max_in_flight = config.engine.max_num_seqs
 
@@ -61,16 +66,8 @@ class SyntheticBackend:
 
     def step(self) -> list[Sample]:
         """See `Backend.step`; `synthetic_rate` bounds the samples a second."""
-        if not self._rate:
-            finished = list(self._queue)
-            self._queue.clear()
-            return finished
-        self._next_at = max(self._next_at, time.monotonic() - 1.0)
-        count = max(1, int((time.monotonic() - self._next_at) * self._rate))
-        finished = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
-        self._next_at += len(finished) / self._rate
-        time.sleep(max(0.0, self._next_at - time.monotonic()))
-        return finished
+        queued, self._queue = self._queue, []
+        return self._engine.step(queued) if self._engine else queued
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""
@@ -79,3 +76,47 @@ class SyntheticBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._queue.clear()
+        if self._engine:
+            self._engine.close()
+
+
+class _Paced:
+    """A process that gives samples back in order, `rate` of them a second."""
+
+    def __init__(self, rate: float) -> None:
+        # Forked: it needs nothing but what is loaded, and starts at once.
+        context = multiprocessing.get_context("fork")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_give_back, args=(theirs, self._connection, rate), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def step(self, samples: Sequence[Sample]) -> list[Sample]:
+        try:
+            if samples:
+                self._connection.send(samples)
+            finished: list[Sample] = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise EngineFailure("the synthetic engine died") from error
+        return finished
+
+    def close(self) -> None:
+        self._connection.close()  # upon which it ends
+        self._process.join()
+
+
+def _give_back(connection: Connection, parents: Connection, rate: float) -> None:
+    parents.close()  # else it would never see the parent's end
+    queue: deque[Sample] = deque()
+    next_at = time.monotonic()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            while not queue or connection.poll():
+                queue.extend(connection.recv())
+            next_at = max(next_at, time.monotonic() - 1.0)
+            due = min(len(queue), max(1, int((time.monotonic() - next_at) * rate)))
+            next_at += due / rate
+            time.sleep(max(0.0, next_at - time.monotonic()))
+            connection.send([queue.popleft() for _ in range(due)])
