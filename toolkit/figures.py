@@ -130,6 +130,33 @@ def draw_feed(feed: pl.DataFrame, path: Path) -> None:
         _save(figure, path)
 
 
+def draw_sizes(table: pl.DataFrame, chosen: int, path: Path) -> None:
+    """Simulated arrays by slice size: wall time, lost work, files; `chosen` is marked.
+
+    table: slice_samples, wall_s with wall_lo and wall_hi, lost_gpu_s, files.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+        wall, lost, files = figure.subplots(3, 1, sharex=True)
+        sizes = table["slice_samples"]
+        wall.fill_between(sizes, table["wall_lo"], table["wall_hi"], color=BLUE, alpha=0.18, lw=0,
+                          label="middle 90 %")  # fmt: skip
+        for axes, column, name in (
+            (wall, "wall_s", "wall time, s"),
+            (lost, "lost_gpu_s", "lost work, GPU s"),
+            (files, "files", "files"),
+        ):
+            axes.plot(sizes, table[column], "o-", color=BLUE, ms=4)
+            axes.axvline(chosen, color=ORANGE, lw=1, ls="--", label=f"{chosen} samples")
+            axes.set_ylabel(name)
+        wall.legend(fontsize=8)
+        lost.set_ylim(0, None)
+        files.set_yscale("log")
+        files.set_xscale("log")
+        files.set_xlabel("samples in a slice")
+        _save(figure, path)
+
+
 def draw_bars(labels: Sequence[str], values: Sequence[float], name: str, path: Path) -> None:
     """One horizontal bar for each label; `name` is what the bars measure, with its unit."""
     with mpl.rc_context(STYLE):

@@ -1,0 +1,142 @@
+"""How large should a slice be? The array of a preset, simulated before it is launched.
+
+python analysis/simulate.py [--preset llama-8b-a100] [--preemptions 1] [--repeats 40]
+
+Small slices lose little work when a task is preempted, large ones are fewer files: the table has
+the wall time by slice size, and the largest size within 1 % of the least. Two files a slice. The
+intervals are the middle 90 % of the repeats. toolkit/simulation.py has the model and the source of
+every constant; --lengths takes the completions of a run of yours in place of its distribution.
+"""
+
+import dataclasses
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from toolkit.cli import Parser, run_job
+from toolkit.config import Config, resolve
+from toolkit.errors import UsageError
+from toolkit.figures import draw_sizes
+from toolkit.problems import load_problems
+from toolkit.shards import SAMPLE_SCHEMA
+from toolkit.simulation import (
+    EXPERIMENT_TOKENS_PER_SECOND,
+    Cluster,
+    EngineModel,
+    Lengths,
+    Outcome,
+    draw_lengths,
+    largest_within,
+    sweep,
+)
+from toolkit.store import open_run
+
+PRESETS = Path(__file__).resolve().parents[1] / "jobs" / "presets"
+Draw = Callable[[np.random.Generator], Lengths]
+SIZES = (32, 64, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def main() -> int:
+    """One row a slice size, and a figure."""
+    flags = parse()
+    path = PRESETS / f"{flags.preset}.toml"
+    config = resolve({}, path if path.is_file() else Path(flags.preset))
+    chosen = config.problem_set
+    problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    ids, samples = [p.task_id for p in problems], config.quantity.samples
+    draw = measured(flags.lengths, ids, samples) if flags.lengths else assumed(ids, config)
+    cluster = Cluster(
+        config.resources.array, flags.startup_seconds, flags.speed_spread, flags.preemptions,
+        flags.requeue_seconds, flags.write_seconds, flags.usd_per_gpu_hour,
+    )  # fmt: skip
+    sizes = [(n, min(n, flags.slice_seeds or config.quantity.slice_seeds)) for n in flags.sizes]
+    engine = engine_of(config, flags.bandwidth, flags.tokens_per_second, draw)
+    outcomes = sweep(ids, samples, sizes, engine, cluster, draw, flags.repeats)
+    table = pl.DataFrame([row(size, found) for size, found in outcomes.items()])
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True,
+                   tbl_hide_column_data_types=True):  # fmt: skip
+        print(table)
+    walls = {size: np.array([o.wall for o in found]) for size, found in outcomes.items()}
+    best = largest_within(walls)
+    print(f"slice_samples = {best}: the largest within 1 % of the least wall time")
+    draw_sizes(table, best, flags.out)
+    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    return 0
+
+
+def parse() -> Namespace:
+    """The flags, checked."""
+    parser = Parser(__doc__ or "")
+    add = parser.add_argument
+    add("--preset", default="llama-8b-a100", help="name or TOML file [llama-8b-a100]")
+    add("--sizes", type=int, nargs="+", default=SIZES, help=f"slice_samples [{SIZES}]")
+    add("--slice-seeds", type=int, help="most seeds of a problem in a slice [the preset's]")
+    add("--lengths", type=Path, metavar="RUN", help="a run whose completions' lengths are drawn")
+    add("--tokens-per-second", type=float, help="of one full engine, measured [as reported by the "
+        "experiment at 256 sequences, carried over to the preset's batch]")  # fmt: skip
+    add("--bandwidth", type=float, default=1.555e12, help="of GPU memory, bytes/s [1.555e12]")
+    add("--startup-seconds", type=float, default=90.0, help="until an engine is up [90]")
+    add("--speed-spread", type=float, default=0.02, help="sd of log speed of nodes [0.02]")
+    add("--preemptions", type=int, default=1, help="tasks that are preempted once [1]")
+    add("--requeue-seconds", type=float, default=60.0, help="until it runs again [60]")
+    add("--write-seconds", type=float, default=0.1, help="of one shard [0.1]")
+    add("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
+    add("--repeats", type=int, default=40, help="simulated arrays of each size [40]")
+    add("--out", type=Path, default=Path("simulate"), help="figure, no suffix")
+    flags = parser.parse_args()
+    for name in ("sizes", "repeats"):
+        if np.min(getattr(flags, name)) < 1:
+            raise UsageError(f"--{name}: must be 1 or more")
+    return flags
+
+
+def assumed(ids: list[str], config: Config) -> Draw:
+    """Lengths of the module's distribution."""
+    samples, most = config.quantity.samples, config.sampling.max_tokens
+    return lambda rng: draw_lengths(ids, samples, rng, max_tokens=most)
+
+
+def measured(path: Path, ids: list[str], samples: int) -> Draw:
+    """Lengths drawn, with replacement, from a run's samples of the same problem."""
+    files = sorted(open_run(path).samples_dir.glob("*.parquet"))
+    shards = pl.read_parquet(files) if files else pl.DataFrame(schema=SAMPLE_SCHEMA)
+    found = {t: np.array(n) for t, n in shards.group_by("task_id").agg("n_tokens").iter_rows()}
+    if lacking := [task_id for task_id in ids if task_id not in found]:
+        raise UsageError(f"{path}: has no samples of {lacking[0]}, which the preset samples")
+    return lambda rng: {t: rng.choice(found[t], samples).astype(np.int64) for t in ids}
+
+
+def engine_of(config: Config, bandwidth: float, speed: float | None, draw: Draw) -> EngineModel:
+    """The preset's engine: calibrated to a measured speed, else what the experiment's implies."""
+    lengths = np.concatenate(list(draw(np.random.default_rng(0)).values())).astype(float)
+    batch = config.engine.max_num_seqs
+    if speed:
+        return EngineModel(batch, bandwidth).calibrated(speed, lengths)
+    known = EngineModel().calibrated(EXPERIMENT_TOKENS_PER_SECOND, lengths)
+    return dataclasses.replace(known, batch=batch, bandwidth=bandwidth)
+
+
+def row(size: int, outcomes: list[Outcome]) -> dict[str, int | float]:
+    """Means over the repeats, and the wall time's interval."""
+    low, high = np.percentile([o.wall for o in outcomes], [5, 95])
+    mean = {
+        name: float(np.mean([getattr(o, name) for o in outcomes]))
+        for name in ("wall", "idle_share", "lost_seconds", "usd")
+    }
+    return {
+        "slice_samples": size,
+        "files": 2 * len(outcomes[0].done),
+        "wall_s": round(mean["wall"], 1),
+        "wall_lo": round(float(low), 1),
+        "wall_hi": round(float(high), 1),
+        "idle_share": round(mean["idle_share"], 3),
+        "lost_gpu_s": round(mean["lost_seconds"], 1),
+        "usd": round(mean["usd"], 3),
+    }
+
+
+if __name__ == "__main__":
+    run_job(main)
