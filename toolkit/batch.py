@@ -14,16 +14,18 @@ import gc
 import operator
 import os
 import random
+import re
 import resource
 import select
 import struct
 import sys
 import time
+import typing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Final
+from typing import Any, Final
 
 from toolkit import harness, tame
 from toolkit.child import FAILED, PASSED, SLOW, UNFIT, Child
@@ -37,6 +39,7 @@ _PATIENCE_SHARE: Final = 0.25
 """Of a program's timeout: what it may take here."""
 _GROWTH_KIB: Final = 64 << 10
 _LONGEST_TEST: Final = 1 << 16
+_TYPING_CACHES: Final = tuple(getattr(typing, "_cleanups", ()))
 _FRAMES_ABOVE: Final = 1
 """Makes a program start at the recursion depth that it has when it is alone."""
 
@@ -104,9 +107,7 @@ def execute_batch(candidates: Sequence[Candidate], report: int) -> None:
     for candidate in candidates:
         started = time.process_time()
         outcome, detail = _outcome(candidate)
-        if "random" in candidate.text or "random" in candidate.test.text:
-            random.setstate(lots)
-        gc.collect()
+        _forget(lots)
         seconds = time.process_time() - started
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _GROWTH_KIB
         if grown or seconds > candidate.patience:
@@ -130,8 +131,11 @@ def _outcome(candidate: Candidate) -> tuple[bytes, bytes]:
         code = compile(tree, "<string>", "exec")
         del tree
         sys.stdout = sys.stderr = sys.stdin = harness.WriteOnlyStringIO()
-        harness.at_depth(_FRAMES_ABOVE, functools.partial(_run, (code, candidate.test.code), scope))
-        return PASSED, b""
+        ended: list[bool] = []
+        codes = code, candidate.test.code
+        harness.at_depth(_FRAMES_ABOVE, functools.partial(_run, codes, scope, ended))
+        # Without a mark it raised StopIteration, which `map` takes for the end of the steps.
+        return (PASSED if ended else FAILED), b""
     except (RecursionError, MemoryError):
         return UNFIT, b""
     except BaseException as error:
@@ -140,10 +144,18 @@ def _outcome(candidate: Candidate) -> tuple[bytes, bytes]:
         scope.clear()
 
 
-def _run(codes: Sequence[CodeType], scope: dict[str, object]) -> None:
+def _run(codes: Sequence[CodeType], scope: dict[str, object], ended: list[bool]) -> None:
     # As in the harness, which has as many calls in C.
-    steps = (functools.partial(exec, code, scope) for code in codes)
-    deque(map(operator.call, steps), maxlen=0)
+    steps = [functools.partial(exec, code, scope) for code in codes]
+    deque(map(operator.call, [*steps, functools.partial(ended.append, True)]), maxlen=0)
+
+
+def _forget(lots: tuple[Any, ...]) -> None:
+    """Leave nothing of a program to the next: values in cycles, cached by equality, lots drawn."""
+    gc.collect()
+    for clear in (re.purge, *_TYPING_CACHES):
+        clear()
+    random.setstate(lots)
 
 
 def watch(

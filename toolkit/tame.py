@@ -5,23 +5,26 @@ needs no process of its own, if it is certain that it cannot touch what runs it:
 serves many (`toolkit.batch`), and the fork was most of what its verdict cost. The test is on the
 syntax tree, a list of what is allowed; whatever is not on it, harmless or not, is executed alone.
 
-Why the list holds. A tame program reads attributes only by names of `METHODS`, none of which leads
-from a value to a frame, a class, a module or a dictionary that others see; it stores and deletes
-none. A module's name stands only before a dot and a name of `MODULES`, so modules never become
-values. No builtin or function it can name takes an attribute's name and gives or sets the
+Why the list holds. A tame program reads attributes named in `DATA`, calls `METHODS`, and none of
+these leads from a value to a frame, a class, a module or a dictionary that others see; it stores
+and deletes none. A module's name stands only before a dot and a name of `MODULES`, so modules never
+become values. No builtin or function it can name takes an attribute's name and gives or sets the
 attribute, evaluates text, opens anything, or makes a class: `type(x)` is an operand of a comparison
-only, and classes with their special methods cannot be written. (`str.format` reads attributes by
-name, but turns them into text.) What is left to share is the state of `random`, the standard
-streams and memory, which the batch sets back and watches.
+only, classes with their special methods cannot be written, and `format` is a method of a constant
+whose fields read no attribute. Nothing of it runs later: only a generator that is suspended in a
+`try` has something left to do, and is refused. What is left to share is the state of `random`, the
+caches of `re` and `typing`, the standard streams and memory, which the batch sets back and watches.
 
 Executing program and test from two code objects in one dictionary equals executing their joined
 text, because each parses alone; constants, which one compilation would share and two do not, can be
-told apart only by `is`, so that is allowed with None, True, False, `...` and `type(x)` only.
+told apart only by identity: by `is`, which is allowed with None, True, False, `...` and `type(x)`
+only, and by bound methods, which are called on the spot.
 """
 
 import ast
 import builtins
 import math
+import string
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,16 +59,20 @@ _BUILTINS: Final = _words("""
 _ALL_BUILTINS: Final = frozenset(dir(builtins))
 _REFUSED: Final = _ALL_BUILTINS - _BUILTINS
 
+_TYPES: Final = _words("bytes dict float frozenset int list set str tuple")
+DATA: Final = _words("""
+    real imag numerator denominator maxlen year month day hour minute second days seconds
+""")
+"""Attributes of values that may be read."""
 METHODS: Final = _words(f"""
     {" ".join(n for t in (str, bytes, list, dict, set, tuple) for n in dir(t) if n[0] != "_")}
-    appendleft extendleft popleft rotate maxlen most_common elements total move_to_end
-    real imag numerator denominator conjugate bit_length bit_count as_integer_ratio is_integer
+    appendleft extendleft popleft rotate most_common elements total move_to_end
+    conjugate bit_length bit_count as_integer_ratio is_integer
     to_bytes from_bytes fromhex limit_denominator quantize to_integral_value
     group groups groupdict start end span match search fullmatch findall finditer sub subn
-    hexdigest digest year month day hour minute second days seconds weekday isoweekday
-    strftime strptime isoformat total_seconds date time
-""")
-"""Attributes of values that may be read: methods of the built-in types, of those in `MODULES`."""
+    hexdigest digest weekday isoweekday strftime strptime isoformat total_seconds date time
+""") - {"format", "format_map"}
+"""Methods of values that may be called, those of the built-in types and of what `MODULES` gives."""
 
 _TYPING: Final = """
     Any Callable Collection Deque DefaultDict Dict FrozenSet Iterable Iterator Generator List
@@ -77,7 +84,6 @@ MODULES: Final[Mapping[str, frozenset[str]]] = {
         "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
         "cmath": "acos asin atan cos e exp inf isclose log phase pi polar rect sin sqrt",
         "collections": "Counter OrderedDict defaultdict deque",
-        "copy": "copy deepcopy",
         "datetime": "date datetime time timedelta",
         "decimal": """
             Decimal ROUND_CEILING ROUND_DOWN ROUND_FLOOR ROUND_HALF_DOWN ROUND_HALF_EVEN
@@ -94,7 +100,7 @@ MODULES: Final[Mapping[str, frozenset[str]]] = {
         """,
         "math": " ".join(n for n in dir(math) if n[0] != "_"),
         "operator": """
-            add and_ concat contains eq floordiv ge getitem gt index invert is_not itemgetter le
+            add and_ concat contains eq floordiv ge getitem gt index invert itemgetter le
             lshift lt mod mul ne neg not_ or_ pos pow rshift sub truediv truth xor
         """,
         "random": "choice choices randint random randrange sample seed shuffle uniform",
@@ -115,9 +121,10 @@ MODULES: Final[Mapping[str, frozenset[str]]] = {
     }.items()
 }
 """What may be imported, and used as module.name. Not on it, though harmless looking: what reads or
-sets attributes by name (operator.attrgetter, functools.wraps, string.Formatter), makes classes
-(namedtuple, typing.Type) or changes what is shared (decimal.getcontext)."""
-_ANY_NAME: Final = METHODS.union(*MODULES.values())
+sets attributes by name (operator.attrgetter, functools.wraps, string.Formatter; copy.deepcopy does,
+for whoever forges its memo), makes classes (namedtuple, typing.Type) or changes what is shared
+(decimal.getcontext)."""
+_ANY_NAME: Final = frozenset[str]().union(*MODULES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ def tame_test(tree: ast.Module) -> Names | None:
     """
     nodes = list(_nodes(tree))
     names = _bindings(nodes)
-    if names is None or not _are_tame(nodes, names, _ANY_NAME, unbound_raises=False):
+    if names is None or not _are_tame(nodes, names, of_unbound=_ANY_NAME):
         return None
     return names
 
@@ -153,7 +160,7 @@ def is_tame(tree: ast.Module, test: Names = NOTHING) -> bool:
     names = Names(own.values | test.values, {**test.modules, **own.modules})
     if not names.modules.keys().isdisjoint(names.values):
         return False
-    return _are_tame(nodes, names, METHODS, unbound_raises=True)
+    return _are_tame(nodes, names, of_unbound=None)
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -197,44 +204,75 @@ def _bindings(nodes: Iterable[ast.AST]) -> Names | None:
                 values.update(alias.asname or alias.name for alias in aliases)
             case ast.ImportFrom():
                 return None
-    if any(name.startswith("__") for name in values | modules.keys()):
+    bound = values | modules.keys()
+    if any(name.startswith("__") for name in bound) or not bound.isdisjoint(_REFUSED):
         return None
     return Names(values, modules)
 
 
-def _are_tame(
-    nodes: Iterable[ast.AST], names: Names, attributes: Set[str], *, unbound_raises: bool
-) -> bool:
-    """`unbound_raises`: nothing else will bind a name, so one that is not in `names` never gives a
-    value whose attribute could be read.
+def _are_tame(nodes: Iterable[ast.AST], names: Names, of_unbound: Set[str] | None) -> bool:
+    """`of_unbound`: what may be read of a name that is not in `names`; None: anything, because
+    nothing else binds names, and it raises.
     """
-    placed: set[int] = set()  # names that stand where they may though they may not elsewhere
+    placed: set[int] = set()  # what stands where it may, though it may not elsewhere
     for node in nodes:  # a node comes before those in it
         match node:
-            case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name) as base, attr=attr):
-                if name in names.modules:
-                    if attr not in MODULES[names.modules[name]]:
-                        return False
-                    placed.add(id(base))
-                elif attr not in attributes and not (
-                    unbound_raises and name not in names.values and name not in _ALL_BUILTINS
-                ):
+            case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name) as base, attr=attr) if (
+                name in names.modules
+            ):
+                if attr not in MODULES[names.modules[name]]:
                     return False
-            case ast.Attribute(ctx=ast.Load(), attr=attr):
-                if attr not in attributes:
+                placed.add(id(base))
+            case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name), attr=attr) if (
+                name not in names.values and name not in _ALL_BUILTINS
+            ):
+                if of_unbound is not None and attr not in of_unbound | DATA | METHODS:
                     return False
             case ast.Attribute():
-                return False
+                if not _may_be_read(node, names, called=id(node) in placed):
+                    return False
+            case (
+                ast.Call(func=ast.Attribute() as method)
+                | ast.keyword(arg="key", value=ast.Attribute() as method)
+            ):
+                placed.add(id(method))
             case ast.Compare(left=left, ops=ops, comparators=others):
                 operands = [left, *others]
                 placed.update(id(o.func) for o in operands if _is_type_call(o))  # type: ignore[attr-defined]
                 for op, pair in zip(ops, pairwise(operands), strict=True):
                     if isinstance(op, ast.Is | ast.IsNot) and not any(map(_is_unique, pair)):
                         return False
+            case ast.Try() if any(isinstance(n, ast.Yield | ast.YieldFrom) for n in _nodes(node)):
+                return False
             case ast.Name(id=name) if name != "__name__" and id(node) not in placed:
                 if name in names.modules or name in _REFUSED or name.startswith("__"):
                     return False
     return True
+
+
+def _may_be_read(node: ast.Attribute, names: Names, called: bool) -> bool:
+    match node:
+        case ast.Attribute(ctx=ast.Load(), value=ast.Constant(value=str(text)), attr="format"):
+            return _reads_no_attribute(text)
+        case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name), attr=attr) if attr in METHODS:
+            return called or (name in _TYPES and name not in names.values)
+        case ast.Attribute(ctx=ast.Load(), attr=attr):
+            return attr in DATA or (called and attr in METHODS)
+    return False
+
+
+def _reads_no_attribute(template: str) -> bool:
+    """Whether no field of a `str.format` template, nor of its specifications, has an attribute or
+    an index.
+    """
+    try:
+        fields = list(string.Formatter().parse(template))
+    except ValueError:
+        return False
+    return all(
+        "." not in (name or "") and "[" not in (name or "") and _reads_no_attribute(spec or "")
+        for _, name, spec, _ in fields
+    )
 
 
 def _is_type_call(node: ast.expr) -> bool:
