@@ -15,6 +15,13 @@ from commands import ROOT, assert_each_sample_once, files, job, samples
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
 
+@pytest.fixture(autouse=True)
+def node(tmp_path, monkeypatch):
+    """A disk of the node for each test: what another compiled is not there."""
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path / "disk"))
+
+
 def flags(model, *more):
     return (
         "--model", model, "--launcher", "inline", "--limit", "2", "--max-tokens", "12",
@@ -99,7 +106,6 @@ def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     script.write_text(LOADED)
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "VLLM_ENABLE_V1_MULTIPROCESSING": processes,
-        "SLURM_TMPDIR": str(tmp_path),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, script, tiny_model], env=environment, capture_output=True, text=True
