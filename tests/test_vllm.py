@@ -3,9 +3,13 @@
 In processes of their own: vLLM warns, and warnings are errors here.
 """
 
+import json
+import subprocess
+import sys
+
 import polars as pl
 import pytest
-from commands import assert_each_sample_once, files, job, samples
+from commands import ROOT, assert_each_sample_once, files, job, samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
@@ -47,3 +51,14 @@ def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path
     )
     assert done.returncode == 2
     assert "tokens, --max-model-len is 64: raise it" in done.stderr.splitlines()[-1]
+
+
+def test_the_batch_is_full_from_slice_to_slice(tiny_model):
+    """Sequences that run in each step, in vLLM's own scheduler, until nothing is left to submit."""
+    command = [sys.executable, str(ROOT / "tests/bench/feeding.py"), str(tiny_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["slices"] >= 20
+    assert found["steps"] > 100
+    assert found["fewest"] >= 0.9

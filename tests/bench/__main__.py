@@ -10,10 +10,12 @@ from pathlib import Path
 import adaptive
 import coverage
 import execution
+import sampling
 import scale
 
 BENCHES = {
     "execution": execution.bench,
+    "sampling": sampling.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
     "adaptive": adaptive.bench,

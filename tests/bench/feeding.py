@@ -1,0 +1,88 @@
+"""How many sequences the real engine runs in every step of a task, seen in its scheduler.
+
+python tests/bench/feeding.py MODEL: a task of 24 slices, its figures as JSON. The engine must be in
+this process (on the CPU it is); on a GPU the feed that the shards record says the same of the
+samples in flight.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from toolkit.backends import Backend, open_backend
+from toolkit.config import resolve
+from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.records import Problem, Sample
+from toolkit.sample import Sampler
+
+
+class Watched:
+    """A vLLM backend, with the sequences that each step runs while samples are left to submit."""
+
+    def __init__(self, inner: Backend, planned: int) -> None:
+        self.inner, self.max_in_flight = inner, inner.max_in_flight
+        self.running: list[int] = []
+        self._left = planned
+        self._scheduler = inner._llm.llm_engine.engine_core.engine_core.scheduler
+        self._schedule = self._scheduler.schedule
+        self._scheduler.schedule = self._watch
+
+    def _watch(self, *arguments: Any, **named: Any) -> Any:
+        scheduled = self._schedule(*arguments, **named)
+        if self._left:
+            self.running.append(len(scheduled.num_scheduled_tokens))
+        return scheduled
+
+    def submit(self, problem: Problem, seed: int) -> None:
+        self._left -= 1
+        self.inner.submit(problem, seed)
+
+    def step(self) -> list[Sample]:
+        return self.inner.step()
+
+    def describe(self) -> dict[str, str]:
+        return self.inner.describe()
+
+    def close(self) -> None:
+        self._scheduler.schedule = self._schedule
+
+
+def in_process(backend: Backend) -> bool:
+    """Whether its scheduler can be watched."""
+    return hasattr(backend._llm.llm_engine.engine_core, "engine_core")
+
+
+def summary(running: list[int], batch: int) -> dict[str, float]:
+    """Of the steps between the first full batch and the tail: how many sequences they ran."""
+    filled = next((i for i, n in enumerate(running) if n >= batch), len(running))
+    judged = running[filled:]
+    return {
+        "steps": len(judged),
+        "steps to fill": filled,
+        "fewest": round(min(judged) / batch, 3) if judged else 0.0,
+        "mean": round(sum(judged) / len(judged) / batch, 3) if judged else 0.0,
+    }
+
+
+def main() -> None:
+    """Completions of many lengths, so that sequences end one by one, and short slices."""
+    flags = {
+        "model": sys.argv[1], "limit": 6, "max_tokens": 40, "prompt_style": "completion",
+        "stop": ["a", "e"], "top_p": 1.0, "samples": 64, "slice_samples": 16, "slice_seeds": 16,
+        "max_num_seqs": 32, "cpu_kv_cache_gib": 1,
+    }  # fmt: skip
+    config = resolve(flags)
+    with tempfile.TemporaryDirectory() as folder:
+        run = freeze_launch(plan_launch(config, Path(folder)))
+        slices, problems = run.slices(), run.problems()
+        backend = Watched(open_backend(config, problems), sum(map(len, slices)))
+        assert Sampler(run, slices, problems, backend).sample()
+        found = summary(backend.running, config.engine.max_num_seqs)
+        backend.inner.close()
+    print(json.dumps({"slices": len(slices)} | found))
+
+
+if __name__ == "__main__":
+    main()

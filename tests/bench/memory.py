@@ -1,0 +1,78 @@
+"""Peak memory of a sampling process against n, each measured in a process of its own.
+
+python tests/bench/memory.py RUN FLAGS: samples all of a run's slices, as a task does; FLAGS: JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import resolve
+from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.sample import StopRequest, run_sampling
+from toolkit.store import open_run
+
+FEW, MANY = 100, 2000
+TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1", "LRU_CACHE_CAPACITY": "1"}
+"""On a CPU the engine compiles a kernel for every size of a batch and keeps a thousand of them,
+a hundred MB and more: no memory of samples, but in a short run it grows with their number."""
+SYNTHETIC = {"backend": "synthetic", "slice_samples": 2048, "slice_seeds": 128}
+
+
+def rows() -> Iterator[dict[str, object]]:
+    """One row an engine."""
+    yield row("no model, 164 problems, slices of 2048", SYNTHETIC)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, TINY_MODEL, folder], check=True, capture_output=True)
+        yield row("vLLM with a tiny model, 2 problems, slices of 100", tiny(folder))
+
+
+def tiny(model: str) -> dict[str, Any]:
+    """Two problems of short completions."""
+    return {
+        "model": model, "prompt_style": "completion", "limit": 2, "max_tokens": 4, "top_p": 1.0,
+        "slice_samples": 100, "slice_seeds": 50, "max_num_seqs": 128, "cpu_kv_cache_gib": 1,
+    }  # fmt: skip
+
+
+def row(case: str, flags: Mapping[str, Any]) -> dict[str, object]:
+    """Peak resident memory with few and with many samples a problem."""
+    few, many = (peak_bytes({**flags, "samples": n}) for n in (FEW, MANY))
+    return {
+        "case": case,
+        f"peak MB, n = {FEW}": round(few / 1e6),
+        f"peak MB, n = {MANY:,}": round(many / 1e6),
+        "ratio": round(many / few, 3),
+    }
+
+
+def peak_bytes(flags: Mapping[str, Any]) -> int:
+    """ru_maxrss of a process that samples a new run with these flags."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = freeze_launch(plan_launch(resolve(flags), Path(folder)))
+        command = [sys.executable, __file__, str(run.path), json.dumps(flags)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+            env=os.environ | KERNELS,
+        )  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0 or len(run.done()) != len(run.slices()):
+            raise RuntimeError(f"sampling with {flags} failed")
+        return usage.ru_maxrss * 1024
+
+
+def main() -> None:
+    """Sample the whole run."""
+    run, config = open_run(Path(sys.argv[1])), resolve(json.loads(sys.argv[2]))
+    assert run_sampling(run, [s.name for s in run.slices()], config, StopRequest())
+
+
+if __name__ == "__main__":
+    main()

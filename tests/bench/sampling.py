@@ -1,0 +1,219 @@
+"""Output tokens a second of a sampling task against vLLM by itself, alternating, on the same cores.
+
+The same requests with the same seeds, on one engine: our sampler over a run of twenty slices,
+shards written; `LLM.generate` of all at once, which holds everything in memory to the end;
+`LLM.generate` slice by slice, which does not, and lets the engine run dry after each; and vLLM's
+server, driven as the public experiment drove it. A round without measurement comes first: the
+prefix cache holds every prompt for all of them.
+
+Sizes are chosen by whether a GPU is there. BENCH_MODEL names another model than the embedded one;
+beside ours the server holds it a second time, so it must fit twice.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import feeding
+import memory
+import server
+
+from toolkit.backends import open_backend
+from toolkit.backends.vllm import VllmBackend
+from toolkit.config import Config, resolve
+from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.prompts import completion_prompt
+from toolkit.records import Slice
+from toolkit.sample import Sampler
+from toolkit.shards import read_shard
+from toolkit.store import Run
+from toolkit.telemetry import read_feed
+
+Outputs = dict[tuple[str, int], tuple[str, int]]
+"""(task_id, seed) -> text and output tokens."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """rounds: of ours and `LLM.generate`; few: of the slower two. stop makes lengths differ."""
+
+    problems: int
+    samples: int
+    slice_samples: int
+    max_num_seqs: int
+    max_tokens: int
+    stop: tuple[str, ...]
+    rounds: int = 5
+    few: int = 3
+
+
+ON_CPU = Size(12, 20, 12, 16, 48, ("return",))
+ON_GPU = Size(40, 256, 512, 256, 256, ("\ndef", "\nclass", "\nif", "\nprint"))
+GPU_SHARE = 0.42
+"""Of the GPU's memory, for each of the two engines."""
+
+
+def bench() -> Iterator[dict[str, object]]:
+    """Rows of the table: speeds, then how full the batch was, then peak memory."""
+    size = ON_GPU if Path("/dev/nvidiactl").exists() else ON_CPU
+    with tempfile.TemporaryDirectory() as folder:
+        sides = Sides(size, Path(folder))
+        settings = sides.backend._engine_arguments(size is ON_CPU)
+        log = Path(folder) / "server.log"
+        try:
+            with server.serving(sides.backend._model, settings, log) as url:
+                yield from sides.compare(url)
+            yield sides.fullness()
+        finally:
+            sides.backend.close()
+    yield from memory.rows()
+
+
+class Sides:
+    """One engine, and what is compared on it; the same requests every time."""
+
+    def __init__(self, size: Size, folder: Path) -> None:
+        self.size, self.folder = size, folder
+        self.config = _config(size)
+        self.run = self._new_run()
+        self.problems = {p.task_id: p for p in self.run.problems()}
+        self.backend: VllmBackend = open_backend(self.config, self.run.problems())
+        self.params: dict[tuple[str, int], object] = {}
+
+    def _new_run(self) -> Run:
+        path = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+        return freeze_launch(plan_launch(self.config, self.folder, path))
+
+    def compare(self, url: str) -> Iterator[dict[str, object]]:
+        """Forwards and backwards by turns; the first of all rounds is not measured."""
+        sides: dict[str, Callable[[], tuple[float, Outputs]]] = {
+            "ours": self.ours,
+            "LLM.generate, all at once": lambda: self.generate([self.run.slices()]),
+            "LLM.generate, slice by slice": lambda: self.generate([[s] for s in self.run.slices()]),
+            "server, a client a problem": lambda: self.server(url),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        expected = self.ours()[1]
+        self.server(url)
+        differ = dict.fromkeys(sides, 0)
+        for turn in range(self.size.rounds):
+            names = list(sides)[: 4 if turn < self.size.few else 2]
+            for name in names if turn % 2 == 0 else reversed(names):
+                seconds, outputs = sides[name]()
+                rates[name].append(sum(n for _, n in outputs.values()) / seconds)
+                differ[name] = sum(outputs[key][0] != text for key, (text, _) in expected.items())
+        for name in list(sides)[1:]:
+            yield self._row(name, rates["ours"], rates[name], differ[name])
+
+    def _row(
+        self, peer: str, ours: list[float], theirs: list[float], differ: int
+    ) -> dict[str, object]:
+        size = self.size
+        ratios = [a / b for a, b in zip(ours, theirs, strict=False)]
+        return {
+            "case": f"{size.problems} x {size.samples} samples, slices of {size.slice_samples}, "
+            f"batch of {size.max_num_seqs}",
+            "ours, tokens/s": round(statistics.median(ours)),
+            "peer": peer,
+            "peer, tokens/s": round(statistics.median(theirs)),
+            "ratio": round(statistics.median(ratios), 3),
+            "spread": f"{min(ratios):.3f}-{max(ratios):.3f}",
+            "pairs": len(ratios),
+            "samples that differ": f"{differ} of {size.problems * size.samples}",
+        }
+
+    def ours(self) -> tuple[float, Outputs]:
+        """Seconds of the sampler over a new run, until its last shard is on disk."""
+        run = self._new_run()
+        started = time.perf_counter()
+        done = Sampler(run, run.slices(), run.problems(), self.backend).sample()
+        seconds = time.perf_counter() - started
+        assert done
+        shards = [read_shard(run, s) for s in run.slices()]
+        rows = [row for shard in shards for row in shard.iter_rows(named=True)]
+        return seconds, {(r["task_id"], r["seed"]): (r["completion"], r["n_tokens"]) for r in rows}
+
+    def generate(self, calls: list[list[Slice]]) -> tuple[float, Outputs]:
+        """Seconds of one call of `LLM.generate` after the other."""
+        outputs: Outputs = {}
+        started = time.perf_counter()
+        for call in calls:
+            keys = [
+                (r.task_id, seed)
+                for piece in call
+                for r in piece.ranges
+                for seed in range(r.seed_start, r.seed_stop)
+            ]
+            prompts = [{"prompt_token_ids": self._prompt(task_id)} for task_id, _ in keys]
+            params = [self._parameters(seed) for _, seed in keys]
+            for key, answer in zip(
+                keys, self.backend._llm.generate(prompts, params, use_tqdm=False), strict=True
+            ):
+                outputs[key] = answer.outputs[0].text, len(answer.outputs[0].token_ids)
+        return time.perf_counter() - started, outputs
+
+    def _prompt(self, task_id: str) -> list[int]:
+        return self.backend._prompts[task_id]
+
+    def _parameters(self, seed: int) -> object:
+        sampling = self.config.sampling
+        return self.backend._vllm.SamplingParams(
+            temperature=sampling.temperature, top_p=sampling.top_p, stop=list(self.size.stop),
+            max_tokens=sampling.max_tokens, seed=sampling.base_seed + seed,
+        )  # fmt: skip
+
+    def server(self, url: str) -> tuple[float, Outputs]:
+        """Seconds of all clients; four requests a problem, as 1,000 samples in 250s are."""
+        sampling = self.config.sampling
+        parameters = {"temperature": sampling.temperature, "top_p": sampling.top_p,
+                      "max_tokens": sampling.max_tokens, "stop": list(self.size.stop)}  # fmt: skip
+        prompts = {task_id: completion_prompt(p) for task_id, p in self.problems.items()}
+        started = time.perf_counter()
+        outputs = server.drive(
+            url, prompts, self.size.samples, -(-self.size.samples // 4), parameters,
+            sampling.base_seed,
+        )  # fmt: skip
+        return time.perf_counter() - started, outputs
+
+    def fullness(self) -> dict[str, object]:
+        """How full the batch was before the tail, in the scheduler where it can be seen."""
+        run = self._new_run()
+        slices, problems = run.slices(), run.problems()
+        planned = sum(map(len, slices))
+        watched = feeding.in_process(self.backend)
+        backend = feeding.Watched(self.backend, planned) if watched else self.backend
+        facts = {"max_num_seqs": str(self.size.max_num_seqs)}
+        assert Sampler(run, slices, problems, backend, facts).sample()
+        found = (
+            feeding.summary(backend.running, self.size.max_num_seqs) if watched else recorded(run)
+        )
+        if watched:
+            backend.close()
+        where = "running in the scheduler" if watched else "in flight, as recorded"
+        return {"case": f"{where}, before the tail, share of max_num_seqs",
+                "slices": len(slices)} | found  # fmt: skip
+
+
+def recorded(run: Run) -> dict[str, float]:
+    """The feed that the shards record, without its first second."""
+    feed = read_feed(run).filter("feeding")[1:]
+    share = feed["in_flight"] / feed["wanted"]
+    return {"steps": feed.height, "steps to fill": 1, "fewest": round(share.min(), 3),
+            "mean": round(share.mean(), 3)}  # fmt: skip
+
+
+def _config(size: Size) -> Config:
+    return resolve(
+        {
+            "model": os.environ.get("BENCH_MODEL", ""), "prompt_style": "completion",
+            "temperature": 0.8, "top_p": 1.0, "max_tokens": size.max_tokens, "stop": size.stop,
+            "task_ids": tuple(f"HumanEval/{i}" for i in range(0, 4 * size.problems, 4)),
+            "samples": size.samples, "slice_samples": size.slice_samples,
+            "slice_seeds": size.samples, "max_num_seqs": size.max_num_seqs,
+            "max_model_len": 1024, "gpu_memory_utilization": GPU_SHARE,
+        }
+    )  # fmt: skip
