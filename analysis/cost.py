@@ -1,9 +1,11 @@
-"""What runs cost: output tokens, GPU-hours and dollars, and for each percent of coverage.
+"""What runs cost: tokens in and out, GPU-hours and dollars, and for each percent of coverage.
 
 python analysis/cost.py RUN [RUN ...] [--usd-per-gpu-hour 2.0] [--out cost]
 
-A task's hours are from the start of its first slice to the end of its last, as its shards say;
-the start of the engine is not in them.
+GPU-hours are those of the sampling tasks, as their shards say, times the GPUs of an engine: from
+its first slice to its last, and the start of the engine, which is paid for too. A task that left
+no shard is not seen. Tokens in are those of the prompts as submitted; the engine's prefix cache
+saves most of their work.
 """
 
 import json
@@ -29,7 +31,7 @@ def main() -> int:
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True,
                    tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
         print(table)
-    draw_bars(table["run"].to_list(), table["task_hours"].to_list(), "hours of sampling tasks",
+    draw_bars(table["run"].to_list(), table["gpu_hours"].to_list(), "GPU-hours of sampling tasks",
               flags.out)  # fmt: skip
     print(f"figure: {flags.out}.png, {flags.out}.svg")
     return 0
@@ -39,18 +41,20 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
     path = result_file(run, "fit.json")
     spent = read_spent(run)
-    hours = spent.task_seconds / 3600
+    usd = spent.gpu_hours * price
     fit = json.loads(path.read_text(encoding="utf-8"))
     coverage = 100 * fit["pass_at_k"][str(fit["k_max"])]
     return {
         "run": run.path.name,
         "tasks": spent.tasks,
-        "tokens": spent.tokens,
-        "task_hours": round(hours, 4),
-        "tokens_per_task_second": round(spent.tokens_per_second or 0) or None,
-        "usd": round(hours * price, 4),
+        "tokens_in": spent.prompt_tokens,
+        "tokens_out": spent.tokens,
+        "gpu_hours": round(spent.gpu_hours, 4),
+        "startup_hours": round(spent.startup_seconds / 3600, 4),
+        "tokens_out_per_gpu_second": round(spent.tokens_per_second or 0) or None,
+        "usd": round(usd, 4),
         "coverage_percent": round(coverage, 2),
-        "usd_per_percent": round(hours * price / coverage, 5) if coverage else None,
+        "usd_per_percent": round(usd / coverage, 5) if coverage else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""How busy the engines were kept: samples in flight and output tokens/s over time, each task.
+"""How busy the engines were kept: samples in flight, output tokens/s and KV cache, each task.
 
 python analysis/feed.py RUN [--out feed]
 
@@ -34,10 +34,13 @@ def main() -> int:
         ((pl.col("tokens").max() - pl.col("tokens").min()) / span).round(0).alias("tokens_per_s"),
         share.filter("judged").min().round(3).alias("fewest_in_flight"),
         share.filter("judged").mean().round(3).alias("mean_in_flight"),
+        pl.col("kv_cache").max().round(3).alias("kv_cache_peak"),
+        pl.col("preemptions").max(),
     )  # fmt: skip
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(table)
     print("in flight: as a share of max_num_seqs, before the tail; over 1 some wait in the queue")
+    print("preemptions: sequences that the engine began again, for lack of KV cache")
     draw_feed(feed, flags.out)
     print(f"figure: {flags.out}.png, {flags.out}.svg")
     return 0

@@ -6,6 +6,8 @@ import sys
 import pytest
 from commands import ROOT, SMOKE, job
 
+from toolkit.records import Sample
+
 pytestmark = pytest.mark.slow
 
 
@@ -50,6 +52,30 @@ def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):
     assert k == 4
     assert cost[2] == pytest.approx(cost[0] * 3.6 / 3600 / 4000, abs=1e-4)
     assert (runs / "compare-tokens.png").stat().st_size > 4000
+
+
+def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
+    """A shard that took an hour, of an engine of two GPUs that took half an hour to start."""
+    from toolkit.shards import read_shard, write_shard
+    from toolkit.store import open_run
+
+    subprocess.run(["cp", "-a", f"{runs}/a", tmp_path], check=True)
+    run = open_run(tmp_path / "a")
+    times = {"started": "3600.0", "ended": "7200.0", "tokens": "7200", "prompt_tokens": "500",
+             "startup_seconds": "1800.0", "tensor_parallel_size": "2"}  # fmt: skip
+    for piece in run.slices():
+        rows = [Sample(*row) for row in read_shard(run, piece).iter_rows()]
+        write_shard(run, piece, rows, times)
+    done = script("cost.py", "a", "--usd-per-gpu-hour", "2.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names, values = ([c.strip() for c in line.split("┆")] for line in done.stdout.splitlines()
+                     if "┆" in line)  # fmt: skip
+    row = dict(zip(names, values, strict=True))
+    count = len(run.slices())
+    assert (row["tokens_in"], row["tokens_out"]) == (str(500 * count), str(7200 * count))
+    assert (float(row["gpu_hours"]), float(row["startup_hours"])) == (3.0, 1.0)
+    assert float(row["tokens_out_per_gpu_second"]) == count
+    assert float(row["usd"]) == 7.5
 
 
 def test_outcomes_has_one_row_a_sample(runs):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import platform
 from pathlib import Path
 
 import polars as pl
@@ -41,6 +42,7 @@ def test_each_distinct_program_is_executed_once_a_run(run):
     assert read_verdicts(run, SETTINGS.timeout).height == first.distinct
     for path in run.verdicts_dir.glob("*.parquet"):
         assert json.loads(metadata(path)["isolation"])["no_new_privs"] == "on"
+    assert run.manifest()["isolation"][platform.node()]["no_new_privs"] == "on"
     again = evaluate_run(run, SETTINGS, workers=1)
     assert again.complete
     assert again.executed == 0

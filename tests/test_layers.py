@@ -16,6 +16,7 @@ OWNERS = {
     "matplotlib": "toolkit/figures.py",
     "httpx": "toolkit/backends/openai.py",
     "gguf": "toolkit/embedded.py",
+    "huggingface_hub": "toolkit/staging.py",
 }
 
 

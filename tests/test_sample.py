@@ -18,9 +18,11 @@ from toolkit.backends import open_backend
 from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.records import Sample
+from toolkit.records import Load, Sample
 from toolkit.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
 from toolkit.shards import read_shard
+from toolkit.spent import read_spent
+from toolkit.store import metadata
 from toolkit.telemetry import read_feed
 
 CONFIG = Config(
@@ -68,6 +70,9 @@ class Shuffled:
                 raise EngineFailure("the engine died")
         self.random.shuffle(self.waiting)
         return [self.waiting.pop() for _ in range(min(3, len(self.waiting)))]
+
+    def load(self):
+        return Load()
 
 
 def test_every_slice_becomes_its_shard_whatever_the_order_of_finishing(run):
@@ -145,6 +150,19 @@ def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monke
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
     assert len(opened) == 4
     assert run.done() == {s.name for s in run.slices()}
+    restarts = {metadata(p)["engine_restarts"] for p in run.samples_dir.iterdir()}
+    assert restarts == {"0", "2", "3"}  # which of them made a shard
+    assert read_spent(run).tasks == 1
+
+
+def test_a_stop_while_the_model_is_staged_starts_no_engine(run, stop, monkeypatch):
+    def stage(config):
+        stop.requested = True
+        return config
+
+    monkeypatch.setattr("toolkit.sample.stage_model", stage)
+    monkeypatch.setattr("toolkit.sample.open_backend", None)
+    assert not run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
 
 
 def test_a_killed_engine_process_is_replaced(run, stop, caplog):

@@ -1,9 +1,10 @@
-"""The real engine on the CPU with a tiny random model: seeds, resume, mistakes.
+"""The real engine on the CPU with a tiny random model: seeds, resume, telemetry, mistakes.
 
 In processes of their own: vLLM warns, and warnings are errors here.
 """
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,13 @@ import pytest
 from commands import ROOT, assert_each_sample_once, files, job, samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path, monkeypatch):
+    """A disk of the node for each test: what another compiled is not there."""
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path / "disk"))
 
 
 def flags(model, *more):
@@ -51,6 +59,94 @@ def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path
     )
     assert done.returncode == 2
     assert "tokens, --max-model-len is 64: raise it" in done.stderr.splitlines()[-1]
+
+
+LOADED = """
+import json, sys
+from toolkit.backends import open_backend
+from toolkit.backends.vllm import VllmBackend
+from toolkit.config import resolve
+from toolkit.records import Problem
+
+plain = VllmBackend._engine_arguments
+VllmBackend._engine_arguments = lambda *a: plain(*a) | {"num_gpu_blocks_override": 24}
+
+def main():
+    thrown = []
+    from vllm.v1.core.sched.scheduler import Scheduler
+    preempt = Scheduler._preempt_request
+    Scheduler._preempt_request = lambda *a, **k: thrown.append(1) or preempt(*a, **k)
+    backend = open_backend(resolve({
+        "model": sys.argv[1], "prompt_style": "completion", "max_tokens": 150, "max_num_seqs": 6,
+        "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0,
+    }), [])
+    for seed in range(8):
+        backend.submit(Problem("a", "x" * 70, "", "f"), seed)
+    samples, loads = [], []
+    while len(samples) < 8:
+        samples += backend.step()
+        loads.append(backend.load())
+    facts = backend.describe()
+    backend.close()
+    print(json.dumps({
+        "shares": [load.kv_cache for load in loads], "preemptions": loads[-1].preemptions,
+        "thrown": len(thrown), "prompt": [s.prompt_tokens for s in samples],
+        "cached": [s.cached_tokens for s in samples], "facts": facts,
+    }))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("processes", ["0", "1"], ids=["in-process", "own process"])
+def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
+    """24 blocks of 32 tokens for six sequences of up to 220: some are begun again."""
+    script = tmp_path / "loaded.py"
+    script.write_text(LOADED)
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "VLLM_ENABLE_V1_MULTIPROCESSING": processes,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, script, tiny_model], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    shares = [share for share in told["shares"] if share is not None]
+    assert 0.9 < max(shares) <= 1
+    assert shares[0] < max(shares)
+    assert told["preemptions"] > 0
+    if processes == "0":  # the scheduler runs here: its own count
+        assert told["preemptions"] == told["thrown"]
+    assert told["prompt"] == [70] * 8
+    assert sorted(told["cached"])[0] == 0
+    assert set(told["cached"]) <= {0, 32, 64}
+    assert sum(told["cached"]) > 0  # the prompt's prefill is shared
+    assert told["facts"]["device"] == "cpu"
+
+
+def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model, tmp_path):
+    node = tmp_path / "node"
+    staged = ("--stage-model", str(node))
+    for name, more in (("a", staged), ("b", (*staged, "--base-seed", "1")), ("c", ())):
+        done = job(
+            "launch.py", *flags(tiny_model, "--samples", "8", "--run", name), *more, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        said = done.stderr
+        assert ("staged as" in said) == (name == "a")
+        assert ("staged already" in said) == (name == "b")
+        assert ("compiled on this node before" in said) == (name == "b")
+    assert samples(tmp_path / "a").equals(samples(tmp_path / "c"))
+    (model,) = (node / f"inference-scaling-{os.getuid()}" / "models").glob("[!.]*")
+    assert (model / "model.safetensors").is_file()
+    said = job("status.py", "a", cwd=tmp_path).stdout
+    assert "engines    1 task(s): 1 on cpu" in said
+    assert "kv cache   at most " in said
+    assert ", 0 preemptions" in said
+    spent = json.loads(job("status.py", "a", "--json", cwd=tmp_path).stdout)["spent"]
+    assert spent["startup_seconds"] > spent["staging_seconds"] >= 0
+    assert spent["prompt_tokens"] > spent["cached_tokens"] > 0
 
 
 def test_the_batch_is_full_from_slice_to_slice(tiny_model):

@@ -30,7 +30,7 @@ class Pilot:
     """What a fitted run says about further sampling.
 
     tokens: mean output tokens of a sample, each problem's, shape (P,); rate: output tokens a
-    second of one sampling task (one GPU), None where the shards do not say.
+    second of one GPU while it samples, None where the shards do not say.
     """
 
     title: str

@@ -100,6 +100,11 @@ class Engine:
     )
     gpu_memory_utilization: float = knob(0.90, "share of the GPU's memory for the engine")
     tensor_parallel_size: int = knob(1, "GPUs that share one model")
+    stage_model: str = knob(
+        "",
+        "vllm: copy the model to the node's own disk first, once for all tasks there: auto = under "
+        "$SLURM_TMPDIR, else $TMPDIR, else /tmp; or a directory",
+    )
     cpu_kv_cache_gib: int = knob(2, "KV cache of the CPU engine, in GiB")
     base_url: str = knob("http://127.0.0.1:8000/v1", "openai: the server's address")
     replay_file: str = knob("", "replay: JSONL(.gz) of {task_id, completion}")

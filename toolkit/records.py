@@ -51,13 +51,32 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion of one problem under one seed; the text is the model's, untouched."""
+    """One completion of one problem under one seed; the text is the model's, untouched.
+
+    prompt_tokens: what was submitted for it, chat template included; cached_tokens: those of them
+    that the engine's prefix cache held already. None: the backend does not know.
+    """
 
     task_id: str
     seed: int
     completion: str
     n_tokens: int
     finish_reason: FinishReason
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an engine says of itself; None where it does not.
+
+    kv_cache: the largest share of its KV cache in use since it was asked last, 0 to 1;
+    preemptions: how many sequences it has thrown out of the batch since its start, for lack of
+    KV cache, and begun again.
+    """
+
+    kv_cache: float | None = None
+    preemptions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

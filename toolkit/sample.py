@@ -23,6 +23,7 @@ from toolkit.config import Config
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Problem, Sample, Slice
 from toolkit.shards import write_shard
+from toolkit.staging import stage_model
 from toolkit.store import Run
 from toolkit.telemetry import Feed
 
@@ -96,16 +97,22 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
-    fruitless = 0
+    fruitless = restarts = 0
     while pending := [by_name[n] for n in names if n not in run.done()]:
         log.info("%d of %d slices to sample", len(pending), len(names))
+        staging = time.monotonic()
+        at_hand = stage_model(config)
+        if stop.requested:
+            return False
         starting = time.monotonic()
         with stop.starting():
-            backend = open_backend(config, problems)
-        startup = time.monotonic() - starting
-        log.info("engine up in %.1f s", startup)
+            backend = open_backend(at_hand, problems)
+        up = time.monotonic()
+        log.info("engine up in %.1f s", up - starting)
         facts = {
-            "startup_seconds": f"{startup:.1f}",
+            "staging_seconds": f"{starting - staging:.1f}",
+            "startup_seconds": f"{up - starting:.1f}",
+            "engine_restarts": str(restarts),
             "max_num_seqs": str(config.engine.max_num_seqs),
             **provenance(),
             **backend.describe(),
@@ -118,6 +125,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             fruitless = 0 if sampler.progress.shards else fruitless + 1
             if fruitless > 1:
                 raise
+            restarts += 1
             log.exception("the engine died; starting it again for what is missing")
         finally:
             backend.close()
@@ -148,7 +156,7 @@ class Sampler:
         self._owner: dict[tuple[str, int], Slice] = {}
         self._finished: dict[str, list[Sample]] = {}
         self._opened: dict[str, float] = {}
-        self._feed = Feed()
+        self._feed = Feed(backend.load)
         self._feeding = True
         self._writes: deque[Future[None]] = deque()
 
@@ -201,8 +209,8 @@ class Sampler:
                 **self._facts,
                 "started": f"{self._opened.pop(piece.name):.3f}",
                 "ended": f"{time.time():.3f}",
-                "tokens": str(sum(s.n_tokens for s in samples)),
-                "feed": self._feed.take(),
+                **_tokens(samples),
+                **self._feed.take(),
             }
             self._writes.append(writer.submit(_write, self._run, piece, samples, facts))
             self.progress.shards += 1
@@ -220,6 +228,17 @@ def _requests(
         for r in piece.ranges:
             for seed in range(r.seed_start, r.seed_stop):
                 yield piece, problems[r.task_id], seed
+
+
+def _tokens(samples: Sequence[Sample]) -> dict[str, str]:
+    """Sums over a shard, as metadata; of the prompts only where the backend knows them all."""
+    sums = {"tokens": sum(s.n_tokens for s in samples)}
+    asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
+    cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
+    for name, counts in (("prompt_tokens", asked), ("cached_tokens", cached)):
+        if len(counts) == len(samples):
+            sums[name] = sum(counts)
+    return {name: str(value) for name, value in sums.items()}
 
 
 def _write(run: Run, piece: Slice, samples: list[Sample], facts: dict[str, str]) -> None:

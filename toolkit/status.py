@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -11,6 +12,7 @@ import polars as pl
 
 from toolkit.counts import Counts, curve
 from toolkit.outcomes import count_outcomes, progress
+from toolkit.spent import Spent, spent_of
 from toolkit.store import Run, launches, metadata
 
 LOG_SECONDS = 15.0
@@ -69,7 +71,8 @@ class Status:
     """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
 
     pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
-    them support; open_problems: those that an adaptive run's rule wants more samples of.
+    them support; open_problems: those that an adaptive run's rule wants more samples of; spent:
+    what the tasks that wrote shards say of tokens, time and engines.
     """
 
     run: str
@@ -80,6 +83,7 @@ class Status:
     open_problems: int
     pass_at_k: dict[str, float]
     speed: Speed
+    spent: Spent
     tasks: list[Task]
     failures: dict[str, str]
 
@@ -103,8 +107,9 @@ class Status:
             f"evaluated  {self.evaluated} samples, {self.missing} missing"
             + (f", {self.open_problems} problems go on" if self.open_problems else ""),
             "so far     " + (", ".join(shown) or "no verdicts"),
-            f"tokens     {speed.tokens}, {speed.now:.0f} tokens/s now, "
+            f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s now, "
             f"{speed.average:.0f} on average{left}",
+            *_engine_lines(self.spent),
         ]
         lines += [
             f"task       {t.job} {t.stage} {t.state} {t.node or t.reason}"
@@ -128,6 +133,7 @@ def read_ledger(run: Run) -> Ledger:
 def read_status(run: Run, timeout: float) -> Status:
     """The whole view. Verdicts count under this timeout; a cluster, if any, is asked once."""
     ledger = read_ledger(run)
+    shards = [metadata(p) for p in run.samples_dir.glob("*.parquet")]
     counts = count_outcomes(run, timeout)
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
@@ -139,7 +145,8 @@ def read_status(run: Run, timeout: float) -> Status:
         passed=int(counts["c"].sum()),
         open_problems=done.open_problems,
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
-        speed=read_speed(run, ledger),
+        speed=speed_of(shards, ledger),
+        spent=spent_of(shards),
         tasks=queued_tasks(run),
         failures=failed_logs(run),
     )
@@ -154,9 +161,32 @@ def _running(counts: Counts) -> dict[str, float]:
     return {str(k): float(v) for k, v in zip(ks, found.pass_at_k, strict=True)}
 
 
-def read_speed(run: Run, ledger: Ledger) -> Speed:
+def _tokens_in(spent: Spent) -> str:
+    if spent.prompt_tokens is None:
+        return ""
+    cached = spent.cached_tokens
+    share = "" if cached is None else f" ({cached / max(1, spent.prompt_tokens):.0%} cached)"
+    return f"{spent.prompt_tokens} in{share}, "
+
+
+def _engine_lines(spent: Spent) -> Iterator[str]:
+    """Where the engines ran, their time, and how full they were; nothing of ingested samples."""
+    if not spent.tasks:
+        return
+    devices = ", ".join(f"{count} on {name}" for name, count in sorted(spent.devices.items()))
+    yield f"engines    {spent.tasks} task(s): {devices}"
+    staging = f" ({spent.staging_seconds:.0f} s staging)" if spent.staging_seconds >= 1 else ""
+    yield (
+        f"gpu time   {spent.startup_seconds:.0f} s start-up{staging}, "
+        f"{spent.sampling_seconds:.0f} s sampling"
+    )
+    if spent.kv_cache_peak is not None:
+        thrown = "" if spent.preemptions is None else f", {spent.preemptions} preemptions"
+        yield f"kv cache   at most {spent.kv_cache_peak:.0%} in use{thrown}"
+
+
+def speed_of(shards: Sequence[Mapping[str, str]], ledger: Ledger) -> Speed:
     """Tokens and times from the shards' metadata."""
-    shards = [metadata(p) for p in run.samples_dir.glob("*.parquet")]
     times = sorted(
         (float(m["ended"]), float(m["started"]), int(m["tokens"])) for m in shards if "ended" in m
     )

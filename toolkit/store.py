@@ -1,7 +1,7 @@
 """A run on disk: its identity, its frozen plan and its parquet files.
 
     runs/<model slug>-<problems>-<digest8>/
-      manifest.json         identity, configuration at creation, versions; written once
+      manifest.json         identity, first configuration, versions, how programs were confined
       problems.parquet      frozen prompts and tests
       rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
       samples/<slice>.parquet    one shard a finished slice
@@ -91,6 +91,19 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """What is computed: `identity`, `digest`, `config`, `versions`."""
         return _read_json(self.path / "manifest.json")
+
+    def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
+        """Into the manifest, under `isolation`: how `host` confined the programs it executed.
+
+        Of two hosts that record at the same moment one may be lost; the metadata of the verdicts
+        has them all.
+        """
+        manifest = self.manifest()
+        known = manifest.setdefault("isolation", {})
+        if known.get(host) != report:
+            known[host] = dict(report)
+            with replacing(self.path / "manifest.json") as temporary:
+                temporary.write_bytes(_json_bytes(manifest))
 
     def prompt_style(self) -> PromptStyle:
         """How the completions were asked for, so how programs are extracted from them."""

@@ -11,13 +11,13 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from toolkit import isolation
 from toolkit.errors import ToolkitError
-from toolkit.jail import REPLY, REQUEST
+from toolkit.jail import ALONE, LAST, REPLY, REQUEST, TOGETHER
 from toolkit.records import Outcome, Program, Verdict
 
 DETAIL_CHARACTERS: Final = 200
@@ -33,15 +33,22 @@ _BOOT: Final = (
 class Job:
     """A program on its way to a verdict."""
 
-    __slots__ = ("attempts", "confirming", "number", "program", "request")
+    __slots__ = ("alone", "attempts", "confirming", "number", "problem", "program", "timeout")
 
     def __init__(self, number: int, program: Program, problem: int, timeout: float) -> None:
-        text = program.text.encode("utf-8", "surrogatepass")
         self.number = number
         self.program = program
-        self.request = REQUEST.pack(number, problem, timeout, len(text)) + text
+        self.problem = problem
+        self.timeout = timeout
         self.attempts = 0
+        self.alone = False
         self.confirming = False
+
+    def request(self, manner: bytes) -> bytes:
+        """The message that hands it to a worker."""
+        text = self.program.text.encode("utf-8", "surrogatepass")
+        head = REQUEST.pack(self.number, self.problem, self.timeout, manner, len(text))
+        return head + text
 
     def verdict(self, outcome: Outcome, detail: str, seconds: float) -> Verdict:
         """What became of it, with the detail cut to DETAIL_CHARACTERS."""
@@ -104,13 +111,28 @@ class Worker:
         """Since when nothing came from it, though it has work."""
         return time.monotonic() - self._heard
 
-    def submit(self, job: Job) -> None:
-        """Queue a program for this worker."""
+    def submit_alone(self, job: Job) -> None:
+        """Queue a program, which gets a process of its own."""
+        job.alone = True
+        self._queue(job, ALONE)
+        self.flush()
+
+    def submit_together(self, jobs: Sequence[Job]) -> None:
+        """Queue programs, which share a process as far as they are tame."""
+        for job in jobs:
+            self._queue(job, LAST if job is jobs[-1] else TOGETHER)
+        self.flush()
+
+    def _queue(self, job: Job, manner: bytes) -> None:
         if not self.jobs:
             self._heard = time.monotonic()
         self.jobs[job.number] = job
-        self.outbox += job.request
-        self.flush()
+        self.outbox += job.request(manner)
+
+    @property
+    def jobs_alone(self) -> int:
+        """How many of its jobs get a process of their own."""
+        return sum(job.alone for job in self.jobs.values())
 
     def forget(self) -> None:
         """Replies to what was submitted so far no longer matter."""

@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.backends import Backend, open_backend
 from toolkit.config import resolve
 from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.records import Problem, Sample
+from toolkit.records import Load, Problem, Sample
 from toolkit.sample import Sampler
 
 
@@ -41,6 +41,9 @@ class Watched:
 
     def step(self) -> list[Sample]:
         return self.inner.step()
+
+    def load(self) -> Load:
+        return self.inner.load()
 
     def describe(self) -> dict[str, str]:
         return self.inner.describe()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
-from toolkit.records import Problem, Sample
+from toolkit.records import Load, Problem, Sample
 
 
 class Backend(Protocol):
@@ -28,8 +28,14 @@ class Backend(Protocol):
         Raises `EngineFailure` when the engine died: what was in flight is lost.
         """
 
+    def load(self) -> Load:
+        """How full the engine is; asked about once a second, so it may cost a little."""
+
     def describe(self) -> dict[str, str]:
-        """Engine, version, device and settings, for a shard's metadata."""
+        """Engine, version, device and settings, for a shard's metadata.
+
+        `tensor_parallel_size` counts the GPUs of the engine, where they are more than one.
+        """
 
     def close(self) -> None:
         """Release the engine; what is in flight is dropped."""

@@ -13,7 +13,7 @@ import httpx
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.prompts import chat_messages, completion_prompt, stop_strings
-from toolkit.records import FinishReason, Problem, Sample
+from toolkit.records import FinishReason, Load, Problem, Sample
 
 STEP_SECONDS = 1.0
 RETRIES = 4
@@ -53,6 +53,10 @@ class OpenAIBackend:
         done, self._futures = wait(self._futures, STEP_SECONDS, FIRST_COMPLETED)
         return [future.result() for future in done]
 
+    def load(self) -> Load:
+        """See `Backend.load`: nothing is known."""
+        return Load()
+
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""
         return {"engine": "openai", "device": self._url, "served_model": self._model}
@@ -83,8 +87,17 @@ class OpenAIBackend:
         reason: FinishReason = (
             "length" if answer["choices"][0]["finish_reason"] == "length" else "stop"
         )
-        n_tokens = int(answer["usage"]["completion_tokens"])
-        return Sample(problem.task_id, seed, text or "", n_tokens, reason)
+        usage = answer["usage"]
+        return Sample(
+            problem.task_id,
+            seed,
+            text or "",
+            int(usage["completion_tokens"]),
+            reason,
+            prompt_tokens=usage.get("prompt_tokens"),
+            # Some servers say so only when asked at their start.
+            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        )
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         for attempt in range(1, RETRIES + 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.problems import read_jsonl, text_field
-from toolkit.records import Problem, Sample
+from toolkit.records import Load, Problem, Sample
 
 
 class ReplayBackend:
@@ -44,6 +44,10 @@ class ReplayBackend:
         finished = list(self._queue)
         self._queue.clear()
         return finished
+
+    def load(self) -> Load:
+        """See `Backend.load`: nothing is known."""
+        return Load()
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

@@ -17,7 +17,7 @@ from scipy import stats
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import Problem, Sample
+from toolkit.records import Load, Problem, Sample
 
 WRONG_BODIES = (
     "    return None\n",
@@ -61,13 +61,19 @@ class SyntheticBackend:
         else:
             which = self._uniform("wrong", problem.task_id, seed)
             completion = WRONG_BODIES[int(which * len(WRONG_BODIES))]
-        n_tokens = max(1, len(completion) // 4)
-        self._queue.append(Sample(problem.task_id, seed, completion, n_tokens, "stop"))
+        n_tokens, asked = (max(1, len(text) // 4) for text in (completion, problem.prompt))
+        self._queue.append(
+            Sample(problem.task_id, seed, completion, n_tokens, "stop", prompt_tokens=asked)
+        )
 
     def step(self) -> list[Sample]:
         """See `Backend.step`; `synthetic_rate` bounds the samples a second."""
         queued, self._queue = self._queue, []
         return self._engine.step(queued) if self._engine else queued
+
+    def load(self) -> Load:
+        """See `Backend.load`: nothing is known."""
+        return Load()
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""

@@ -5,18 +5,22 @@ n > 1 does inside (child i gets seed + i), without its limits on n. On a CPU in 
 is a function of (problem, seed); on a GPU the batch may change it, and nothing relies on it.
 """
 
+import importlib.util
 import logging
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from toolkit.backends.reports import listen
+from toolkit.compiled import CompileCache
 from toolkit.config import Config
 from toolkit.embedded import embedded_model
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.prompts import chat_messages, completion_prompt, stop_strings
-from toolkit.records import FinishReason, Problem, Sample
+from toolkit.records import FinishReason, Load, Problem, Sample
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,9 @@ class VllmBackend:
         self._model = config.sampling.model or str(embedded_model())
         on_cpu = not Path("/dev/nvidiactl").exists()
         _set_environment(config, on_cpu=on_cpu, local=Path(self._model).is_dir())
+        compiled = _compile_cache(config)
+        if compiled and compiled.copy_to(_own_cache()):
+            log.info("starting with what an engine like this compiled on this node before")
         self._vllm = _import_vllm()
         try:
             self._llm = self._vllm.LLM(self._model, **self._engine_arguments(on_cpu))
@@ -40,6 +47,9 @@ class VllmBackend:
             # vLLM raises whatever its model loading raises; the last line says most.
             reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
             raise EngineFailure(f"vLLM cannot start with {self._model}: {reason[0]}") from error
+        if compiled:
+            compiled.keep(_own_cache())
+        self._reports = listen(self._llm.llm_engine)
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts: dict[str, list[int]] = {}
         self._queued: list[tuple[Problem, int]] = []
@@ -58,6 +68,8 @@ class VllmBackend:
             "enable_prefix_caching": True,
             "seed": 0,  # of the engine; every request brings its own
         }
+        if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.reports
+            arguments["disable_log_stats"] = False
         if not on_cpu:
             if engine.max_num_batched_tokens:
                 arguments["max_num_batched_tokens"] = engine.max_num_batched_tokens
@@ -136,7 +148,19 @@ class VllmBackend:
         reason: FinishReason = {"stop": "stop", "length": "length"}.get(  # type: ignore[assignment]
             completion.finish_reason, "abort"
         )
-        return Sample(task_id, seed, completion.text, len(completion.token_ids), reason)
+        return Sample(
+            task_id,
+            seed,
+            completion.text,
+            len(completion.token_ids),
+            reason,
+            prompt_tokens=len(self._prompts[task_id]),
+            cached_tokens=getattr(output, "num_cached_tokens", None),
+        )
+
+    def load(self) -> Load:
+        """See `Backend.load`."""
+        return self._reports.look()
 
     def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""
@@ -148,6 +172,7 @@ class VllmBackend:
             "device": current_platform.get_device_name(),
             "dtype": str(model_config.dtype).removeprefix("torch."),
             "max_model_len": str(model_config.max_model_len),
+            "tensor_parallel_size": str(self._config.engine.tensor_parallel_size),
         }
 
     def close(self) -> None:
@@ -182,6 +207,22 @@ def _own_cache() -> Path:
     job = os.environ.get("SLURM_JOB_ID")
     tag = f"job{job}" if job else f"pid{os.getpid()}"
     return Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{tag}"
+
+
+def _compile_cache(config: Config) -> CompileCache | None:
+    """What engines of this configuration and this vLLM compile; None where the user has named a
+    cache, which is the user's to share.
+    """
+    if os.environ["VLLM_CACHE_ROOT"] != str(_own_cache()):
+        return None
+    found = importlib.util.find_spec("vllm")  # not imported: it reads its environment then
+    origin = found.origin if found and found.origin else ""
+    version = Path(origin).stat().st_mtime_ns if origin else 0
+    settings = {k: v for k, v in os.environ.items() if k.startswith("VLLM_")}
+    del settings["VLLM_CACHE_ROOT"]
+    kind = config.sampling.model, config.sampling.revision, asdict(config.engine)
+    where = config.engine.stage_model.removeprefix("auto")
+    return CompileCache(origin, version, sorted(settings.items()), *kind, where=where)
 
 
 def _import_vllm() -> Any:
