@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from commands import ROOT
 
 from toolkit.backends import open_backend
 from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
@@ -278,3 +279,13 @@ def test_the_feed_is_recorded(tmp_path, stop):
     assert feed["tokens"].is_sorted()
     assert feed["feeding"].is_sorted(descending=True)
     assert set(feed["wanted"]) == {16}
+
+
+@pytest.mark.slow
+def test_peak_memory_does_not_grow_with_n(monkeypatch):
+    """Of processes that sample 164 problems, 100 times each and 2,000 times each."""
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    import memory
+
+    few, many = (memory.peak_bytes({**memory.SYNTHETIC, "samples": n}) for n in (100, 2000))
+    assert many <= 1.1 * few

@@ -147,3 +147,14 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
     spent = json.loads(job("status.py", "a", "--json", cwd=tmp_path).stdout)["spent"]
     assert spent["startup_seconds"] > spent["staging_seconds"] >= 0
     assert spent["prompt_tokens"] > spent["cached_tokens"] > 0
+
+
+def test_the_batch_is_full_from_slice_to_slice(tiny_model):
+    """Sequences that run in each step, in vLLM's own scheduler, until nothing is left to submit."""
+    command = [sys.executable, str(ROOT / "tests/bench/feeding.py"), str(tiny_model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["slices"] >= 20
+    assert found["steps"] > 100
+    assert found["fewest"] >= 0.9

@@ -21,7 +21,7 @@ FEW, MANY = 100, 2000
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1", "LRU_CACHE_CAPACITY": "1"}
 """On a CPU the engine compiles a kernel for every size of a batch and keeps a thousand of them,
-some 30 kB each: no memory of samples, but in a short run it grows with them."""
+a hundred MB and more: no memory of samples, but in a short run it grows with their number."""
 SYNTHETIC = {"backend": "synthetic", "slice_samples": 2048, "slice_seeds": 128}
 
 
@@ -30,13 +30,13 @@ def rows() -> Iterator[dict[str, object]]:
     yield row("no model, 164 problems, slices of 2048", SYNTHETIC)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, TINY_MODEL, folder], check=True, capture_output=True)
-        yield row("vLLM with a tiny model, 4 problems, slices of 100", tiny(folder))
+        yield row("vLLM with a tiny model, 2 problems, slices of 100", tiny(folder))
 
 
 def tiny(model: str) -> dict[str, Any]:
-    """Four problems of short completions."""
+    """Two problems of short completions."""
     return {
-        "model": model, "prompt_style": "completion", "limit": 4, "max_tokens": 4, "top_p": 1.0,
+        "model": model, "prompt_style": "completion", "limit": 2, "max_tokens": 4, "top_p": 1.0,
         "slice_samples": 100, "slice_seeds": 50, "max_num_seqs": 128, "cpu_kv_cache_gib": 1,
     }  # fmt: skip
 

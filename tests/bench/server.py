@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model,
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
                "--served-model-name", "bench", "--host", "127.0.0.1", "--port", str(port),
                "--generation-config", "vllm", "--disable-uvicorn-access-log"]  # fmt: skip
     for name, value in settings.items():
@@ -51,13 +51,17 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
             _wait(url, server, log)
             yield url
         finally:
-            # Its group: the engine's process would outlive it.
-            os.killpg(server.pid, signal.SIGTERM)
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
+            _end(server)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """With its group: the engine's process would outlive it."""
+    server.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
