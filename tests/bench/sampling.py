@@ -15,8 +15,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import feeding
 import memory
@@ -150,9 +152,9 @@ class Sides:
             ]
             prompts = [{"prompt_token_ids": self._prompt(task_id)} for task_id, _ in keys]
             params = [self._parameters(seed) for _, seed in keys]
-            for key, answer in zip(
-                keys, self.backend._llm.generate(prompts, params, use_tqdm=False), strict=True
-            ):
+            with without_statistics(self.backend._llm.llm_engine):
+                answers = self.backend._llm.generate(prompts, params, use_tqdm=False)
+            for key, answer in zip(keys, answers, strict=True):
                 outputs[key] = answer.outputs[0].text, len(answer.outputs[0].token_ids)
         return time.perf_counter() - started, outputs
 
@@ -196,6 +198,22 @@ class Sides:
         where = "running in the scheduler" if watched else "in flight, as recorded"
         return {"case": f"{where}, before the tail, share of max_num_seqs",
                 "slices": len(slices)} | found  # fmt: skip
+
+
+@contextmanager
+def without_statistics(engine: Any) -> Iterator[None]:
+    """As `LLM` is by default; our backend has the engine keep statistics, and pays for them."""
+    parts = [engine, engine.output_processor]
+    if hasattr(engine.engine_core, "engine_core"):
+        parts.append(engine.engine_core.engine_core.scheduler)
+    kept = [part.log_stats for part in parts]
+    for part in parts:
+        part.log_stats = False
+    try:
+        yield
+    finally:
+        for part, value in zip(parts, kept, strict=True):
+            part.log_stats = value
 
 
 def recorded(run: Run) -> dict[str, float]:

@@ -34,6 +34,8 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
     for name, value in settings.items():
         flag = name.replace("_", "-")
         match value:
+            case False if name.startswith("disable_"):
+                pass  # a flag without its opposite
             case bool():
                 command.append(f"--{flag}" if value else f"--no-{flag}")
             case None:
