@@ -1,6 +1,7 @@
 """Peak memory of a sampling process against n, each measured in a process of its own.
 
-python tests/bench/memory.py RUN FLAGS: samples all of a run's slices, as a task does; FLAGS: JSON.
+python tests/bench/memory.py RUN FLAGS OUT: samples all of a run's slices, as a task does, and
+writes its peak in KiB; FLAGS: JSON.
 """
 
 import json
@@ -53,25 +54,27 @@ def row(case: str, flags: Mapping[str, Any]) -> dict[str, object]:
 
 
 def peak_bytes(flags: Mapping[str, Any]) -> int:
-    """ru_maxrss of a process that samples a new run with these flags."""
+    """Peak resident memory (VmHWM) of a process that samples a new run with these flags."""
     with tempfile.TemporaryDirectory() as folder:
         run = freeze_launch(plan_launch(resolve(flags), Path(folder)))
-        command = [sys.executable, __file__, str(run.path), json.dumps(flags)]
-        process = subprocess.Popen(
+        peak = Path(folder) / "peak"
+        command = [sys.executable, __file__, str(run.path), json.dumps(flags), str(peak)]
+        subprocess.run(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
-            env=os.environ | KERNELS,
+            env=os.environ | KERNELS, check=True,
         )  # fmt: skip
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0 or len(run.done()) != len(run.slices()):
+        if len(run.done()) != len(run.slices()):
             raise RuntimeError(f"sampling with {flags} failed")
-        return usage.ru_maxrss * 1024
+        return int(peak.read_text()) * 1024
 
 
 def main() -> None:
     """Sample the whole run."""
     run, config = open_run(Path(sys.argv[1])), resolve(json.loads(sys.argv[2]))
     assert run_sampling(run, [s.name for s in run.slices()], config, StopRequest())
+    # Not ru_maxrss: that of the process which started this one outlives the exec.
+    status = Path("/proc/self/status").read_text()
+    Path(sys.argv[3]).write_text(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":
