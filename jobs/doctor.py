@@ -12,8 +12,9 @@ from pathlib import Path
 
 import _installed  # noqa: F401
 
-from toolkit.cli import Parser, available_cores, run_job
+from toolkit.cli import Parser, run_job
 from toolkit.config import add_flags, read_site, resolve, site_file
+from toolkit.cores import available_cores
 from toolkit.diagnose import examine_directory, examine_execution
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
 from toolkit.launch import gpus_at_hand

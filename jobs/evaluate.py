@@ -6,8 +6,9 @@ has no verdict is executed. Exit code 1 when samples are missing or programs sta
 
 import _installed  # noqa: F401
 
-from toolkit.cli import Parser, add_run_argument, available_cores, run_job
+from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
+from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.evaluate import evaluate_run
 from toolkit.store import open_run

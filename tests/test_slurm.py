@@ -45,16 +45,25 @@ def queue_is_empty(env):
     return not slurm(env, "squeue", "--noheader").strip()
 
 
+def wait_for_accounts(env, jobs, condition):
+    """Accounting hears of a job's end some time after the queue does."""
+    states = []
+
+    def agrees():
+        told = slurm(env, "sacct", "-XDPn", "--format=State", f"--jobs={','.join(jobs)}")
+        states[:] = told.splitlines()
+        return condition(states)
+
+    wait_for(agrees, ["accounting, which says", states], 60)
+
+
 def test_an_array_of_ten_runs_to_the_report(cluster, tmp_path):
     done = job("launch.py", *SMOKE, "--samples", "40", "--array", "10", cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
     sample, evaluate, fit = job_ids(done)
     wait_for(lambda: queue_is_empty(cluster), "the three jobs")
     assert_each_sample_once(tmp_path / "run", problems=8, n=40)
-    states = slurm(
-        cluster, "sacct", "-XPn", "--format=JobID,State", f"--jobs={sample},{evaluate},{fit}"
-    )
-    assert sorted(line.split("|")[1] for line in states.splitlines()) == ["COMPLETED"] * 12
+    wait_for_accounts(cluster, (sample, evaluate, fit), lambda x: x == ["COMPLETED"] * 12)
     report = json.loads((tmp_path / "run/results/fit.json").read_text())
     assert report["complete"]
     assert report["problems"] == 8
@@ -118,7 +127,7 @@ def test_a_requeued_task_goes_on_with_what_is_missing(cluster, tmp_path):
     assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
     assert_each_sample_once(tmp_path / "run", problems=8, n=20)
     assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
-    assert slurm(cluster, "sacct", "-XPn", "--format=State", f"--jobs={fit}") == "COMPLETED\n"
+    wait_for_accounts(cluster, [fit], lambda x: x == ["COMPLETED"])
 
 
 @pytest.mark.vllm
@@ -213,7 +222,7 @@ def test_ten_faults_lose_nothing(cluster, tmp_path):
     from slurm.chaos import small_disk, survive
 
     with small_disk(tmp_path):
-        print(survive(cluster, tmp_path, faults=10, seed=7))
+        print(survive(cluster, tmp_path, faults=10, seed=7, n=45))
 
 
 @pytest.mark.vllm
@@ -238,5 +247,4 @@ def test_two_tasks_of_real_vllm_survive_a_preemption(cluster, tmp_path, tiny_mod
     assert_each_sample_once(tmp_path / "run", problems=4, n=60)
     assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
     sample = json.loads((tmp_path / "run/launches.jsonl").read_text())["jobs"]["sample"]
-    states = slurm(cluster, "sacct", "-XDPn", "--format=State", f"--jobs={sample}")
-    assert "PREEMPTED" in states or "REQUEUED" in states, states
+    wait_for_accounts(cluster, [sample], lambda x: {"PREEMPTED", "REQUEUED"} & set(x))

@@ -114,13 +114,13 @@ def test_a_copy_that_lost_a_file_is_made_anew(source, models):
     assert (copy / "tokenizer.json").stat().st_size == 50
 
 
-CHILD = """
+CHILD = r"""
 import os, sys, time
 from pathlib import Path
 from toolkit import staging
 plain = staging.shutil.copyfile
 def slow(source, target):
-    print(os.getpid(), target, flush=True)
+    os.write(1, f"{os.getpid()} {target}\n".encode())  # whole, though threads copy side by side
     plain(source, target)
     time.sleep(float(sys.argv[3]))
 staging.shutil.copyfile = slow

@@ -80,8 +80,3 @@ def configure_log() -> None:
     handler.setFormatter(formatter)
     logging.getLogger("toolkit").addHandler(handler)
     logging.getLogger("toolkit").setLevel(logging.INFO)
-
-
-def available_cores() -> int:
-    """Cores this process may use: Slurm's share, not the node's."""
-    return len(os.sched_getaffinity(0))

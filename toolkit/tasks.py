@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from toolkit.cli import available_cores, configure_log
+from toolkit.cli import configure_log
 from toolkit.config import Config
+from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
 from toolkit.evaluate import EvaluationSummary, evaluate_run
 from toolkit.fit import fit_run

@@ -26,8 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from commands import assert_each_sample_once, job, samples
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
-PROBLEMS, N, TASKS = 20, 150, 10
-WORK = ("--preset", "smoke", "--limit", PROBLEMS, "--samples", N, "--slice-samples", 15)
+PROBLEMS, TASKS, SLICE = 20, 10, 15
 DISK_MIB = 96
 
 
@@ -42,6 +41,7 @@ class Chaos:
             self.cancel_a_task, self.take_a_node_down, self.preempt, self.fill_the_disk,
             self.corrupt_a_shard,
         )  # fmt: skip
+        self.deck: list[Callable[[], bool]] = []
 
     def slurm(self, *command: object) -> str:
         words = [str(c) for c in command]
@@ -49,11 +49,15 @@ class Chaos:
         return done.stdout
 
     def strike(self) -> None:
-        """One random fault that is possible now."""
-        for fault in self.random.sample(self.faults, len(self.faults)):
+        """One random fault that is possible now; of each kind one before any comes again."""
+        if not self.deck:
+            self.deck = self.random.sample(self.faults, len(self.faults))
+        for fault in self.deck:
             if fault():
                 self.done[fault.__name__] += 1
+                self.deck.remove(fault)
                 return
+        self.deck = []
 
     def running(self) -> list[str]:
         """Array tasks that sample now, such as 12_3."""
@@ -147,13 +151,14 @@ def small_disk(folder: Path) -> Iterator[None]:
             subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def survive(env: dict[str, str], folder: Path, faults: int, seed: int) -> str:
+def survive(env: dict[str, str], folder: Path, faults: int, seed: int, n: int = 150) -> str:
     """Launch, strike, resume, compare; returns a summary, raises AssertionError on any loss."""
+    work = ("--preset", "smoke", "--limit", PROBLEMS, "--samples", n, "--slice-samples", SLICE)
     flags = ("--launcher", "slurm", "--run", "run")
     law = ("--synthetic-rate", 4, "--max-requeues", 50)
     chaos = Chaos(env, folder, seed)
     started = time.monotonic()
-    launched = job("launch.py", *WORK, *law, *flags, "--array", TASKS, "--partition", "scavenge",
+    launched = job("launch.py", *work, *law, *flags, "--array", TASKS, "--partition", "scavenge",
                    "--cpu-partition", "cpu", cwd=folder, env=env)  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     prompt = time.monotonic() - started
@@ -171,11 +176,13 @@ def survive(env: dict[str, str], folder: Path, faults: int, seed: int) -> str:
         done = resume(chaos, folder, "--wait")
         complete = done.returncode == 0
     assert complete, done.stdout + done.stderr
-    check(env, folder)
+    calm = job("launch.py", *work, "--launcher", "inline", "--run", "calm", cwd=folder)
+    assert calm.returncode == 0, calm.stderr
+    check(env, folder, n)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(chaos.done.items()))
     quarantined = len(list((chaos.run / "quarantine").glob("*.parquet")))
     return (
-        f"{faults} faults in {struck:.0f} s ({listed}); {kept} of {PROBLEMS * N // 15} shards then; "
+        f"{faults} faults in {struck:.0f} s ({listed}); {kept} of {PROBLEMS * n // SLICE} shards then; "
         f"{quarantined} shards quarantined; complete after {resumes} resume(s), "
         f"{time.monotonic() - started:.0f} s; launch to prompt {prompt:.1f} s"
     )
@@ -202,13 +209,11 @@ def wait_for_empty_queue(chaos: Chaos, seconds: float = 400) -> None:
         time.sleep(1)
 
 
-def check(env: dict[str, str], folder: Path) -> None:
+def check(env: dict[str, str], folder: Path, n: int) -> None:
     """Exactly once, complete, and equal to a run that nothing disturbed."""
-    assert_each_sample_once(folder / "run", problems=PROBLEMS, n=N)
+    assert_each_sample_once(folder / "run", problems=PROBLEMS, n=n)
     assert job("status.py", "run", "--verify", cwd=folder, env=env).returncode == 0
     assert job("status.py", "run", cwd=folder, env=env).returncode == 0
-    calm = job("launch.py", *WORK, "--launcher", "inline", "--run", "calm", cwd=folder)
-    assert calm.returncode == 0, calm.stderr
     assert samples(folder / "run").equals(samples(folder / "calm"))
     found, want = (
         json.loads((folder / run / "results" / "fit.json").read_text()) for run in ("run", "calm")

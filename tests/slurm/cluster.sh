@@ -234,7 +234,9 @@ start_accounting() { # PORT of MariaDB
     [[ -n $(sacctmgr --noheader show cluster) ]] || sacctmgr --immediate --quiet add cluster test >"$logs/sacctmgr.out"
 }
 
-controller_answers() { [[ $(scontrol ping 2>/dev/null) == *" is UP" ]]; }
+controller_answers() { # not asked where it does not live: scontrol would try for a minute
+    [[ -n $(pid_of "$run/slurmctld.pid") && $(scontrol ping 2>/dev/null) == *" is UP" ]]
+}
 
 healthy() { # NODES: every daemon lives and every node takes work
     local name

@@ -17,6 +17,7 @@ from typing import Any, cast
 from toolkit.backends.reports import listen
 from toolkit.compiled import CompileCache
 from toolkit.config import Config
+from toolkit.cores import available_cores
 from toolkit.embedded import embedded_model
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.prompts import chat_messages, completion_prompt, stop_strings
@@ -196,7 +197,7 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
             "VLLM_CPU_KVCACHE_SPACE": str(config.engine.cpu_kv_cache_gib),
             # Bound threads collapse when anything else runs on their cores.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+            "OMP_NUM_THREADS": str(available_cores()),
         }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
