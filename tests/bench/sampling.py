@@ -49,7 +49,7 @@ class Size:
     max_num_seqs: int
     max_tokens: int
     stop: tuple[str, ...]
-    rounds: int = 5
+    rounds: int = 10
     few: int = 3
 
 
