@@ -122,7 +122,7 @@ def draw_feed(feed: pl.DataFrame, path: Path) -> None:
         above.set_ylim(0, None)
         above.set_ylabel("in flight / max_num_seqs")
         below.set_ylim(0, None)
-        below.set_ylabel("output tokens/s")
+        below.set_ylabel("tokens/s, counted\nwhen a sample ends")
         for axes in cache:
             axes.set_ylim(0, 1.05)
             axes.set_ylabel("KV cache in use")

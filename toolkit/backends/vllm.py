@@ -25,10 +25,6 @@ from toolkit.records import FinishReason, Load, Problem, Sample
 
 log = logging.getLogger(__name__)
 
-QUEUE_AHEAD = 0.25
-"""Requests waiting in the engine for a place in the batch, as a share of max_num_seqs: when
-sequences finish, their successors are already there."""
-
 
 class VllmBackend:
     """One engine, loaded at construction (seconds on a CPU, a minute and more on a GPU)."""
@@ -55,8 +51,9 @@ class VllmBackend:
         self._prompts: dict[str, list[int]] = {}
         self._queued: list[tuple[Problem, int]] = []
         self._running: dict[str, tuple[str, int]] = {}
-        seqs = config.engine.max_num_seqs
-        self.max_in_flight = seqs + max(1, int(seqs * QUEUE_AHEAD))
+        # A second batch waits in the engine: sequences that started together reach max_tokens
+        # together, and even if all finish in one step, their successors are already there.
+        self.max_in_flight = 2 * config.engine.max_num_seqs
 
     def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
         engine = self._config.engine
