@@ -1,12 +1,21 @@
 """How many cores a task takes where the cluster does, and does not, confine it to its own."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from commands import ROOT
 
-from toolkit.cores import available_cores, divide_cores
+from toolkit.cores import available_cores, divided_cores
 
 HERE = len(os.sched_getaffinity(0))
+CHILD = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from toolkit.cores import available_cores
+print(available_cores())
+"""
 
 
 @pytest.mark.parametrize(
@@ -23,10 +32,9 @@ def test_outside_slurm_all_cores_are_ours(monkeypatch):
 
 
 def test_tasks_side_by_side_divide_the_cores(monkeypatch):
-    # Set first, so that monkeypatch knows what to take away again.
-    monkeypatch.setenv("OMP_NUM_THREADS", "")
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    divide_cores(HERE + 1)
-    assert os.environ["OMP_NUM_THREADS"] == "1"
-    divide_cores(1)
-    assert os.environ["OMP_NUM_THREADS"] == "1"  # as it was set
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    for tasks, cores in ((0, HERE), (1, HERE), (2, max(1, HERE // 2)), (HERE + 1, 1)):
+        with divided_cores(tasks):
+            child = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, check=True)
+        assert int(child.stdout) == cores
+        assert available_cores() == HERE  # only what started in there has a part

@@ -54,6 +54,7 @@ def wait_for_accounts(env, jobs, condition):
         states[:] = told.splitlines()
         return condition(states)
 
+    # A list: its states are shown as they are when the time is up.
     wait_for(agrees, ["accounting, which says", states], 60)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import submitit
 
-from toolkit.cores import divide_cores
+from toolkit.cores import divided_cores
 from toolkit.errors import UsageError
 from toolkit.prepare import LaunchPlan, freeze_launch, plan_next_round, record_launch, tasks_of
 from toolkit.slurm import cluster_answers, cluster_has_gpus
@@ -54,7 +54,6 @@ def run_local(plan: LaunchPlan, run: Run, show: Callable[[], None]) -> bool:
     for each in _rounds(plan, run):
         record_launch(run, each, "local", {})
         tasks = [(path, names, each.config) for names in tasks_of(each)]
-        divide_cores(len(tasks) or 1)
         _finish("sample", _local(run, sampling_task, tasks), show)
         share = (path, 0, 1, each.config)
         _finish("evaluate", _local(run, evaluation_task, [share]), show)
@@ -88,7 +87,8 @@ def _local(
 ) -> list[submitit.Job[Any]]:
     executor = submitit.LocalExecutor(folder=run.slurm_dir)
     executor.update_parameters(timeout_min=LOCAL_DAYS * 24 * 60, stderr_to_stdout=True)
-    return [executor.submit(task, *values) for values in arguments]
+    with divided_cores(len(arguments)):
+        return [executor.submit(task, *values) for values in arguments]
 
 
 def _finish(stage: str, jobs: list[submitit.Job[Any]], show: Callable[[], None]) -> list[Any]:
