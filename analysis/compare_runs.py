@@ -15,12 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from toolkit.cli import Parser, run_job
-from toolkit.counts import Counts
 from toolkit.errors import UsageError
-from toolkit.figures import draw_coverage, draw_scatter
-from toolkit.passk import k_grid
-from toolkit.stopping import StoppingRule
-from toolkit.store import open_run, result_file
+from toolkit.report.figures import draw_coverage, draw_scatter
+from toolkit.runs.run import open_run, result_file
+from toolkit.stats.curve import Counts
+from toolkit.stats.passk import k_grid
+from toolkit.stats.stopping import StoppingRule
 
 
 def main() -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.figures import draw_bars
-from toolkit.spent import read_spent
-from toolkit.store import Run, open_run, result_file
+from toolkit.report.figures import draw_bars
+from toolkit.runs.run import Run, open_run, result_file
+from toolkit.runs.usage import read_spent
 
 
 def main() -> int:

@@ -11,9 +11,9 @@ import polars as pl
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.errors import UsageError
-from toolkit.figures import draw_feed
-from toolkit.store import open_run
-from toolkit.telemetry import read_feed
+from toolkit.report.figures import draw_feed
+from toolkit.runs.feed import read_feed
+from toolkit.runs.run import open_run
 
 
 def main() -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
-from toolkit.outcomes import sample_outcomes
-from toolkit.store import open_run, write_table
+from toolkit.runs.outcomes import sample_outcomes
+from toolkit.runs.run import open_run, write_table
 
 
 def main() -> int:

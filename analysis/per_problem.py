@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.figures import draw_bars
-from toolkit.store import open_run, result_file
+from toolkit.report.figures import draw_bars
+from toolkit.runs.run import open_run, result_file
 
 
 def main() -> int:

@@ -4,8 +4,9 @@ python analysis/simulate.py [--preset llama-8b-a100] [--preemptions 1] [--repeat
 
 Small slices lose little work when a task is preempted, large ones are fewer files: the table has
 the wall time by slice size, and the largest size within 1 % of the least. Two files a slice. The
-intervals are the middle 90 % of the repeats. toolkit/simulation.py has the model and the source of
-every constant; --lengths takes the completions of a run of yours in place of its distribution.
+intervals are the middle 90 % of the repeats. toolkit/planning/simulation.py has the model and the
+source of every constant; --lengths takes the completions of a run of yours in place of its
+distribution.
 """
 
 import dataclasses
@@ -19,10 +20,7 @@ import polars as pl
 from toolkit.cli import Parser, run_job
 from toolkit.config import Config, resolve
 from toolkit.errors import UsageError
-from toolkit.figures import draw_sizes
-from toolkit.problems import load_problems
-from toolkit.shards import SAMPLE_SCHEMA
-from toolkit.simulation import (
+from toolkit.planning.simulation import (
     EXPERIMENT_TOKENS_PER_SECOND,
     Cluster,
     EngineModel,
@@ -32,7 +30,10 @@ from toolkit.simulation import (
     largest_within,
     sweep,
 )
-from toolkit.store import open_run
+from toolkit.problems.load import load_problems
+from toolkit.report.figures import draw_sizes
+from toolkit.runs.run import open_run
+from toolkit.runs.shards import SAMPLE_SCHEMA
 
 PRESETS = Path(__file__).resolve().parents[1] / "jobs" / "presets"
 Draw = Callable[[np.random.Generator], Lengths]

@@ -8,8 +8,8 @@ import _installed  # noqa: F401
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE
-from toolkit.slurm import cancel_jobs, jobs_in_queue
-from toolkit.store import open_run
+from toolkit.launch.slurm import cancel_jobs, jobs_in_queue
+from toolkit.runs.run import open_run
 
 
 def main() -> int:

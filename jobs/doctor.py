@@ -15,16 +15,16 @@ import _installed  # noqa: F401
 from toolkit.cli import Parser, run_job
 from toolkit.config import add_flags, read_site, resolve, site_file
 from toolkit.cores import available_cores
-from toolkit.diagnose import examine_directory, examine_execution
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
-from toolkit.launch import gpus_at_hand
-from toolkit.preflight import (
+from toolkit.launch.doctor import examine_directory, examine_execution
+from toolkit.launch.local import gpus_at_hand
+from toolkit.launch.preflight import (
     examine_model,
     examine_sampling,
     examine_slurm,
     sampling_flags,
 )
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 
 
 def main() -> int:

@@ -10,12 +10,12 @@ from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
 from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.evaluate import evaluate_run
-from toolkit.store import open_run
+from toolkit.runs.run import open_run
+from toolkit.stages.evaluate import evaluate_run
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.evaluate.evaluate_run`."""
+    """Flags to one call of `toolkit.stages.evaluate.evaluate_run`."""
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
     parser.add_argument("--part", type=int, default=0, help="this task's share, from 0 [0]")

@@ -13,11 +13,11 @@ import _installed  # noqa: F401
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
-from toolkit.describe import describe_fit
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.fit import fit_counts, fit_run, read_counts_csv
-from toolkit.stopping import StoppingRule
-from toolkit.store import open_run
+from toolkit.launch.describe import describe_fit
+from toolkit.runs.run import open_run
+from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
+from toolkit.stats.stopping import StoppingRule
 
 STOP_FLAGS = {
     "--stop-r": "sampling of a problem stopped at so many passes",
@@ -29,7 +29,7 @@ STOP_FLAGS = {
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.fit`."""
+    """Flags to one call of `toolkit.stages.fit`."""
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
     parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")

@@ -9,12 +9,12 @@ from pathlib import Path
 import _installed  # noqa: F401
 
 from toolkit.cli import Parser, run_job
-from toolkit.ingest import describe_counts, ingest
-from toolkit.problems import HUMANEVAL
+from toolkit.problems.load import HUMANEVAL
+from toolkit.stages.ingest import describe_counts, ingest
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.ingest.ingest`."""
+    """Flags to one call of `toolkit.stages.ingest.ingest`."""
     parser = Parser(__doc__ or "")
     parser.add_argument("samples", type=Path, help="JSONL or JSONL.gz of {task_id, completion}")
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, new")

@@ -15,19 +15,19 @@ import _installed  # noqa: F401
 
 from toolkit.cli import Parser, run_job
 from toolkit.config import Config, add_flags, read_site, resolve, site_file
-from toolkit.describe import describe_plan, describe_results, results_complete
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.launch import (
+from toolkit.launch.describe import describe_plan, describe_results, results_complete
+from toolkit.launch.local import (
     choose_launcher,
     gpus_at_hand,
     run_inline,
     run_local,
 )
-from toolkit.prepare import freeze_launch, plan_launch, recorded_config, tasks_of
-from toolkit.shards import quarantine, verify_shards
-from toolkit.slurm import jobs_in_queue, sbatch_script, submit_slurm, wait_slurm
-from toolkit.status import Ticker
-from toolkit.store import Run, open_run
+from toolkit.launch.prepare import freeze_launch, plan_launch, recorded_config, tasks_of
+from toolkit.launch.slurm import jobs_in_queue, sbatch_script, submit_slurm, wait_slurm
+from toolkit.launch.status import Ticker
+from toolkit.runs.run import Run, open_run
+from toolkit.runs.shards import quarantine, verify_shards
 
 PRESETS = Path(__file__).parent / "presets"
 

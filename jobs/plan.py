@@ -12,11 +12,11 @@ from pathlib import Path
 
 import _installed  # noqa: F401
 
-from toolkit.budget import Prices, read_pilot
 from toolkit.cli import LATEST, Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
-from toolkit.planner import Ask, plan_document, plan_text
-from toolkit.store import open_run
+from toolkit.planning.answers import Ask, plan_document, plan_text
+from toolkit.planning.budget import Prices, read_pilot
+from toolkit.runs.run import open_run
 
 
 def main() -> int:

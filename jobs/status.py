@@ -12,9 +12,9 @@ import _installed  # noqa: F401
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
-from toolkit.shards import verify_shards
-from toolkit.status import read_ledger, read_status
-from toolkit.store import Run, open_run
+from toolkit.launch.status import read_ledger, read_status
+from toolkit.runs.run import Run, open_run
+from toolkit.runs.shards import verify_shards
 
 WATCH_SECONDS = 5.0
 

@@ -19,9 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from toolkit.execute import Executor, IsolationLevel, Limits
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 from toolkit.records import Program, program_digest
+from toolkit.sandbox.executor import Executor, IsolationLevel, Limits
 
 TASK = "HumanEval/53"
 TRACES = ("hostile_", "marker", "planted", "left_here", "forged")

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from commands import assert_each_sample_once, files, job, samples
 
-from toolkit.passk import pass_at_k
+from toolkit.stats.passk import pass_at_k
 
 pytestmark = pytest.mark.slow
 

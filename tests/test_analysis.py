@@ -56,8 +56,8 @@ def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):
 
 def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
     """A shard that took an hour, of an engine of two GPUs that took half an hour to start."""
-    from toolkit.shards import read_shard, write_shard
-    from toolkit.store import open_run
+    from toolkit.runs.run import open_run
+    from toolkit.runs.shards import read_shard, write_shard
 
     subprocess.run(["cp", "-a", f"{runs}/a", tmp_path], check=True)
     run = open_run(tmp_path / "a")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import compiled
-from toolkit.compiled import CompileCache
+from toolkit.models import compile_cache
+from toolkit.models.compile_cache import CompileCache
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +42,10 @@ def test_what_is_kept_first_stays(node):
 
 
 def test_only_the_kinds_used_last_are_kept(node):
-    for i in range(compiled.KEPT + 2):
+    for i in range(compile_cache.KEPT + 2):
         CompileCache(i).keep(own(node / str(i)))
-    found = [CompileCache(i).copy_to(node / f"copy{i}") for i in range(compiled.KEPT + 2)]
-    assert found == [False, False] + [True] * compiled.KEPT
+    found = [CompileCache(i).copy_to(node / f"copy{i}") for i in range(compile_cache.KEPT + 2)]
+    assert found == [False, False] + [True] * compile_cache.KEPT
 
 
 def test_a_copy_that_was_interrupted_is_not_taken_for_a_cache(node, monkeypatch):
@@ -56,7 +56,7 @@ def test_a_copy_that_was_interrupted_is_not_taken_for_a_cache(node, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(compiled.shutil, "copytree", dies)
+        patch.setattr(compile_cache.shutil, "copytree", dies)
         with pytest.raises(KeyboardInterrupt):
             cache.keep(own(node / "first"))
     assert not cache.copy_to(node / "second")
@@ -70,7 +70,7 @@ def test_no_room_is_no_error(node, monkeypatch, error, caplog):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(compiled.shutil, "copytree", full)
+    monkeypatch.setattr(compile_cache.shutil, "copytree", full)
     assert not cache.copy_to(node / "second")
     CompileCache("other").keep(node / "first")
     assert "No space left on device" in caplog.text

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import files, job
 
-from toolkit.diagnose import examine_directory, examine_execution
+from toolkit.launch.doctor import examine_directory, examine_execution
 from toolkit.records import Problem
 
 GOOD = Problem("t/0", "def f():\n", "def check(f):\n    assert f() == 1\n", "f", "    return 1\n")

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 CONVERT = """
 import sys
 from pathlib import Path
-from toolkit.embedded import embedded_model
+from toolkit.models.embedded import embedded_model
 print(embedded_model(Path(sys.argv[1])))
 """
 ASK = """

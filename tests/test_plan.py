@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.plan import deal, missing_slices, plan_round, planned_samples
+from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
 
 numbers = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 60), min_size=1)
 sizes = st.integers(1, 25)

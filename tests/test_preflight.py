@@ -7,8 +7,8 @@ from commands import ROOT, job
 
 from toolkit.config import Engine, Resources, resolve
 from toolkit.errors import UsageError
-from toolkit.memory import Footprint, kv_bytes_per_token, read_footprint
-from toolkit.preflight import _minutes, _offers, examine_model, examine_slurm
+from toolkit.launch.preflight import _minutes, _offers, examine_model, examine_slurm
+from toolkit.models.footprint import Footprint, kv_bytes_per_token, read_footprint
 
 LLAMA_8B = {
     "num_hidden_layers": 32,

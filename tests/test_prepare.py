@@ -4,10 +4,10 @@ import pytest
 
 from toolkit.config import Config, ProblemSet, Quantity, Resources, Sampling
 from toolkit.errors import RunMismatch, UsageError
-from toolkit.identity import model_identity, run_identity
-from toolkit.launch import tasks_of
-from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.problems import load_problems
+from toolkit.launch.identity import model_identity, run_identity
+from toolkit.launch.local import tasks_of
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.problems.load import load_problems
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),

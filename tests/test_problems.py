@@ -4,7 +4,7 @@ import json
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.problems import is_full_humaneval, load_problems, problems_digest, problems_label
+from toolkit.problems.load import is_full_humaneval, load_problems, problems_digest, problems_label
 
 ROW = {
     "task_id": "a/0",

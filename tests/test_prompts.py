@@ -1,7 +1,12 @@
 """What the model is asked."""
 
-from toolkit.prompts import COMPLETION_STOP, chat_messages, completion_prompt, stop_strings
 from toolkit.records import Problem
+from toolkit.verifiers.python_prompt import (
+    COMPLETION_STOP,
+    chat_messages,
+    completion_prompt,
+    stop_strings,
+)
 
 PROBLEM = Problem("t/0", 'def f():\n    """One."""\n\n', "", "f")
 

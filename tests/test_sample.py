@@ -17,13 +17,13 @@ from commands import ROOT
 from toolkit.backends import open_backend
 from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
 from toolkit.errors import EngineFailure, ToolkitError
-from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Load, Sample
-from toolkit.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
-from toolkit.shards import read_shard
-from toolkit.spent import read_spent
-from toolkit.store import metadata
-from toolkit.telemetry import read_feed
+from toolkit.runs.feed import read_feed
+from toolkit.runs.run import metadata
+from toolkit.runs.shards import read_shard
+from toolkit.runs.usage import read_spent
+from toolkit.stages.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -146,7 +146,7 @@ def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monke
         opened[-1].close = lambda: None
         return opened[-1]
 
-    monkeypatch.setattr("toolkit.sample.open_backend", open_dying)
+    monkeypatch.setattr("toolkit.stages.sample.open_backend", open_dying)
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
     assert len(opened) == 4
     assert run.done() == {s.name for s in run.slices()}
@@ -160,8 +160,8 @@ def test_a_stop_while_the_model_is_staged_starts_no_engine(run, stop, monkeypatc
         stop.requested = True
         return config
 
-    monkeypatch.setattr("toolkit.sample.stage_model", stage)
-    monkeypatch.setattr("toolkit.sample.open_backend", None)
+    monkeypatch.setattr("toolkit.stages.sample.stage_model", stage)
+    monkeypatch.setattr("toolkit.stages.sample.open_backend", None)
     assert not run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
 
 
@@ -192,7 +192,7 @@ def test_an_engine_that_keeps_dying_ends_the_task(run, stop, monkeypatch):
         backend.close = lambda: None
         return backend
 
-    monkeypatch.setattr("toolkit.sample.open_backend", open_dead)
+    monkeypatch.setattr("toolkit.stages.sample.open_backend", open_dead)
     with pytest.raises(EngineFailure):
         run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
 
@@ -201,7 +201,7 @@ def test_a_shard_that_cannot_be_written_ends_the_task_in_one_line(run, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("toolkit.sample.write_shard", full)
+    monkeypatch.setattr("toolkit.stages.sample.write_shard", full)
     with pytest.raises(ToolkitError, match="No space left on device; make room"):
         Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
     assert not run.done()
@@ -215,7 +215,7 @@ def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
         backlog.append(len(sampler._writes))
         time.sleep(0.05)
 
-    monkeypatch.setattr("toolkit.sample.write_shard", slow)
+    monkeypatch.setattr("toolkit.stages.sample.write_shard", slow)
     assert sampler.sample()
     assert max(backlog) <= MAX_UNWRITTEN + 1
 
@@ -224,7 +224,7 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
     slow = dataclasses.replace(CONFIG, engine=Engine(max_num_seqs=4, synthetic_rate=60.0))
     code = (
         "import sys, pickle; from pathlib import Path\n"
-        "from toolkit.store import open_run; from toolkit.sample import StopRequest, run_sampling\n"
+        "from toolkit.runs.run import open_run; from toolkit.stages.sample import StopRequest, run_sampling\n"
         "run = open_run(Path(sys.argv[1])); config = pickle.loads(bytes.fromhex(sys.argv[2]))\n"
         "run_sampling(run, [s.name for s in run.slices()], config, StopRequest())\n"
     )

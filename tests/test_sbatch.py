@@ -11,7 +11,7 @@ import pytest
 
 from toolkit.config import resolve
 from toolkit.errors import UsageError
-from toolkit.slurm import sbatch_script, slurm_parameters, split_arrays
+from toolkit.launch.slurm import sbatch_script, slurm_parameters, split_arrays
 
 GOLDEN = Path(__file__).parent / "golden"
 FLAGS = {

@@ -9,8 +9,7 @@ import pytest
 from commands import ROOT, job
 
 from toolkit.config import resolve
-from toolkit.plan import plan_round
-from toolkit.simulation import (
+from toolkit.planning.simulation import (
     KV_BYTES,
     REACHED_BANDWIDTH,
     WEIGHT_BYTES,
@@ -22,6 +21,7 @@ from toolkit.simulation import (
     simulate,
     sweep,
 )
+from toolkit.runs.slices import plan_round
 
 IDS = [f"HumanEval/{i}" for i in range(164)]
 CALM = Cluster(tasks=1, startup_seconds=0, speed_spread=0, preemptions=0, write_seconds=0)

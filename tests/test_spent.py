@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.spent import Spent, spent_of
+from toolkit.runs.usage import Spent, spent_of
 
 TASK = {"host": "n1", "slurm_job": "7", "slurm_task": "0", "slurm_restarts": "0", "process": "11"}
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
-from toolkit import staging
 from toolkit.config import resolve
 from toolkit.errors import UsageError
-from toolkit.node import node_folder
-from toolkit.staging import needed_files, stage, stage_model
+from toolkit.models import staging
+from toolkit.models.node_disk import node_folder
+from toolkit.models.staging import needed_files, stage, stage_model
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_copy_that_lost_a_file_is_made_anew(source, models):
 CHILD = r"""
 import os, sys, time
 from pathlib import Path
-from toolkit import staging
+from toolkit.models import staging
 plain = staging.shutil.copyfile
 def slow(source, target):
     os.write(1, f"{os.getpid()} {target}\n".encode())  # whole, though threads copy side by side

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from toolkit import status
 from toolkit.config import resolve
-from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.launch import status
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.launch.status import read_status
 from toolkit.records import Sample
-from toolkit.shards import write_shard
-from toolkit.status import read_status
+from toolkit.runs.shards import write_shard
 
 FACTS = {
     "started": "100.0", "ended": "200.0", "tokens": "4000", "prompt_tokens": "1000",

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit import passk
-from toolkit.counts import Counts, curve
 from toolkit.errors import UsageError
-from toolkit.stopping import StoppingRule
+from toolkit.stats import passk
+from toolkit.stats.curve import Counts, curve
+from toolkit.stats.stopping import StoppingRule
 
 RULES = [
     StoppingRule(1, (1, 2, 3, 4, 5, 6)),

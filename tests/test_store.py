@@ -4,10 +4,8 @@ import polars as pl
 import pytest
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
-from toolkit.plan import plan_round
 from toolkit.records import Problem, Sample, Verdict
-from toolkit.shards import read_shard, write_shard
-from toolkit.store import (
+from toolkit.runs.run import (
     create_or_open,
     freeze_round,
     open_run,
@@ -16,7 +14,9 @@ from toolkit.store import (
     replacing,
     run_name,
 )
-from toolkit.verdicts import read_verdicts, write_verdicts
+from toolkit.runs.shards import read_shard, write_shard
+from toolkit.runs.slices import plan_round
+from toolkit.runs.verdicts import read_verdicts, write_verdicts
 
 PROBLEMS = [Problem("a", "def f():\n", "def check(c): pass", "f"), Problem("b", "p", "t", "e")]
 IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 0.7}

@@ -11,11 +11,11 @@ from fractions import Fraction
 
 import pytest
 
-from toolkit import tame
-from toolkit.execute import Executor, Limits
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 from toolkit.records import Problem, Program, program_digest
-from toolkit.worker import Worker
+from toolkit.sandbox import tame
+from toolkit.sandbox.executor import Executor, Limits
+from toolkit.sandbox.handle import Worker
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
 PROBLEM = Problem("t/0", "", TEST, "f")

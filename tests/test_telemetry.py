@@ -2,19 +2,19 @@
 
 import json
 
+import polars as pl
 import pytest
 
-from toolkit import telemetry
 from toolkit.backends import open_backend
-from toolkit.backends.reports import EngineReports, listen
+from toolkit.backends.vllm_stats import EngineReports, listen
 from toolkit.config import resolve
-from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Load
-from toolkit.sample import Sampler
-from toolkit.shards import read_shard, write_shard
-from toolkit.spent import read_spent
-from toolkit.store import metadata
-from toolkit.telemetry import Feed, read_feed
+from toolkit.runs.feed import Feed, read_feed
+from toolkit.runs.run import metadata
+from toolkit.runs.shards import read_shard, write_shard
+from toolkit.runs.usage import read_spent
+from toolkit.stages.sample import Sampler
 
 FLAGS = {"backend": "synthetic", "limit": 2, "samples": 20, "slice_samples": 10}
 
@@ -26,7 +26,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def every_step(monkeypatch):
-    monkeypatch.setattr(telemetry, "SECONDS", 0.0)
+    monkeypatch.setattr("toolkit.runs.feed.SECONDS", 0.0)
 
 
 def test_a_reading_holds_the_fullest_cache_since_the_last_one(every_step):
@@ -79,7 +79,7 @@ def test_readings_of_the_first_version_are_read(run):
 
     rows = [Sample(*row) for row in read_shard(run, old).iter_rows()]
     write_shard(run, old, rows, {"feed": "[[1.5, 3, 40, true], [2.5, 2, 80, false]]"})
-    feed = read_feed(run).filter(telemetry.pl.col("tokens").is_in([40, 80]))
+    feed = read_feed(run).filter(pl.col("tokens").is_in([40, 80]))
     assert feed["in_flight"].to_list()[:2] == [3, 2]
     assert feed["kv_cache"].to_list()[:2] == [None, None]
 

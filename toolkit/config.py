@@ -5,7 +5,7 @@ for each section), the command line (flags are generated from the fields). An un
 is a `UsageError` that names the valid ones.
 
 `Sampling` and `ProblemSet` say *what* is computed: they are a run's identity (see
-`toolkit.store`). The other sections say where and how it runs, and may change between launches.
+`toolkit.runs.run`). The other sections say where and how it runs, and may change between launches.
 """
 
 import argparse
@@ -351,6 +351,11 @@ def validate(config: Config) -> None:
     for name, value, holds, wanted in checks:
         if not holds:
             _refuse(name, value, wanted)
+
+
+def describe_config(config: Config) -> dict[str, Any]:
+    """The whole configuration as JSON-able values, for the manifest."""
+    return dataclasses.asdict(config)
 
 
 def _refuse(name: str, value: Any, wanted: str) -> None:

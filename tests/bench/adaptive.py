@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from toolkit.counts import Counts, curve
-from toolkit.stopping import StoppingRule
+from toolkit.stats.curve import Counts, curve
+from toolkit.stats.stopping import StoppingRule
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/counts/open_llm_math_pythia_12b.csv"
 REPETITIONS = 100

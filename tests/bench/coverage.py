@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from toolkit.counts import Counts
-from toolkit.fits import BetaBinomial
-from toolkit.forecast import Fits, forecast, resample
+from toolkit.stats.curve import Counts
+from toolkit.stats.forecast import Fits, forecast, resample
+from toolkit.stats.laws import BetaBinomial
 
 PROBLEMS, N, K = 164, 100, 1000
 REPETITIONS = int(os.environ.get("COVERAGE_REPETITIONS", "300"))

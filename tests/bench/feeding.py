@@ -13,9 +13,9 @@ from typing import Any
 
 from toolkit.backends import Backend, open_backend
 from toolkit.config import resolve
-from toolkit.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Load, Problem, Sample
-from toolkit.sample import Sampler
+from toolkit.stages.sample import Sampler
 
 
 class Watched:

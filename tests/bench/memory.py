@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import resolve
-from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.sample import StopRequest, run_sampling
-from toolkit.store import open_run
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.runs.run import open_run
+from toolkit.stages.sample import StopRequest, run_sampling
 
 FEW, MANY = 100, 2000
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"

@@ -27,13 +27,13 @@ import server
 from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
 from toolkit.config import Config, resolve
-from toolkit.prepare import freeze_launch, plan_launch
-from toolkit.prompts import completion_prompt
+from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Slice
-from toolkit.sample import Sampler
-from toolkit.shards import read_shard
-from toolkit.store import Run
-from toolkit.telemetry import read_feed
+from toolkit.runs.feed import read_feed
+from toolkit.runs.run import Run
+from toolkit.runs.shards import read_shard
+from toolkit.stages.sample import Sampler
+from toolkit.verifiers.python_prompt import completion_prompt
 
 Outputs = dict[tuple[str, int], tuple[str, int]]
 """(task_id, seed) -> text and output tokens."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.problems import load_problems
+from toolkit.problems.load import load_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ import httpx
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.prompts import chat_messages, completion_prompt, stop_strings
 from toolkit.records import FinishReason, Load, Problem, Sample
+from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
 
 STEP_SECONDS = 1.0
 RETRIES = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
-from toolkit.problems import read_jsonl, text_field
+from toolkit.jsonl import read_jsonl, text_field
 from toolkit.records import Load, Problem, Sample
 
 

@@ -14,14 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from toolkit.backends.reports import listen
-from toolkit.compiled import CompileCache
+from toolkit.backends.vllm_stats import listen
 from toolkit.config import Config
 from toolkit.cores import available_cores
-from toolkit.embedded import embedded_model
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.prompts import chat_messages, completion_prompt, stop_strings
+from toolkit.models.compile_cache import CompileCache
+from toolkit.models.embedded import embedded_model
 from toolkit.records import FinishReason, Load, Problem, Sample
+from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class VllmBackend:
             "enable_prefix_caching": True,
             "seed": 0,  # of the engine; every request brings its own
         }
-        if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.reports
+        if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.vllm_stats
             arguments["disable_log_stats"] = False
         if not on_cpu:
             if engine.max_num_batched_tokens:

@@ -1,0 +1,1 @@
+"""From a configuration to jobs, and every question to Slurm."""

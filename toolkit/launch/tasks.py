@@ -1,0 +1,90 @@
+"""What a job of a launch runs: a stage, its log, and putting itself back in the queue.
+
+Module-level functions of plain arguments, so that a pickled job names them by reference.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from toolkit.cli import configure_log
+from toolkit.config import Config
+from toolkit.cores import available_cores
+from toolkit.errors import ToolkitError
+from toolkit.runs.run import open_run
+from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
+from toolkit.stages.fit import fit_run
+from toolkit.stages.sample import StopRequest, run_sampling
+
+log = logging.getLogger(__name__)
+
+REQUEUE_SECONDS = 120.0
+"""How long Slurm may take to end a task that it has put back in the queue."""
+
+
+def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
+    """Sample slices to the end; on Slurm's signal before the time limit, requeue and go on.
+
+    Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
+    """
+    configure_log()
+    stop = StopRequest()
+    if run_sampling(open_run(path), names, config, stop):
+        return
+    if stop.near_time_limit and _requeue(config.resources.max_requeues):
+        # Slurm ends this process; returning would let the task count as completed.
+        time.sleep(REQUEUE_SECONDS)
+    raise ToolkitError("stopped before the end: finished slices are kept, launch again to go on")
+
+
+def evaluation_task(path: Path, part: int, parts: int, config: Config) -> EvaluationSummary:
+    """Evaluate this task's share; an incomplete one is reported, and fit sees it for itself.
+
+    On Slurm's signal before the time limit or a preemption: requeue, and go on from the verdicts
+    that are written.
+    """
+    configure_log()
+    workers = config.evaluation.workers or available_cores()
+    signal.signal(signal.SIGUSR2, _stop_evaluation)
+    try:
+        summary = evaluate_run(
+            open_run(path), config.evaluation, part=part, parts=parts, workers=workers
+        )
+    except _NearTimeLimit:
+        if _requeue(config.resources.max_requeues):
+            time.sleep(REQUEUE_SECONDS)
+        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
+    log.info("%s", summary.line())
+    return summary
+
+
+def fit_task(path: Path, config: Config) -> bool:
+    """Fit and report; True when nothing planned is missing."""
+    configure_log()
+    return fit_run(open_run(path), timeout=config.evaluation.timeout).complete
+
+
+class _NearTimeLimit(Exception):
+    """Raised out of an evaluation by Slurm's signal."""
+
+
+def _stop_evaluation(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise _NearTimeLimit
+
+
+def _requeue(most: int) -> bool:
+    job, restarts = os.environ.get("SLURM_JOB_ID"), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if job is None:
+        return False
+    if restarts >= most:
+        log.error("requeued %d times already (--max-requeues): not again", restarts)
+        return False
+    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+    log.info("requeued, for the %d. time", restarts + 1)
+    return True

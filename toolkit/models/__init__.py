@@ -1,0 +1,1 @@
+"""A model's files: embedded, staged on a node, compiled, measured."""

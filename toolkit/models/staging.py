@@ -1,0 +1,153 @@
+"""Staging: a copy of the model on the node's own disk, made once and used by all its tasks.
+
+Ten engines that read 16 GB each from a shared file system wait for it; from their node's disk they
+do not. The copy is named by where it came from and by the sizes and times of the files, so that a
+model that was changed is copied anew.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from toolkit.config import Config
+from toolkit.errors import UsageError
+from toolkit.models.node_disk import alone_in, node_folder, publish_folder
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+"""Files copied at once: a parallel file system serves several better than one."""
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".ot")
+ENDINGS = ("*.safetensors", "*.bin", "*.pt")
+"""Weights that vLLM reads: the first of these that there is."""
+
+
+def stage_model(config: Config) -> Config:
+    """The configuration with the model's copy on this node in the place of the model; unchanged
+    where nothing is to be staged (no --stage-model, no vllm, or the embedded model).
+
+    Raises `UsageError` when the model cannot be had, or the node has no room for it.
+    """
+    model, where = config.sampling.model, config.engine.stage_model
+    if not (where and model and config.sampling.backend == "vllm"):
+        return config
+    source = Path(model)
+    if not source.is_dir():
+        source = fetch_model(model, config.sampling.revision)
+    copy = stage(source.resolve(), node_folder("models", "" if where == "auto" else where))
+    return replace(config, sampling=replace(config.sampling, model=str(copy), revision=""))
+
+
+def fetch_model(model: str, revision: str) -> Path:
+    """The directory of a hub model in the hub's cache, with what an engine needs of it.
+
+    Tasks that fetch it at the same time wait for one of them. Raises `UsageError`.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+
+        found = Path()
+        for weights in ENDINGS:
+            found = Path(
+                snapshot_download(
+                    model,
+                    revision=revision or None,
+                    allow_patterns=[weights, "*.json", "*.txt", "*.model*", "*.jinja", "*.py",
+                                    "*.tiktoken"],
+                    ignore_patterns=["*/*"],
+                )
+            )  # fmt: skip
+            if any(found.glob(weights)):
+                break
+    except Exception as error:
+        # Offline, unknown, gated, no such revision: the hub's library has an error for each.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"--stage-model: {model} cannot be fetched ({reason[:200]}): download it where the "
+            "hub is reached, and give its directory by --model"
+        ) from None
+    return found
+
+
+def needed_files(source: Path) -> list[Path]:
+    """The files of a model directory that an engine reads, by vLLM's rules: weights of one format,
+    only those that their index names, and whatever else lies beside them; no subdirectories.
+
+    Raises `UsageError` for a directory without weights, or with a file that is missing.
+    """
+    consolidated = sorted(source.glob("consolidated*.safetensors"))
+    index = source / ("consolidated" if consolidated else "model")
+    index = index.with_suffix(".safetensors.index.json")
+    if index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        weights = [source / name for name in sorted(set(named))]
+    else:
+        found = [consolidated, *(sorted(source.glob(ending)) for ending in ENDINGS)]
+        weights = next((paths for paths in found if paths), [])
+    others = [
+        p for p in sorted(source.iterdir())
+        if p.is_file() and p.suffix not in WEIGHTS and not p.name.startswith(".")
+    ]  # fmt: skip
+    missing = [p.name for p in weights if not p.is_file()]
+    if missing or not weights:
+        what = f"{missing[0]} is missing" if missing else "no weights (*.safetensors or *.bin)"
+        raise UsageError(f"{source}: {what}: download the model again")
+    return weights + others
+
+
+def stage(source: Path, models: Path) -> Path:
+    """The copy of the model directory `source` in the folder `models`; made unless it is there.
+
+    Of tasks that want it at once one copies and the others wait. Links are followed, so that the
+    copy stands alone. Raises `UsageError` when there is no room.
+    """
+    files = needed_files(source)
+    sizes = {p.name: p.stat().st_size for p in files}
+    target = models / f"{source.name}-{_digest(source, files)}"
+    with alone_in(models):
+        if _whole(target, sizes):
+            log.info("model: staged already as %s", target)
+            return target
+        _check_room(source, models, sum(sizes.values()))
+        began = time.monotonic()
+        try:
+            publish_folder(target, lambda folder: _copy(files, folder))
+        except OSError as error:
+            raise UsageError(
+                f"{models}: {source} cannot be copied there ({error.strerror}): make room, name "
+                "another directory by --stage-model, or leave it out"
+            ) from None
+    seconds = time.monotonic() - began
+    log.info("model: %.1f GB staged as %s in %.1f s", sum(sizes.values()) / 1e9, target, seconds)
+    return target
+
+
+def _digest(source: Path, files: Sequence[Path]) -> str:
+    facts = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(json.dumps([str(source), facts]).encode()).hexdigest()[:12]
+
+
+def _whole(target: Path, sizes: dict[str, int]) -> bool:
+    """A node that went down, or a cleaner of old files, may have taken some of it."""
+    found = {p.name: p.stat().st_size for p in target.iterdir()} if target.is_dir() else {}
+    return found == sizes
+
+
+def _check_room(source: Path, models: Path, size: int) -> None:
+    free = shutil.disk_usage(models).free
+    if free < size:
+        raise UsageError(
+            f"{models}: {free / 1e9:.1f} GB free, {source} takes {size / 1e9:.1f}: remove older "
+            "copies there, name another directory by --stage-model, or leave it out"
+        )
+
+
+def _copy(files: Sequence[Path], folder: Path) -> None:
+    with ThreadPoolExecutor(READERS) as readers:
+        list(readers.map(lambda path: shutil.copyfile(path, folder / path.name), files))

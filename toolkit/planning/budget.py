@@ -1,0 +1,126 @@
+"""What a coverage costs, from a pilot: samples, tokens, GPU-hours and dollars, for both designs.
+
+*Fixed*: every problem gets k samples. *Adaptive*: every problem is sampled by a stopping rule
+whose cap is k, which estimates the same pass@k. The pilot's samples are part of either.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from toolkit.errors import UsageError
+from toolkit.runs.run import Run, result_file
+from toolkit.runs.usage import read_spent
+from toolkit.stats.curve import Counts
+from toolkit.stats.forecast import FARTHEST, Fits, Forecast, Interval, forecast, resample
+from toolkit.stats.stopping import StoppingRule
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What a fitted run says about further sampling.
+
+    tokens: mean output tokens of a sample, each problem's, shape (P,); rate: output tokens a
+    second of one GPU while it samples, None where the shards do not say.
+    """
+
+    title: str
+    counts: Counts
+    tokens: Floats
+    rate: float | None
+    full_humaneval: bool
+    fits: Fits
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one design; hours and dollars are None where no rate is known."""
+
+    samples: float
+    tokens: float
+    gpu_hours: float | None
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """tokens_per_second: of one GPU; None for the pilot's own rate."""
+
+    usd_per_gpu_hour: float
+    tokens_per_second: float | None
+
+
+def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
+    """From a run's results. Raises `UsageError` where it was not fitted, or has no tokens."""
+    document = json.loads(result_file(run, "fit.json").read_text(encoding="utf-8"))
+    table = pl.read_parquet(result_file(run, "counts.parquet")).filter(pl.col("n") > 0)
+    rule = document["stopping"] and StoppingRule.of_document(document["stopping"])
+    counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
+    tokens = (table["tokens"] / (table["n"] + table["unjudged"])).to_numpy()
+    with threadpool_limits(limits=1):
+        fitted = Fits.of(counts)
+        draws = resample(len(counts), replicates, np.random.default_rng(seed))
+        ahead = forecast(counts, fitted, draws)
+    return Pilot(
+        title=document["title"],
+        counts=counts,
+        tokens=tokens,
+        rate=read_spent(run).tokens_per_second,
+        full_humaneval=bool(document.get("full_humaneval")),
+        fits=fitted,
+        forecast=ahead,
+    )
+
+
+def fixed_cost(pilot: Pilot, k: float, prices: Prices) -> Cost:
+    """k samples of every problem."""
+    each = np.full(len(pilot.counts), k)
+    return _cost(pilot, each, prices)
+
+
+def adaptive_cost(pilot: Pilot, k: float, r: int, minimum: int, prices: Prices) -> Cost:
+    """The expected cost of the rule "at least `minimum`, r passes, at most k", in rounds.
+
+    A problem's p is taken from its posterior, Beta(a + c, b + n - c).
+    """
+    cap = int(min(k, FARTHEST))
+    rule = StoppingRule.batches(r, min(minimum, cap), cap, 0)
+    fit, counts = pilot.fits.map, pilot.counts
+    each = rule.expected_samples(fit.a + counts.c, fit.b + counts.n - counts.c)
+    return _cost(pilot, each, prices)
+
+
+def _cost(pilot: Pilot, samples: Floats, prices: Prices) -> Cost:
+    tokens = float(samples @ pilot.tokens)
+    rate = prices.tokens_per_second or pilot.rate
+    hours = tokens / rate / 3600 if rate else None
+    usd = hours * prices.usd_per_gpu_hour if hours is not None else None
+    return Cost(float(samples.sum()), tokens, hours, usd)
+
+
+def affordable(cost: Callable[[float], Cost], budget: Callable[[Cost], bool]) -> int:
+    """The largest k whose cost is within the budget. Raises `UsageError` where not even 1 is."""
+    if not budget(cost(1)):
+        raise UsageError("the budget does not pay for one sample of every problem")
+    low, high = 1, FARTHEST
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if budget(cost(middle)) else (low, middle - 1)
+    return low
+
+
+def as_json(value: Interval | Cost) -> dict[str, Any]:
+    """Finite numbers; null for a k that is not reached."""
+    names = value.__slots__
+    pairs = ((name, getattr(value, name)) for name in names)
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in pairs}

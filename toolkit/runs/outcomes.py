@@ -1,0 +1,147 @@
+"""Samples joined with their verdicts, and the counts n and c of every problem."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from toolkit.stages.evaluate import decided, scan_programs
+from toolkit.records import Slice
+from toolkit.runs.shards import looks_whole
+from toolkit.stats.stopping import StoppingRule
+from toolkit.runs.run import Run
+from toolkit.runs.verdicts import read_verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, in samples and slices, as its files say.
+
+    open_problems: those that the run's stopping rule wants more samples of.
+    """
+
+    planned: int
+    sampled: int
+    evaluated: int
+    slices: int
+    slices_missing: int
+    open_problems: int
+
+    @property
+    def complete(self) -> bool:
+        """Nothing planned is missing, and nothing is left to plan."""
+        return self.planned == self.evaluated and not self.open_problems
+
+
+def sample_outcomes(run: Run, timeout: float) -> pl.DataFrame:
+    """One row a sample that has a program map: task_id, seed, program, outcome, passed, detail.
+
+    outcome, passed and detail are null where the program has no verdict under this timeout.
+    """
+    return (
+        scan_programs(run, mapped_slices(run))
+        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+        .select(
+            "task_id",
+            "seed",
+            "program",
+            "outcome",
+            (pl.col("outcome") == "passed").alias("passed"),
+            "detail",
+        )
+        .sort("task_id", "seed")
+        .collect()
+    )
+
+
+def count_outcomes(run: Run, timeout: float) -> pl.DataFrame:
+    """One row a problem, in the run's order: task_id, n, c, distinct, tokens, unjudged.
+
+    n: samples with a verdict; c: those that passed; distinct: programs among the n;
+    tokens: output tokens of the sampled completions; unjudged: samples without a verdict.
+    Under a stopping rule n and c are those at the look where it stopped, or at the last look
+    whose samples all have verdicts (`StoppingRule.settle`).
+    """
+    order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
+    present = mapped_slices(run)
+    if not present:
+        zeros = [pl.lit(0, pl.UInt32).alias(c) for c in ("n", "c", "distinct")]
+        return order.with_columns(
+            *zeros, tokens=pl.lit(0, pl.UInt64), unjudged=pl.lit(0, pl.UInt32)
+        )
+    programs = (
+        scan_programs(run, present)
+        .group_by("task_id", "program")
+        .agg(pl.len().cast(pl.UInt32).alias("samples"))
+        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+    )
+    judged, samples = pl.col("outcome").is_not_null(), pl.col("samples")
+    counts = programs.group_by("task_id").agg(
+        samples.filter(judged).sum().alias("n"),
+        samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
+        judged.sum().cast(pl.UInt32).alias("distinct"),
+        samples.filter(~judged).sum().alias("unjudged"),
+    )
+    tokens = (
+        pl.scan_parquet([run.shard_path(s.name) for s in present])
+        .group_by("task_id")
+        .agg(pl.col("n_tokens").sum().cast(pl.UInt64).alias("tokens"))
+    )
+    joined = counts.join(tokens, on="task_id").collect()
+    if rule := run.stopping_rule():
+        settled = _settle(run, present, timeout, rule)
+        joined = joined.drop("n", "c").join(settled, on="task_id")
+    columns = ["n", "c", "distinct", "tokens", "unjudged"]
+    return order.join(joined, on="task_id", how="left", maintain_order="left").select(
+        "task_id", pl.col(columns).fill_null(0)
+    )
+
+
+def _settle(run: Run, present: list[Slice], timeout: float, rule: StoppingRule) -> pl.DataFrame:
+    """task_id, n, c by the rule, from the verdicts of each batch of seeds."""
+    batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
+    batches = (
+        scan_programs(run, present)
+        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+        .group_by("task_id", batch.cast(pl.Int64).alias("batch"))
+        .agg(
+            pl.col("outcome").is_not_null().sum().alias("judged"),
+            (pl.col("outcome") == "passed").sum().alias("passed"),
+        )
+        .filter(pl.col("batch") < len(rule.looks))
+        .collect()
+    )
+    names = batches["task_id"].unique(maintain_order=True)
+    row = names.to_frame().with_row_index("row").join(batches, on="task_id", maintain_order="right")
+    judged, passed = (np.zeros((len(names), len(rule.looks)), dtype=np.int64) for _ in range(2))
+    judged[row["row"], row["batch"]] = row["judged"]
+    passed[row["row"], row["batch"]] = row["passed"]
+    n, c = rule.settle(judged, passed)
+    schema = {"task_id": pl.String(), "n": pl.UInt32(), "c": pl.UInt32()}
+    return pl.DataFrame({"task_id": names, "n": n, "c": c}, schema=schema)
+
+
+def progress(run: Run, counts: pl.DataFrame) -> Progress:
+    """What is planned, sampled and evaluated; `counts` as from `count_outcomes`."""
+    slices, done, rule = run.slices(), run.done(), run.stopping_rule()
+    pairs = counts.select("n", "c").iter_rows()
+    return Progress(
+        planned=sum(map(len, slices)),
+        sampled=sum(len(s) for s in slices if s.name in done),
+        evaluated=int(counts["n"].sum()),
+        slices=len(slices),
+        slices_missing=sum(s.name not in done for s in slices),
+        open_problems=sum(rule.next_look(n, c) is not None for n, c in pairs) if rule else 0,
+    )
+
+
+def mapped_slices(run: Run) -> list[Slice]:
+    """The planned slices that have a shard, not truncated, and a program map."""
+    mapped = {p.stem for p in run.programs_dir.glob("*.parquet")} & run.done()
+    slices = (s for s in run.slices() if s.name in mapped)
+    return [s for s in slices if looks_whole(run.shard_path(s.name))]
+
+
+def _verdicts(run: Run, timeout: float) -> pl.LazyFrame:
+    verdicts = decided(read_verdicts(run, timeout))
+    return verdicts.select("task_id", "program", "outcome", "detail").lazy()

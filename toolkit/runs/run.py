@@ -1,0 +1,305 @@
+"""A run on disk: its identity, its frozen plan and its parquet files.
+
+    runs/<model slug>-<problems>-<digest8>/
+      manifest.json         identity, first configuration, versions, how programs were confined
+      problems.parquet      frozen prompts and tests
+      rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
+      samples/<slice>.parquet    one shard a finished slice
+      programs/<slice>.parquet   which program each sample of the shard is (a cache)
+      verdicts/*.parquet    outcomes of distinct programs
+      launches.jsonl        one line a launch
+      slurm/                scripts, pickles, logs
+      quarantine/           shards that could not be trusted, moved aside
+      results/              counts, curve, fit, figures, report
+    runs/latest             symlink to the run last launched
+
+Every file appears whole or not at all: it is written beside its name and renamed. Names that
+start with a dot are such files in the making; globs do not see them.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
+from toolkit.files import publish_once, replacing
+from toolkit.records import (
+    Problem,
+    PromptStyle,
+    SeedRange,
+    Slice,
+)
+from toolkit.stats.stopping import StoppingRule
+
+PROBLEM_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String(),
+        "prompt": pl.String(),
+        "test": pl.String(),
+        "entry_point": pl.String(),
+        "canonical_solution": pl.String(),
+    }
+)
+PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "program": pl.UInt64()})
+REMEDY = "`launch.py --resume` moves a damaged shard to quarantine/ and samples its slice anew"
+FORMAT = 1
+"""Version of the layout above; a run of another format is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's directory. Cheap: nothing is read until asked for."""
+
+    path: Path
+
+    @property
+    def samples_dir(self) -> Path:
+        """One parquet file for each finished slice."""
+        return self.path / "samples"
+
+    @property
+    def programs_dir(self) -> Path:
+        """For each shard, the digest of each sample's program."""
+        return self.path / "programs"
+
+    @property
+    def verdicts_dir(self) -> Path:
+        """Outcomes of distinct programs, in batches."""
+        return self.path / "verdicts"
+
+    @property
+    def results_dir(self) -> Path:
+        """What fit writes."""
+        return self.path / "results"
+
+    @property
+    def slurm_dir(self) -> Path:
+        """Scripts, pickles and logs of the launches."""
+        return self.path / "slurm"
+
+    def shard_path(self, name: str) -> Path:
+        """Where the slice `name` becomes a shard."""
+        return self.samples_dir / f"{name}.parquet"
+
+    def manifest(self) -> dict[str, Any]:
+        """What is computed: `identity`, `digest`, `config`, `versions`."""
+        return _read_json(self.path / "manifest.json")
+
+    def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
+        """Into the manifest, under `isolation`: how `host` confined the programs it executed.
+
+        Of two hosts that record at the same moment one may be lost; the metadata of the verdicts
+        has them all.
+        """
+        manifest = self.manifest()
+        known = manifest.setdefault("isolation", {})
+        if known.get(host) != report:
+            known[host] = dict(report)
+            with replacing(self.path / "manifest.json") as temporary:
+                temporary.write_bytes(_json_bytes(manifest))
+
+    def prompt_style(self) -> PromptStyle:
+        """How the completions were asked for, so how programs are extracted from them."""
+        return cast(PromptStyle, self.manifest()["identity"]["prompt_style"])
+
+    def problems(self) -> list[Problem]:
+        """The frozen problems, in their order."""
+        rows = read_table(self.path / "problems.parquet", PROBLEM_SCHEMA).iter_rows(named=True)
+        return [Problem(**row) for row in rows]
+
+    def slices(self) -> list[Slice]:
+        """All planned slices, round by round."""
+        slices: list[Slice] = []
+        for path in sorted((self.path / "rounds").glob("r*.json")):
+            for entry in _read_json(path)["slices"]:
+                ranges = tuple(SeedRange(t, a, b) for t, a, b in entry["ranges"])
+                slices.append(Slice(entry["name"], ranges))
+        return slices
+
+    def stopping_rule(self) -> StoppingRule | None:
+        """The rule by which sampling stops, as of the last round; None for a fixed n."""
+        for path in sorted((self.path / "rounds").glob("r*.json"), reverse=True):
+            if found := _read_json(path).get("stopping"):
+                return StoppingRule.of_document(found)
+        return None
+
+    def round_count(self) -> int:
+        """Rounds planned so far; the next one has this index."""
+        return len(list((self.path / "rounds").glob("r*.json")))
+
+    def done(self) -> set[str]:
+        """Names of the slices that have a shard: one listing of one directory."""
+        return {p.stem for p in self.samples_dir.glob("*.parquet")}
+
+
+def result_file(run: Run, name: str) -> Path:
+    """A file that fit wrote; `UsageError` names the command that writes it when it is missing."""
+    path = run.results_dir / name
+    if not path.is_file():
+        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    return path
+
+
+def run_name(identity: Mapping[str, Any], label: str) -> str:
+    """`<model slug>-<problems>-<digest8>`."""
+    model = str(identity["model"]).rstrip("/").rsplit("/", 1)[-1]
+    slug = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-") or "model"
+    return f"{slug}-{label}-{identity_digest(identity)[:8]}"
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the identity as canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def create_or_open(path: Path, identity: Mapping[str, Any], **facts: Any) -> Run:
+    """Open the run at `path`, or create it with `problems` (a list of `Problem`) and `facts`.
+
+    A run with another identity is refused with the keys that differ (`RunMismatch`). Creation
+    ends with the manifest, written once: of two launches at the same time one wins, and the
+    other opens what it made.
+    """
+    run = Run(path)
+    if not (path / "manifest.json").exists():
+        problems: list[Problem] = facts.pop("problems")
+        _create(run, problems, {"format": FORMAT, "identity": dict(identity), **facts})
+    check_identity(open_run(path), identity)
+    return run
+
+
+def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None:
+    if run.path.is_dir() and any(p.suffix == ".parquet" for p in run.path.rglob("*.parquet")):
+        has_samples = run.samples_dir.is_dir() and any(run.samples_dir.iterdir())
+        if has_samples:
+            raise UsageError(
+                f"{run.path}: has samples but no manifest.json; name another directory by --run"
+            )
+    try:
+        for name in ("rounds", "samples", "programs", "verdicts", "slurm", "results"):
+            (run.path / name).mkdir(parents=True, exist_ok=True)
+        frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
+        write_table(run.path / "problems.parquet", frame, {})
+        manifest["digest"] = identity_digest(manifest["identity"])
+        publish_once(run.path / "manifest.json", _json_bytes(manifest))
+    except OSError as error:
+        raise ToolkitError(f"{run.path}: cannot be written: {error.strerror}") from None
+
+
+def open_run(path: Path) -> Run:
+    """The run at `path`; `UsageError` when there is none, or one of another format."""
+    path = path.resolve()
+    manifest = path / "manifest.json"
+    if not manifest.is_file():
+        raise UsageError(
+            f"{path}: no run here (no manifest.json); launch one, or name one of runs/*"
+        )
+    found = _read_json(manifest).get("format")
+    if found != FORMAT:
+        raise UsageError(f"{manifest}: format {found}; this version reads format {FORMAT}")
+    return Run(path)
+
+
+def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
+    """Raise `RunMismatch` naming each key in which the run was made otherwise."""
+    recorded = run.manifest()["identity"]
+    differing = [
+        f"{key} (run: {recorded.get(key)!r}, launch: {identity.get(key)!r})"
+        for key in sorted(recorded.keys() | identity.keys())
+        if recorded.get(key) != identity.get(key)
+    ]
+    if differing:
+        raise RunMismatch(
+            f"{run.path}: made with another configuration: {'; '.join(differing)}; "
+            "launch without --run to get a run of its own"
+        )
+
+
+def freeze_round(
+    run: Run, index: int, slices: list[Slice], rule: StoppingRule | None = None
+) -> None:
+    """Write a round's plan, once; refuse when another launch planned it at the same time.
+
+    `rule`: by which the samples planned so far depend on outcomes.
+    """
+    path = run.path / "rounds" / f"r{index:03d}.json"
+    entries = [
+        {"name": s.name, "ranges": [[r.task_id, r.seed_start, r.seed_stop] for r in s.ranges]}
+        for s in slices
+    ]
+    plan = {"round": index, "stopping": rule.document() if rule else None, "slices": entries}
+    if not publish_once(path, json.dumps(plan).encode()):
+        raise ToolkitError(f"{path}: another launch just planned this round; launch again")
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """A parquet file's key-value metadata; `CorruptShard` when it cannot be read."""
+    try:
+        return pl.read_parquet_metadata(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
+    """Write parquet (zstd) with provenance as key-value metadata: whole, or not at all."""
+    with replacing(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd", metadata=facts)
+
+
+def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    """Read parquet and check its schema; `CorruptShard` names the file and the fault."""
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
+    if frame.schema != schema:
+        raise CorruptShard(f"{path}: foreign columns {frame.columns}; {REMEDY}")
+    return frame
+
+
+def _unreadable(path: Path, error: Exception) -> ToolkitError:
+    """A file that is damaged, or one that the system does not give us: another matter."""
+    reason = str(error).splitlines()[0][:120]
+    if isinstance(error, OSError) and error.errno is not None:
+        return ToolkitError(f"{path}: cannot be read: {error.strerror}")
+    return CorruptShard(f"{path}: cannot be read ({reason}); {REMEDY}")
+
+
+def point_latest(run: Run) -> None:
+    """Make `latest`, beside the run, point to it."""
+    temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
+    temporary.symlink_to(run.path.name)
+    temporary.replace(run.path.parent / "latest")
+
+
+def append_launch(run: Run, entry: Mapping[str, Any]) -> None:
+    """Add a line to `launches.jsonl`: where a launch is typed, or planned by the round before."""
+    with (run.path / "launches.jsonl").open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+
+
+def launches(run: Run) -> list[dict[str, Any]]:
+    """The lines of `launches.jsonl`, oldest first."""
+    path = run.path / "launches.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    read: Callable[[str], Any] = json.loads
+    try:
+        return cast(dict[str, Any], read(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CorruptShard(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,128 @@
+"""Shards: the samples of a finished slice as one parquet file, complete and checked, or not there.
+
+A shard's metadata name its run, slice, content digest, toolkit, host and job; its key is
+(task_id, seed), and its rows are exactly those that its slice plans.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.errors import CorruptShard, ToolkitError
+from toolkit.records import FINISH_REASONS, Sample, SeedRange, Slice
+from toolkit.runs.run import REMEDY, Run, metadata, read_table, write_table
+
+SAMPLE_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String(),
+        "seed": pl.UInt32(),
+        "completion": pl.String(),
+        "n_tokens": pl.UInt32(),
+        "finish_reason": pl.Enum(FINISH_REASONS),
+    }
+)
+
+
+def write_shard(run: Run, piece: Slice, samples: Iterable[Sample], facts: dict[str, str]) -> None:
+    """Write the shard of a finished slice, sorted by its key, with `facts` as metadata.
+
+    Raises `ToolkitError` unless the samples are exactly the slice's: a shard that exists is
+    complete, always.
+    """
+    rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
+    wanted = sorted((r.task_id, seed) for r in piece.ranges for seed in _seeds(r))
+    if [(s.task_id, s.seed) for s in rows] != wanted:
+        raise ToolkitError(f"slice {piece.name}: its samples are not those planned; not written")
+    frame = pl.DataFrame(
+        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
+        schema=SAMPLE_SCHEMA,
+        orient="row",
+    )
+    own = {
+        "run": run.manifest()["digest"],
+        "content": content_digest(frame),
+        "slice": piece.name,
+        "shard": secrets.token_hex(8),  # tells a shard from the one it replaced
+    }
+    write_table(run.shard_path(piece.name), frame, own | facts)
+
+
+def _seeds(piece: SeedRange) -> range:
+    return range(piece.seed_start, piece.seed_stop)
+
+
+def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
+    """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
+    path = run.shard_path(piece.name)
+    frame = read_table(path, SAMPLE_SCHEMA)
+    facts = metadata(path)
+    if facts.get("run") != run.manifest()["digest"]:
+        raise CorruptShard(f"{path}: a shard of another run; {REMEDY}")
+    expected = {r.task_id: 0 for r in piece.ranges}
+    for r in piece.ranges:
+        expected[r.task_id] += len(r)
+    found = dict(frame.group_by("task_id").len().iter_rows())
+    if found != expected or frame.select("task_id", "seed").is_duplicated().any():
+        raise CorruptShard(f"{path}: not the samples that its slice plans; {REMEDY}")
+    if facts.get("content") != content_digest(frame):
+        raise CorruptShard(f"{path}: its content is not what was written; {REMEDY}")
+    return frame
+
+
+def content_digest(samples: pl.DataFrame) -> str:
+    """128-bit BLAKE2b over the rows of a shard, whatever the library or format version."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("task_id", "completion", "finish_reason"):
+        texts = samples[name].cast(pl.String).to_list()
+        digest.update(b"".join(len(t).to_bytes(4) + t.encode() for t in texts))
+    for name in ("seed", "n_tokens"):
+        digest.update(samples[name].to_numpy().astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def quarantine(run: Run, name: str) -> Path:
+    """Move a slice's shard, and its program map, out of the way; returns where the shard is now.
+
+    The slice counts as missing from then on, and the next launch samples it again.
+    """
+    folder = run.path / "quarantine"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{name}.{secrets.token_hex(4)}.parquet"
+    run.shard_path(name).replace(target)
+    (run.programs_dir / f"{name}.parquet").unlink(missing_ok=True)
+    return target
+
+
+def verify_shards(run: Run) -> Iterator[tuple[str, CorruptShard]]:
+    """Read every shard and check it against the plan; yields the slices that fail, and why.
+
+    With `done` equal to the planned names and nothing yielded, each planned (task_id, seed) is
+    on disk exactly once: slices do not overlap, which is checked too.
+    """
+    seen: dict[str, int] = {}
+    for piece in run.slices():
+        for r in piece.ranges:
+            if r.seed_start < seen.get(r.task_id, 0):
+                raise CorruptShard(f"{run.path}: seeds of {r.task_id} are planned twice")
+            seen[r.task_id] = r.seed_stop
+        if run.shard_path(piece.name).exists():
+            try:
+                read_shard(run, piece)
+            except CorruptShard as error:
+                yield piece.name, error
+
+
+def shard_id(run: Run, name: str) -> str:
+    """What tells a slice's shard from one that it replaced."""
+    return metadata(run.shard_path(name)).get("shard", "")
+
+
+def looks_whole(path: Path) -> bool:
+    """Whether a parquet file begins and ends as one; a truncated one does not."""
+    with path.open("rb") as file:
+        begins = file.read(4) == b"PAR1"
+        file.seek(max(0, path.stat().st_size - 4))
+        return begins and file.read(4) == b"PAR1"

@@ -1,0 +1,86 @@
+"""Planning: which samples are wanted, cut into slices; and which slices are still missing.
+
+Pure: records in, records out. `toolkit.runs.run` freezes a round on disk and knows which shards
+exist; *done* means that a slice's shard exists, so resume, status and completeness are one set
+difference (`missing_slices`).
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from toolkit.records import SeedRange, Slice
+
+
+def plan_round(
+    index: int,
+    wanted: Mapping[str, int],
+    planned: Mapping[str, int],
+    *,
+    slice_samples: int,
+    slice_seeds: int,
+) -> list[Slice]:
+    """Slices that take every problem from its `planned` samples to its `wanted` ones.
+
+    wanted, planned: task_id -> number of samples; a problem's seeds are 0, 1, 2 ..., so the
+    number planned is also the first seed to plan. Only what is not planned yet is planned: a
+    smaller `wanted` takes nothing back.
+
+    The seeds are dealt in layers (seeds 0 to slice_seeds-1 of every problem first), so that a
+    run that ends early has similar n everywhere; a problem's consecutive seeds stay together,
+    so that its prompt's prefill is shared.
+    """
+    slices: list[Slice] = []
+    ranges: list[SeedRange] = []
+    room = slice_samples
+    for piece in _layers(wanted, planned, slice_seeds):
+        start = piece.seed_start
+        while start < piece.seed_stop:
+            stop = min(piece.seed_stop, start + room)
+            ranges.append(SeedRange(piece.task_id, start, stop))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                slices.append(Slice(slice_name(index, len(slices)), tuple(ranges)))
+                ranges, room = [], slice_samples
+    if ranges:
+        slices.append(Slice(slice_name(index, len(slices)), tuple(ranges)))
+    return slices
+
+
+def _layers(
+    wanted: Mapping[str, int], planned: Mapping[str, int], slice_seeds: int
+) -> Iterator[SeedRange]:
+    starts = {task_id: planned.get(task_id, 0) for task_id in wanted}
+    pending = [task_id for task_id, n in wanted.items() if starts[task_id] < n]
+    while pending:
+        for task_id in pending:
+            start = starts[task_id]
+            starts[task_id] = min(wanted[task_id], start + slice_seeds)
+            yield SeedRange(task_id, start, starts[task_id])
+        pending = [task_id for task_id in pending if starts[task_id] < wanted[task_id]]
+
+
+def slice_name(round_index: int, slice_index: int) -> str:
+    """`r000-s0000`: names sort in the order of planning (up to 10,000 slices a round)."""
+    return f"r{round_index:03d}-s{slice_index:04d}"
+
+
+def planned_samples(slices: Iterable[Slice]) -> dict[str, int]:
+    """task_id -> samples planned so far: one past the highest planned seed."""
+    planned: dict[str, int] = {}
+    for piece in (r for s in slices for r in s.ranges):
+        planned[piece.task_id] = max(planned.get(piece.task_id, 0), piece.seed_stop)
+    return planned
+
+
+def missing_slices(slices: Iterable[Slice], done: Collection[str]) -> list[Slice]:
+    """The slices without a shard; `done` holds the names of those that have one."""
+    return [s for s in slices if s.name not in done]
+
+
+def deal(slices: Sequence[Slice], tasks: int) -> list[list[str]]:
+    """Deal slices to at most `tasks` tasks like cards; a task is its slices' names.
+
+    Dealt anew at every launch over what is missing, so any number of tasks shares the work
+    evenly and no file's name depends on it. Fewer slices than tasks: fewer tasks.
+    """
+    return [[s.name for s in slices[i::tasks]] for i in range(min(tasks, len(slices)))]

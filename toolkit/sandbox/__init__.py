@@ -1,0 +1,1 @@
+"""Executes what nobody trusts. One door: `toolkit.sandbox.executor.Executor`."""

@@ -1,0 +1,1 @@
+"""Each reads a run and does what is missing: ingest, sample, evaluate, fit."""

