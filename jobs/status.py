@@ -1,56 +1,9 @@
-"""How far a run is: planned, sampled, evaluated, missing; tokens/s; what Slurm says of its tasks.
-
-Exit code 0 only when every planned sample is there and evaluated. --verify reads every shard: its
-content is what was written, and each planned (task_id, seed) is there exactly once.
-"""
-
-import sys
-import time
+"""How far a run is, in samples, and what Slurm says of its tasks."""
 
 import _installed  # noqa: F401
 
-from toolkit.cli import Parser, add_run_argument, run_job
-from toolkit.config import add_flags, resolve
-from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
-from toolkit.launch.status import read_ledger, read_status
-from toolkit.runs.run import Run, open_run
-from toolkit.runs.shards import verify_shards
-
-WATCH_SECONDS = 5.0
-
-
-def main() -> int:
-    """Show the status once, or again and again until it is complete."""
-    parser = Parser(__doc__ or "")
-    add_run_argument(parser)
-    parser.add_argument("--watch", action="store_true", help="refresh until complete")
-    parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
-    parser.add_argument("--verify", action="store_true", help="read and check every shard")
-    add_flags(parser, "evaluation")
-    flags = parser.parse_args()
-    run, timeout = open_run(flags.run), resolve(vars(flags)).evaluation.timeout
-    if flags.verify:
-        return verify(run)
-    while True:
-        status = read_status(run, timeout)
-        home = "\x1b[H\x1b[2J" if flags.watch and sys.stdout.isatty() else ""
-        print(home + (status.json() if flags.json else status.text()), flush=True)
-        if status.complete:
-            return EXIT_DONE
-        if not flags.watch:
-            return EXIT_INCOMPLETE
-        time.sleep(WATCH_SECONDS)
-
-
-def verify(run: Run) -> int:
-    """Print what is wrong with the run's shards, or that nothing is."""
-    failed = list(verify_shards(run))
-    for _, error in failed:
-        print(error)
-    ledger = read_ledger(run)
-    print(f"verified {ledger.line()}: {len(failed)} corrupt")
-    return EXIT_DONE if ledger.sampled and not failed else EXIT_INCOMPLETE
-
+from toolkit.cli import run_job
+from toolkit.commands.status import main
 
 if __name__ == "__main__":
     run_job(main)

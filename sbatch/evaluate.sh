@@ -1,11 +1,1 @@
-#!/usr/bin/env bash
-# sbatch [--array=0-3] sbatch/evaluate.sh [RUN] [flags of jobs/evaluate.py]; RUN: runs/latest
-# Submit from the checkout. Site values come as flags of sbatch or as SBATCH_* variables.
-#SBATCH --job-name=evaluate
-#SBATCH --cpus-per-task=16
-#SBATCH --mem=32G
-#SBATCH --time=02:00:00
-#SBATCH --output=evaluate-%j.log
-set -euo pipefail
-exec "${PYTHON:-.venv/bin/python}" jobs/evaluate.py \
-    --part "${SLURM_ARRAY_TASK_ID:-0}" --parts "${SLURM_ARRAY_TASK_COUNT:-1}" "$@"
+../toolkit/sbatch/evaluate.sh

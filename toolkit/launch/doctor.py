@@ -9,9 +9,10 @@ from typing import Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.files import publish_once, replacing
-from toolkit.records import Problem, Program, program_digest
+from toolkit.records import Answer, Problem, answer_digest
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel
 from toolkit.sandbox.executor import Executor, Limits
+from toolkit.verifiers.python_tests import endings
 
 Grade = Literal["ok", "warn", "fail"]
 ROOM_WANTED = 10 << 30
@@ -41,9 +42,7 @@ def examine_execution(
     """
     limits = Limits(timeout=timeout)
     try:
-        executor = Executor(
-            {p.task_id: p for p in problems}, workers=workers, limits=limits, isolation=level
-        )
+        executor = Executor(endings(problems), workers=workers, limits=limits, isolation=level)
     except ToolkitError as error:
         yield Finding("fail", "isolation", str(error))
         return
@@ -80,8 +79,8 @@ def _wrong(executor: Executor, problems: Sequence[Problem]) -> Finding:
     return Finding("fail", "wrong ones", found, "their tests check nothing: leave them out")
 
 
-def _program(problem: Problem, text: str) -> Program:
-    return Program(problem.task_id, program_digest(text), text)
+def _program(problem: Problem, text: str) -> Answer:
+    return Answer(problem.task_id, answer_digest(text), text)
 
 
 def examine_directory(runs: Path) -> Iterator[Finding]:

@@ -2,8 +2,9 @@
 
 A discrete-event model of the tasks that a launch would deal (`toolkit.runs.slices` plans and
 deals, as it does for the launch itself). In an engine every running sequence gains one token a
-step, and a place in the batch goes to the next sample in the feed the step after it is free: so the step at
-which each sample ends follows from the lengths alone, and the clock from the sum of the steps.
+step, and a place in the batch goes to the next sample in the feed the step after it is free: so
+the step at which each sample ends follows from the lengths alone, and the clock from the sum of
+the steps.
 
 A step with B running sequences that hold K tokens of KV cache and p tokens of prefill takes
 

@@ -27,7 +27,7 @@ def write_verdicts(
 
     `facts`, how they were reached, are the file's metadata.
     """
-    rows = [(v.task_id, v.program, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
+    rows = [(v.task_id, v.answer, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
     if not rows:
         return
     frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "program")

@@ -1,6 +1,6 @@
 """Execute untrusted programs and stream their verdicts: the supervisor of the workers.
 
-    with Executor(problems, workers=4) as executor:
+    with Executor(endings, workers=4) as executor:
         for verdict in executor.run(programs):
             ...
 
@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
-from toolkit.records import Outcome, Problem, Program, Verdict
+from toolkit.records import Answer, Outcome, Verdict
 from toolkit.sandbox import confine
 from toolkit.sandbox.child import FAILED, PASSED, SLOW, TIMED_OUT, UNFIT
 from toolkit.sandbox.confine import IsolationLevel, Limits
@@ -53,20 +53,23 @@ _HANG_SECONDS: Final = 60.0
 
 
 def execute(
-    programs: Iterable[Program],
-    problems: Mapping[str, Problem],
+    programs: Iterable[Answer],
+    endings: Mapping[str, str],
     *,
     workers: int,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     isolation: IsolationLevel = "strongest",
 ) -> Iterator[Verdict]:
     """The verdicts of `programs`, in the order in which they are reached; see `Executor`."""
-    with Executor(problems, workers=workers, limits=limits, isolation=isolation) as executor:
+    with Executor(endings, workers=workers, limits=limits, isolation=isolation) as executor:
         yield from executor.run(programs)
 
 
 class Executor:
-    """Workers that judge programs; leaving the context ends and reaps all of them.
+    """Workers that execute programs; leaving the context ends and reaps all of them.
+
+    endings: task_id -> the text that follows each program of that problem (its tests, and the call
+    of them). Program and ending are executed as one text.
 
     `isolation_report` says of each mechanism "on" or "off: why". Raises `IsolationUnavailable` when
     the node is below the minimum (unless `isolation="limits-only"`), `UsageError` for a program of
@@ -75,7 +78,7 @@ class Executor:
 
     def __init__(
         self,
-        problems: Mapping[str, Problem],
+        endings: Mapping[str, str],
         *,
         workers: int,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
@@ -83,12 +86,12 @@ class Executor:
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers = {workers}: at least one is needed")
-        self._index = {task_id: index for index, task_id in enumerate(problems)}
+        self._index = {task_id: index for index, task_id in enumerate(endings)}
         self._timeout = limits.timeout
         self._wall_seconds = limits.wall_seconds
         self._setup: dict[str, object] = {
             "limits": asdict(limits),
-            "tests": [(p.test, p.entry_point) for p in problems.values()],
+            "endings": list(endings.values()),
             "scratch_root": tempfile.gettempdir(),
         }
         self._workers: list[Worker] = []
@@ -122,7 +125,7 @@ class Executor:
             worker.reap()
         self._workers.clear()
 
-    def run(self, programs: Iterable[Program]) -> Iterator[Verdict]:
+    def run(self, programs: Iterable[Answer]) -> Iterator[Verdict]:
         """Verdicts in the order in which they are reached; `programs` is read a few ahead.
 
         May be called again after it has ended or was closed; one run at a time.
@@ -132,7 +135,7 @@ class Executor:
         run = _Run(self._workers, self._setup, self._wall_seconds)
         yield from run.verdicts(self._jobs(programs))
 
-    def _jobs(self, programs: Iterable[Program]) -> Iterator[Job]:
+    def _jobs(self, programs: Iterable[Answer]) -> Iterator[Job]:
         for program in programs:
             index = self._index.get(program.task_id)
             if index is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from toolkit.errors import ToolkitError
-from toolkit.records import Outcome, Program, Verdict
+from toolkit.records import Answer, Outcome, Verdict
 from toolkit.sandbox import confine
 from toolkit.sandbox.worker import ALONE, LAST, REPLY, REQUEST, TOGETHER
 
@@ -35,7 +35,7 @@ class Job:
 
     __slots__ = ("alone", "attempts", "confirming", "number", "problem", "program", "timeout")
 
-    def __init__(self, number: int, program: Program, problem: int, timeout: float) -> None:
+    def __init__(self, number: int, program: Answer, problem: int, timeout: float) -> None:
         self.number = number
         self.program = program
         self.problem = problem

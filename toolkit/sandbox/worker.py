@@ -66,7 +66,7 @@ class Worker:
         self._channel = channel
         self._jail = jail
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
-        self._ends = [f"\n{test}\ncheck({entry})" for test, entry in setup["tests"]]
+        self._ends: list[str] = setup["endings"]
         self._shared: dict[int, together.SharedTest | None] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         harness.prepare()
@@ -251,7 +251,7 @@ def _announce(channel: socket.socket, message: dict[str, Any]) -> None:
 
 
 def start() -> None:
-    """The entry point of the process that the executor starts; its standard input is the channel."""
+    """Where the process begins that the executor starts; its standard input is the channel."""
     channel = socket.socket(fileno=os.dup(0))
     channel.set_inheritable(False)
     null = os.open(os.devnull, os.O_RDWR)

@@ -18,12 +18,13 @@ import polars as pl
 
 from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
-from toolkit.records import Problem, Program, Slice, Verdict, program_digest
+from toolkit.records import Answer, Problem, Slice, Verdict, answer_digest
 from toolkit.runs.run import PROGRAM_SCHEMA, Run, metadata, write_table
 from toolkit.runs.shards import read_shard, shard_id
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.verifiers.python_program import EXTRACTION_VERSION, extract_program
+from toolkit.verifiers.python_tests import endings
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def evaluate_run(
     errors = 0
     if todo.height:
         with Executor(
-            problems,
+            endings(problems.values()),
             workers=workers,
             limits=Limits(timeout=settings.timeout),
             isolation=settings.isolation,
@@ -140,7 +141,7 @@ def map_programs(run: Run, piece: Slice, problems: Mapping[str, Problem]) -> Non
     for task_id, completion in samples.select("task_id", "completion").iter_rows():
         if (task_id, completion) not in digests:
             text = extract_program(problems[task_id], completion, style)
-            digests[task_id, completion] = program_digest(text)
+            digests[task_id, completion] = answer_digest(text)
     keys = samples.select("task_id", "completion").iter_rows()
     column = pl.Series("program", [digests[key] for key in keys], dtype=pl.UInt64)
     write_table(path, samples.select("task_id", "seed").with_columns(column), origin)
@@ -180,7 +181,7 @@ def _texts(
     todo: pl.DataFrame,
     problems: Mapping[str, Problem],
     corrupt: set[str],
-) -> Iterator[Program]:
+) -> Iterator[Answer]:
     """The programs' texts, shard by shard, extracted when the executor is ready for them.
 
     A shard that turns out damaged is named in the log, added to `corrupt`, and left out.
@@ -196,7 +197,7 @@ def _texts(
             continue
         for row in samples.select("task_id", "program", "completion").iter_rows():
             task_id, digest, completion = row
-            yield Program(task_id, digest, extract_program(problems[task_id], completion, style))
+            yield Answer(task_id, digest, extract_program(problems[task_id], completion, style))
 
 
 def _write_in_batches(
@@ -210,7 +211,7 @@ def _write_in_batches(
         batch.append(verdict)
         errors += verdict.outcome == "error"
         if verdict.outcome == "error":
-            log.error("%s, program %016x: %s", verdict.task_id, verdict.program, verdict.detail)
+            log.error("%s, program %016x: %s", verdict.task_id, verdict.answer, verdict.detail)
         now = time.monotonic()
         if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
             write(batch)

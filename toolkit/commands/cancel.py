@@ -1,0 +1,30 @@
+"""Cancel a run's jobs on Slurm: its own only, as recorded at their submission, and record it.
+
+What is finished is kept; `jobs/launch.py --resume` goes on later. Jobs of other runs and of other
+people are not touched, even where Slurm has given an old job id away again.
+"""
+
+from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.errors import EXIT_DONE
+from toolkit.launch.slurm import cancel_jobs, jobs_in_queue
+from toolkit.runs.run import open_run
+
+
+def main() -> int:
+    """Cancel, and say what was."""
+    parser = Parser(__doc__ or "")
+    add_run_argument(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show the jobs, touch nothing")
+    flags = parser.parse_args()
+    run = open_run(flags.run)
+    found = jobs_in_queue(run) if flags.dry_run else cancel_jobs(run)
+    said = "would cancel" if flags.dry_run else "cancelled"
+    for job, stage in sorted(found.items()):
+        print(f"{said} {stage} {job}")
+    if not found:
+        print(f"{run.path}: no job of this run is in the queue")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    run_job(main)

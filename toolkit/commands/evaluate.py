@@ -1,0 +1,38 @@
+"""Execute the programs of a run that have no verdict yet.
+
+Again after more samples, after a change of the extraction, or with another --timeout: only what
+has no verdict is executed. Exit code 1 when samples are missing or programs stay undecided.
+"""
+
+from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.config import add_flags, resolve
+from toolkit.cores import available_cores
+from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.runs.run import open_run
+from toolkit.stages.evaluate import evaluate_run
+
+
+def main() -> int:
+    """Flags to one call of `toolkit.stages.evaluate.evaluate_run`."""
+    parser = Parser(__doc__ or "")
+    add_run_argument(parser)
+    parser.add_argument("--part", type=int, default=0, help="this task's share, from 0 [0]")
+    parser.add_argument("--parts", type=int, default=1, help="tasks that share the work [1]")
+    add_flags(parser, "evaluation")
+    flags = parser.parse_args()
+    if not 0 <= flags.part < flags.parts:
+        raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
+    settings = resolve(vars(flags)).evaluation
+    summary = evaluate_run(
+        open_run(flags.run),
+        settings,
+        part=flags.part,
+        parts=flags.parts,
+        workers=settings.workers or available_cores(),
+    )
+    print(summary.line())
+    return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,73 @@
+"""Fit fail@k and write the report of a run, or of a file of counts.
+
+From a run: unbiased pass@k, fits, forecast, figures and report into RUN/results. From --counts (CSV
+with columns problem_id or task_id, n, c): the same into --out; where sampling stopped because of
+passes, say how by --stop-r, --stop-min, --stop-cap and --stop-batch (of a run it is known). Exit
+code 1 when planned samples are missing; the report says so.
+"""
+
+import argparse
+from pathlib import Path
+
+from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.config import add_flags, resolve
+from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.launch.describe import describe_fit
+from toolkit.runs.run import open_run
+from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
+from toolkit.stats.stopping import StoppingRule
+
+STOP_FLAGS = {
+    "--stop-r": "sampling of a problem stopped at so many passes",
+    "--stop-min": "at least so many samples",
+    "--stop-cap": "at most so many samples",
+    "--stop-batch": "samples between two looks at the passes; 0: half as many again each time, as "
+    "launch.py --adaptive does [1]",
+}
+
+
+def main() -> int:
+    """Flags to one call of `toolkit.stages.fit`."""
+    parser = Parser(__doc__ or "")
+    add_run_argument(parser)
+    parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
+    parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
+    parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap [1000]")
+    group = parser.add_argument_group("stopping", "With --counts: how n was decided, if by passes.")
+    for name, text in STOP_FLAGS.items():
+        group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
+    add_flags(parser, "evaluation")
+    flags = parser.parse_args()
+    if flags.replicates < 100:
+        raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
+    if (flags.counts is None) != (flags.out is None):
+        raise UsageError("--counts and --out go together")
+    rule = stopping_rule(flags)
+    if flags.counts is not None:
+        context = {"title": flags.counts.name, "complete": True}
+        document, _ = fit_counts(
+            read_counts_csv(flags.counts, rule), flags.out, context,
+            rule=rule, replicates=flags.replicates,
+        )  # fmt: skip
+        print(describe_fit(document, flags.out))
+        return EXIT_DONE
+    run = open_run(flags.run)
+    timeout = resolve(vars(flags)).evaluation.timeout
+    summary = fit_run(run, timeout=timeout, replicates=flags.replicates)
+    print(describe_fit(summary.document, run.results_dir))
+    return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
+
+
+def stopping_rule(flags: argparse.Namespace) -> StoppingRule | None:
+    """The rule of the --stop flags; None without them."""
+    given = {name: value for name, value in vars(flags).items() if name.startswith("stop_")}
+    if not given:
+        return None
+    if not given.keys() >= {"stop_r", "stop_min", "stop_cap"} or flags.counts is None:
+        raise UsageError("--stop-r, --stop-min and --stop-cap go together, and with --counts")
+    batch = given.get("stop_batch", 1)
+    return StoppingRule.batches(given["stop_r"], given["stop_min"], given["stop_cap"], batch)
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,52 @@
+"""Plan from a pilot: what a coverage costs, or what a budget buys, before it is spent.
+
+From the counts, tokens and speed of a fitted run: the k at which pass@k reaches --target; or the
+coverage that --samples of every problem, --budget-usd or --gpu-hours buy. Each for a fixed number
+of samples and for adaptive sampling (launch.py --adaptive), with 95 % intervals that speak of such
+problems. On the whole of HumanEval also: where the run overtakes one try of GPT-4o.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from toolkit.cli import LATEST, Parser, run_job
+from toolkit.errors import EXIT_DONE, UsageError
+from toolkit.planning.answers import Ask, plan_document, plan_text
+from toolkit.planning.budget import Prices, read_pilot
+from toolkit.runs.run import open_run
+
+
+def main() -> int:
+    """Flags to one question, its answer as text or JSON."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--pilot", type=Path, default=LATEST, help=f"a fitted run [{LATEST}]")
+    wish = parser.add_mutually_exclusive_group(required=True)
+    wish.add_argument("--target", type=float, help="coverage to reach, such as 0.95")
+    wish.add_argument("--samples", type=int, help="samples of every problem")
+    wish.add_argument("--budget-usd", type=float, help="dollars to spend")
+    wish.add_argument("--gpu-hours", type=float, help="GPU-hours to spend")
+    parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
+    parser.add_argument("--tokens-per-second", type=float,
+                        help="of one GPU [as a sampling task of the pilot]")  # fmt: skip
+    parser.add_argument("--stop-r", type=int, default=5, help="adaptive: passes to stop at [5]")
+    parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    flags = parser.parse_args()
+    ask = Ask(flags.target, flags.samples, flags.budget_usd, flags.gpu_hours,
+              flags.stop_r, flags.stop_min)  # fmt: skip
+    prices = Prices(flags.usd_per_gpu_hour, flags.tokens_per_second)
+    for name in ("usd_per_gpu_hour", "tokens_per_second"):
+        value = getattr(prices, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be over 0")
+    ask.check()
+    print("reading the pilot and fitting its resamples ...", file=sys.stderr)
+    pilot = read_pilot(open_run(flags.pilot))
+    document = plan_document(pilot, ask, prices)
+    print(json.dumps(document, indent=2) if flags.json else plan_text(document))
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    run_job(main)
