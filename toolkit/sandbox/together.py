@@ -4,7 +4,8 @@ The child decides which of the programs it was given are tame (`toolkit.sandbox.
 executes those, each with an empty globals dictionary, fresh streams, the same lots and at the
 recursion depth that it has alone. It reports what became of each: believed, because a tame
 program cannot reach what reports. Whatever is out of the ordinary has no verdict here and is
-executed alone: a program that is not tame, takes long, needs much memory, runs out of stack or memory, or takes the child with it.
+executed alone: a program that is not tame, takes long, needs much memory, runs out of stack or
+memory, or takes the child with it.
 So a batch can be in doubt about a program, but no load and no neighbour can change a verdict.
 """
 
