@@ -1,14 +1,14 @@
-"""One row a sample: task_id, seed, program, outcome, passed, detail, as parquet for polars.
+"""One row a sample: task_id, seed, answer, outcome, passed, detail, as parquet for polars.
 
 python analysis/outcomes.py RUN --out outcomes.parquet
 """
 
 from pathlib import Path
 
-from toolkit.cli import Parser, add_run_argument, run_job
-from toolkit.config import add_flags, resolve
+from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import open_run, write_table
+from toolkit.verifiers.judges import judge_of_run
 
 
 def main() -> int:
@@ -16,9 +16,10 @@ def main() -> int:
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
-    add_flags(parser, "evaluation")
+    add_timeout_argument(parser)
     flags = parser.parse_args()
-    outcomes = sample_outcomes(open_run(flags.run), resolve(vars(flags)).evaluation.timeout)
+    run = open_run(flags.run)
+    outcomes = sample_outcomes(run, judge_of_run(run, flags.timeout))
     write_table(flags.out, outcomes, {"run": str(flags.run)})
     for outcome, count in outcomes["outcome"].value_counts(sort=True).iter_rows():
         print(f"{outcome or 'not evaluated':>14}  {count}")

@@ -45,6 +45,16 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
+    """--timeout of the jobs that read verdicts: those of another judge than the run's own."""
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="take the verdicts under this time limit [the run's own]",
+    )
+
+
 def run_job(main: Callable[[], int]) -> NoReturn:
     """Configure the log, run `main`, and end the process with its exit code.
 

@@ -113,10 +113,13 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How programs are executed."""
+    """How answers are judged, and by how many processes."""
 
-    timeout: float = knob(3.0, "seconds of its own time that a program may use")
-    workers: int | None = knob(None, "programs executed at once; none given: the task's cores")
+    timeout: float | None = knob(
+        None,
+        "seconds of its own time that an answer may use; none given: the run's limit, at first 3",
+    )
+    workers: int | None = knob(None, "answers judged at once; none given: the task's cores")
     isolation: Literal["strongest", "limits-only"] = knob(
         "strongest",
         "strongest: refuse below the minimum; limits-only: resource limits are enough",
@@ -334,7 +337,6 @@ def validate(config: Config) -> None:
             "in (0, 1]",
         ),
         ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
-        ("timeout", config.evaluation.timeout, config.evaluation.timeout > 0, "over 0"),
         ("array", r.array, r.array >= 1, "1 or more"),
         ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
         ("minutes", r.minutes, r.minutes >= 1, "1 or more"),
@@ -347,6 +349,7 @@ def validate(config: Config) -> None:
                 ("max_num_batched_tokens", e.max_num_batched_tokens),
             )
         ),
+        ("timeout", (limit := config.evaluation.timeout), limit is None or limit > 0, "over 0"),
     ]
     for name, value, holds, wanted in checks:
         if not holds:

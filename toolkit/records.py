@@ -1,29 +1,85 @@
 """The nouns of the toolkit as plain frozen records; this module imports nothing of it."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Outcome = Literal["passed", "failed", "timed_out", "error"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
-"""`error` is ours (the engine could not decide), never a failure of the model."""
+"""`error` is ours (the judge could not decide), never a failure of the model."""
 
 FinishReason = Literal["stop", "length", "abort"]
 FINISH_REASONS: tuple[str, ...] = get_args(FinishReason)
 
 PromptStyle = Literal["chat", "completion", "verbatim"]
-"""How a completion was asked for; `verbatim` (ingested) is executed as it is."""
+"""How a completion was asked for; a `verbatim` one was made elsewhere and is taken as it is."""
+
+NO_ANSWER = "no answer"
+"""The detail of a sample from which no answer could be taken: it has failed."""
+
+Setting = str | int | float | bool
+"""The value of one of a judge's settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A prompt with a test: `test` defines `check(candidate)`, called with `entry_point`."""
+    """One question of a benchmark.
+
+    kind: the verifier that judges its answers. reference: what that verifier compares them with,
+    a JSON object; nobody else reads it. solution: a completion that is right, "" where none is
+    known.
+    """
 
     task_id: str
     prompt: str
-    test: str
-    entry_point: str
-    canonical_solution: str = ""
+    kind: str
+    reference: str
+    solution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked about one problem, phrased by the problem's verifier.
+
+    messages: (role, text) of a chat, before the model's own template; text: what a base model
+    goes on with; stop: the strings at which its completion has left the answer.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    text: str
+    stop: tuple[str, ...] = ()
+
+    def stop_strings(self, style: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The stop strings asked for; where none were, the prompt's own for a bare completion."""
+        if asked is not None:
+            return asked
+        return self.stop if style == "completion" else ()
+
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as every chat interface takes them."""
+        return [{"role": role, "content": text} for role, text in self.messages]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample to be drawn: of this problem, with this seed, from this prompt."""
+
+    task_id: str
+    seed: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Completions whose verdicts are known: they test a judge, and stand in for a model.
+
+    A wrong one may be right by luck for some problem (`return None`, say), but not all of them.
+    """
+
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +152,72 @@ def answer_digest(text: str) -> int:
 
     Among 10^6 answers of a problem two collide with probability 3e-8.
     """
-    data = text.encode("utf-8", "surrogatepass")
+    return _digest64(text.encode("utf-8", "surrogatepass"))
+
+
+def _digest64(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeChoice:
+    """How a run is judged, as the run records it: a verifier, and settings off their defaults.
+
+    The version is not recorded: it is that of the code that judges.
+    """
+
+    verifier: str
+    settings: tuple[tuple[str, Setting], ...] = ()
+
+    @classmethod
+    def of(
+        cls, verifier: str, settings: Mapping[str, Setting], defaults: Mapping[str, Setting]
+    ) -> "JudgeChoice":
+        """The choice of these settings; those at their default leave no trace."""
+        changed = {k: v for k, v in settings.items() if v != defaults.get(k)}
+        return cls(verifier, tuple(sorted(changed.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How answers are decided: a choice, the version of its verifier, and the defaults left.
+
+    `digest` is part of a verdict's key.
+    """
+
+    choice: JudgeChoice
+    version: int
+    defaults: tuple[tuple[str, Setting], ...] = ()
+
+    @property
+    def verifier(self) -> str:
+        """The kind of verifier."""
+        return self.choice.verifier
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """All settings, those at their default too."""
+        return {**dict(self.defaults), **dict(self.choice.settings)}
+
+    @property
+    def digest(self) -> int:
+        """64-bit digest of verifier, version, and the settings off their defaults."""
+        return judge_digest(self.choice, self.version)
+
+    def older_digests(self) -> list[int]:
+        """The digests of the same choice under the versions before this one."""
+        return [judge_digest(self.choice, version) for version in range(1, self.version)]
+
+    def line(self) -> str:
+        """For people: `python_tests, version 1, timeout 3.0`."""
+        settings = "".join(f", {name} {value}" for name, value in self.settings.items())
+        return f"{self.verifier}, version {self.version}{settings}"
+
+
+def judge_digest(choice: JudgeChoice, version: int) -> int:
+    """64-bit BLAKE2b of a judge as canonical JSON."""
+    key = [choice.verifier, version, dict(choice.settings)]
+    return _digest64(json.dumps(key, sort_keys=True, separators=(",", ":")).encode())
 
 
 @dataclass(frozen=True, slots=True)

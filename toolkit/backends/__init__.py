@@ -1,11 +1,11 @@
 """What completes prompts: one protocol, four backends, chosen by one `match`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
-from toolkit.records import Load, Problem, Sample
+from toolkit.records import Examples, Load, Request, Sample
 
 
 class Backend(Protocol):
@@ -19,8 +19,8 @@ class Backend(Protocol):
     def max_in_flight(self) -> int:
         """Samples submitted and unfinished that keep the engine busy."""
 
-    def submit(self, problem: Problem, seed: int) -> None:
-        """Queue the sample (problem, seed). `UsageError` when its prompt does not fit."""
+    def submit(self, request: Request) -> None:
+        """Queue a sample to be drawn. `UsageError` when its prompt does not fit."""
 
     def step(self) -> list[Sample]:
         """Work for a moment, at most some seconds; the samples that finished, if any.
@@ -41,8 +41,11 @@ class Backend(Protocol):
         """Release the engine; what is in flight is dropped."""
 
 
-def open_backend(config: Config, problems: Sequence[Problem]) -> Backend:
-    """Start the configured backend (for vllm this loads the model)."""
+def open_backend(config: Config, examples: Mapping[str, Examples]) -> Backend:
+    """Start the configured backend (for vllm this loads the model).
+
+    examples: task_id -> completions with known verdicts, for the backend without a model.
+    """
     match config.sampling.backend:
         case "vllm":
             from toolkit.backends.vllm import VllmBackend
@@ -55,10 +58,10 @@ def open_backend(config: Config, problems: Sequence[Problem]) -> Backend:
         case "synthetic":
             from toolkit.backends.synthetic import SyntheticBackend
 
-            return SyntheticBackend(config, problems)
+            return SyntheticBackend(config, examples)
         case "replay":
             from toolkit.backends.replay import ReplayBackend
 
-            return ReplayBackend(config, problems)
+            return ReplayBackend(config, list(examples))
         case other:
             raise UsageError(f"--backend {other}: must be vllm, openai, synthetic or replay")

@@ -12,8 +12,7 @@ import httpx
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import FinishReason, Load, Problem, Sample
-from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
+from toolkit.records import FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0
 RETRIES = 4
@@ -44,9 +43,9 @@ class OpenAIBackend:
             raise UsageError(f"{self._url}: serves {', '.join(names)}: name one by --model")
         return str(names[0])
 
-    def submit(self, problem: Problem, seed: int) -> None:
+    def submit(self, request: Request) -> None:
         """See `Backend.submit`."""
-        self._futures.add(self._threads.submit(self._complete, problem, seed))
+        self._futures.add(self._threads.submit(self._complete, request))
 
     def step(self) -> list[Sample]:
         """See `Backend.step`."""
@@ -66,22 +65,22 @@ class OpenAIBackend:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def _complete(self, problem: Problem, seed: int) -> Sample:
-        sampling = self._config.sampling
+    def _complete(self, request: Request) -> Sample:
+        sampling, prompt = self._config.sampling, request.prompt
         body: dict[str, Any] = {
             "model": self._model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "seed": sampling.base_seed + seed,
-            "stop": list(stop_strings(sampling.prompt_style, sampling.stop)) or None,
+            "seed": sampling.base_seed + request.seed,
+            "stop": list(prompt.stop_strings(sampling.prompt_style, sampling.stop)) or None,
         }
         if sampling.prompt_style == "chat":
-            body["messages"] = chat_messages(problem)
+            body["messages"] = prompt.chat()
             answer = self._send("POST", "/chat/completions", body)
             text = answer["choices"][0]["message"]["content"]
         else:
-            body["prompt"] = completion_prompt(problem)
+            body["prompt"] = prompt.text
             answer = self._send("POST", "/completions", body)
             text = answer["choices"][0]["text"]
         reason: FinishReason = (
@@ -89,8 +88,8 @@ class OpenAIBackend:
         )
         usage = answer["usage"]
         return Sample(
-            problem.task_id,
-            seed,
+            request.task_id,
+            request.seed,
             text or "",
             int(usage["completion_tokens"]),
             reason,

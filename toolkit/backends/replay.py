@@ -7,17 +7,17 @@ from pathlib import Path
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
-from toolkit.records import Load, Problem, Sample
+from toolkit.records import Load, Request, Sample
 
 
 class ReplayBackend:
     """A recorded model: `--replay-file` holds {task_id, completion} lines."""
 
-    def __init__(self, config: Config, problems: Sequence[Problem]) -> None:
+    def __init__(self, config: Config, task_ids: Sequence[str]) -> None:
         path = Path(config.engine.replay_file)
         if not config.engine.replay_file:
             raise UsageError("--backend replay: name the completions by --replay-file")
-        self._completions: dict[str, list[str]] = {p.task_id: [] for p in problems}
+        self._completions: dict[str, list[str]] = {task_id: [] for task_id in task_ids}
         for number, row in read_jsonl(path):
             where = f"{path}, line {number}"
             task_id = text_field(row, "task_id", where)
@@ -27,17 +27,18 @@ class ReplayBackend:
         self._queue: deque[Sample] = deque()
         self.max_in_flight = config.engine.max_num_seqs
 
-    def submit(self, problem: Problem, seed: int) -> None:
+    def submit(self, request: Request) -> None:
         """See `Backend.submit`; a seed past the recorded ones is refused."""
-        recorded = self._completions[problem.task_id]
+        task_id, seed = request.task_id, request.seed
+        recorded = self._completions[task_id]
         if seed >= len(recorded):
             raise UsageError(
-                f"{self._path}: has {len(recorded)} completions of {problem.task_id}; "
+                f"{self._path}: has {len(recorded)} completions of {task_id}; "
                 f"seed {seed} was asked for: lower --samples"
             )
         completion = recorded[seed]
         n_tokens = max(1, len(completion) // 4)
-        self._queue.append(Sample(problem.task_id, seed, completion, n_tokens, "stop"))
+        self._queue.append(Sample(task_id, seed, completion, n_tokens, "stop"))
 
     def step(self) -> list[Sample]:
         """See `Backend.step`."""

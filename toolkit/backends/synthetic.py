@@ -1,8 +1,8 @@
 """A model with a known law: p(problem) ~ Beta(a, b), a sample passes with probability p.
 
-For tests, and for rehearsing a run without a model: a passing completion is the problem's
-canonical solution, a failing one is one of a few wrong bodies. With a pace, the engine is a
-process of its own, as vLLM's is on a GPU, so that a rehearsal can lose it.
+For tests, and for rehearsing a run without a model. A passing completion is a right example of the
+problem's verifier, a failing one is one of its wrong ones. With a pace, the engine is a process of
+its own, as vLLM's is on a GPU, so that a rehearsal can lose it.
 """
 
 import contextlib
@@ -10,39 +10,33 @@ import hashlib
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
 from scipy import stats
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import Load, Problem, Sample
-
-WRONG_BODIES = (
-    "    return None\n",
-    "    raise ValueError('no idea')\n",
-    "    return 0\n",
-    "    pass\n",
-    "    x = ((\n",
-)
+from toolkit.records import Examples, Load, Request, Sample
 
 
 class SyntheticBackend:
     """Samples are a pure function of (base seed, task_id, seed), as a model's should be."""
 
-    def __init__(self, config: Config, problems: Sequence[Problem]) -> None:
-        lacking = [p.task_id for p in problems if not p.canonical_solution]
+    def __init__(self, config: Config, examples: Mapping[str, Examples]) -> None:
+        lacking = [task_id for task_id, known in examples.items() if not known.right]
         if lacking:
             raise UsageError(
-                f"--backend synthetic: {lacking[0]} has no canonical_solution to answer with"
+                f"--backend synthetic: {lacking[0]} has no known solution to answer with: "
+                "give the problems' file one"
             )
+        self._examples = examples
         self._sampling = config.sampling
         self._queue: list[Sample] = []
         self._engine = (
             _Paced(config.engine.synthetic_rate) if config.engine.synthetic_rate else None
         )
-        self._p = {p.task_id: self._pass_probability(p.task_id) for p in problems}
+        self._p = {task_id: self._pass_probability(task_id) for task_id in examples}
         self.max_in_flight = config.engine.max_num_seqs
 
     def _uniform(self, *key: object) -> float:
@@ -54,17 +48,17 @@ class SyntheticBackend:
         a, b = self._sampling.synthetic_a, self._sampling.synthetic_b
         return float(stats.beta.ppf(self._uniform("p", task_id), a, b))
 
-    def submit(self, problem: Problem, seed: int) -> None:
+    def submit(self, request: Request) -> None:
         """See `Backend.submit`."""
-        if self._uniform("sample", problem.task_id, seed) < self._p[problem.task_id]:
-            completion = problem.canonical_solution
+        task_id, seed = request.task_id, request.seed
+        known = self._examples[task_id]
+        if self._uniform("sample", task_id, seed) < self._p[task_id]:
+            completion = known.right[0]
         else:
-            which = self._uniform("wrong", problem.task_id, seed)
-            completion = WRONG_BODIES[int(which * len(WRONG_BODIES))]
-        n_tokens, asked = (max(1, len(text) // 4) for text in (completion, problem.prompt))
-        self._queue.append(
-            Sample(problem.task_id, seed, completion, n_tokens, "stop", prompt_tokens=asked)
-        )
+            which = self._uniform("wrong", task_id, seed)
+            completion = known.wrong[int(which * len(known.wrong))]
+        n_tokens, asked = (max(1, len(text) // 4) for text in (completion, request.prompt.text))
+        self._queue.append(Sample(task_id, seed, completion, n_tokens, "stop", prompt_tokens=asked))
 
     def step(self) -> list[Sample]:
         """See `Backend.step`; `synthetic_rate` bounds the samples a second."""

@@ -20,8 +20,7 @@ from toolkit.cores import available_cores
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
-from toolkit.records import FinishReason, Load, Problem, Sample
-from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
+from toolkit.records import FinishReason, Load, Request, Sample
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class VllmBackend:
         self._reports = listen(self._llm.llm_engine)
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts: dict[str, list[int]] = {}
-        self._queued: list[tuple[Problem, int]] = []
+        self._queued: list[Request] = []
         self._running: dict[str, tuple[str, int]] = {}
         # A second batch waits in the engine: sequences that started together reach max_tokens
         # together, and even if all finish in one step, their successors are already there.
@@ -84,28 +83,28 @@ class VllmBackend:
             "block_size": 32,
         }
 
-    def submit(self, problem: Problem, seed: int) -> None:
+    def submit(self, request: Request) -> None:
         """See `Backend.submit`."""
-        if problem.task_id not in self._prompts:
-            self._prompts[problem.task_id] = self._prompt_tokens(problem)
-        self._queued.append((problem, seed))
+        if request.task_id not in self._prompts:
+            self._prompts[request.task_id] = self._prompt_tokens(request)
+        self._queued.append(request)
 
-    def _prompt_tokens(self, problem: Problem) -> list[int]:
+    def _prompt_tokens(self, request: Request) -> list[int]:
         if self._config.sampling.prompt_style == "chat":
             if not self._tokenizer.chat_template:
                 raise UsageError(
                     f"{self._model}: has no chat template; use --prompt-style completion"
                 )
             text = self._tokenizer.apply_chat_template(
-                chat_messages(problem), tokenize=False, add_generation_prompt=True
+                request.prompt.chat(), tokenize=False, add_generation_prompt=True
             )
             # The template wrote the special tokens already.
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         else:
-            tokens = self._tokenizer.encode(completion_prompt(problem))
+            tokens = self._tokenizer.encode(request.prompt.text)
         if len(tokens) >= self._config.engine.max_model_len:
             raise UsageError(
-                f"{problem.task_id}: its prompt has {len(tokens)} tokens, --max-model-len is "
+                f"{request.task_id}: its prompt has {len(tokens)} tokens, --max-model-len is "
                 f"{self._config.engine.max_model_len}: raise it"
             )
         return cast(list[int], tokens)
@@ -127,17 +126,17 @@ class VllmBackend:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens,
-                stop=list(stop_strings(sampling.prompt_style, sampling.stop)),
-                seed=sampling.base_seed + seed,
+                stop=list(request.prompt.stop_strings(sampling.prompt_style, sampling.stop)),
+                seed=sampling.base_seed + request.seed,
                 output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
             )
-            for _, seed in self._queued
+            for request in self._queued
         ]
-        prompts = [{"prompt_token_ids": self._prompts[p.task_id]} for p, _ in self._queued]
+        prompts = [{"prompt_token_ids": self._prompts[r.task_id]} for r in self._queued]
         ids = self._llm.enqueue(prompts, params, use_tqdm=False)
-        for request_id, (problem, seed) in zip(ids, self._queued, strict=True):
+        for request_id, request in zip(ids, self._queued, strict=True):
             # The engine's id is "<ours>-<random>"; outputs carry ours.
-            self._running[request_id.partition("-")[0]] = problem.task_id, seed
+            self._running[request_id.partition("-")[0]] = request.task_id, request.seed
         self._queued.clear()
 
     def _sample(self, output: Any) -> Sample:

@@ -1,7 +1,8 @@
-"""Execute the programs of a run that have no verdict yet.
+"""Judge the answers of a run that have no verdict yet.
 
-Again after more samples, after a change of the extraction, or with another --timeout: only what
-has no verdict is executed. Exit code 1 when samples are missing or programs stay undecided.
+Again after more samples or after a change of the extraction: only what has no verdict is judged.
+Another --timeout adds verdicts beside those of the run's own judge. Exit code 1 when samples are
+missing or answers stay undecided.
 """
 
 from toolkit.cli import Parser, add_run_argument, run_job
@@ -10,6 +11,7 @@ from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.runs.run import open_run
 from toolkit.stages.evaluate import evaluate_run
+from toolkit.verifiers.judges import judge_of_run
 
 
 def main() -> int:
@@ -23,9 +25,11 @@ def main() -> int:
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
     settings = resolve(vars(flags)).evaluation
+    run = open_run(flags.run)
     summary = evaluate_run(
-        open_run(flags.run),
+        run,
         settings,
+        judge=judge_of_run(run, settings.timeout),
         part=flags.part,
         parts=flags.parts,
         workers=settings.workers or available_cores(),

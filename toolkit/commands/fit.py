@@ -9,13 +9,13 @@ code 1 when planned samples are missing; the report says so.
 import argparse
 from pathlib import Path
 
-from toolkit.cli import Parser, add_run_argument, run_job
-from toolkit.config import add_flags, resolve
+from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.launch.describe import describe_fit
 from toolkit.runs.run import open_run
 from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
 from toolkit.stats.stopping import StoppingRule
+from toolkit.verifiers.judges import judge_of_run
 
 STOP_FLAGS = {
     "--stop-r": "sampling of a problem stopped at so many passes",
@@ -36,7 +36,7 @@ def main() -> int:
     group = parser.add_argument_group("stopping", "With --counts: how n was decided, if by passes.")
     for name, text in STOP_FLAGS.items():
         group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
-    add_flags(parser, "evaluation")
+    add_timeout_argument(parser)
     flags = parser.parse_args()
     if flags.replicates < 100:
         raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
@@ -52,8 +52,8 @@ def main() -> int:
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
-    timeout = resolve(vars(flags)).evaluation.timeout
-    summary = fit_run(run, timeout=timeout, replicates=flags.replicates)
+    judge = judge_of_run(run, flags.timeout)
+    summary = fit_run(run, judge=judge, replicates=flags.replicates)
     print(describe_fit(summary.document, run.results_dir))
     return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.cli import Parser, run_job
-from toolkit.problems.load import HUMANEVAL
+from toolkit.problems.humaneval import HUMANEVAL
 from toolkit.stages.ingest import describe_counts, ingest
 
 

@@ -51,11 +51,11 @@ def main() -> int:
         config = configure_again(flags)
     else:
         config = configure(flags, launcher)
-    plan = plan_launch(config, flags["runs"], flags["run"])
+    plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
     if launcher == "slurm" and plan.exists and not flags["dry_run"]:
         refuse_twice(open_run(plan.path))
     if flags["resume"] and set_corrupt_aside(open_run(plan.path), flags["dry_run"]):
-        plan = plan_launch(config, flags["runs"], flags["run"])
+        plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
     tasks = tasks_of(plan)
     print(describe_plan(plan, launcher, tasks))
     if flags["dry_run"]:

@@ -7,12 +7,12 @@ content is what was written, and each planned (task_id, seed) is there exactly o
 import sys
 import time
 
-from toolkit.cli import Parser, add_run_argument, run_job
-from toolkit.config import add_flags, resolve
+from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
 from toolkit.launch.status import read_ledger, read_status
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.shards import verify_shards
+from toolkit.verifiers.judges import judge_of_run
 
 WATCH_SECONDS = 5.0
 
@@ -24,13 +24,14 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true", help="refresh until complete")
     parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
     parser.add_argument("--verify", action="store_true", help="read and check every shard")
-    add_flags(parser, "evaluation")
+    add_timeout_argument(parser)
     flags = parser.parse_args()
-    run, timeout = open_run(flags.run), resolve(vars(flags)).evaluation.timeout
+    run = open_run(flags.run)
     if flags.verify:
         return verify(run)
+    judge = judge_of_run(run, flags.timeout)
     while True:
-        status = read_status(run, timeout)
+        status = read_status(run, judge)
         home = "\x1b[H\x1b[2J" if flags.watch and sys.stdout.isatty() else ""
         print(home + (status.json() if flags.json else status.text()), flush=True)
         if status.complete:

@@ -2,33 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config
+from toolkit.config import Config, Sampling
 from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
 from toolkit.problems.load import problems_digest
-from toolkit.records import Problem
-from toolkit.verifiers.python_prompt import chat_messages, completion_prompt, stop_strings
+from toolkit.records import Problem, Prompt
+from toolkit.verifiers.base import only_kind, open_verifier
 
 
 def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
     """The identity of a run as JSON-able values: what is sampled, from what, and of what.
 
-    The prompts themselves are hashed in, so that another wording is another run. Where it runs
-    and how many samples are drawn is not part of it. Raises `UsageError` for a model that
-    cannot be meant.
+    The prompts themselves are hashed in, so that another wording is another run. Where it runs, how
+    many samples are drawn and how they are judged are not part of it. Raises `UsageError` for a
+    model that is not there.
     """
     sampling = config.sampling
+    verifier = open_verifier(only_kind(problems))
+    prompts = {p.task_id: verifier.prompt(p) for p in problems}
     identity: dict[str, Any] = {
         "backend": sampling.backend,
         "model": sampling.model,
         "prompt_style": sampling.prompt_style,
         "base_seed": sampling.base_seed,
         "problems": problems_digest(problems),
-        "prompts": prompts_digest(sampling.prompt_style, problems),
+        "prompts": prompts_digest(sampling.prompt_style, prompts),
     }
     match sampling.backend:
         case "synthetic":
@@ -46,7 +48,7 @@ def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
-        "stop": list(stop_strings(sampling.prompt_style, sampling.stop)),
+        "stop": list(_stop_strings(sampling, prompts)),
     }
 
 
@@ -79,10 +81,16 @@ def model_identity(model: str, revision: str) -> dict[str, str]:
     return {"model": path.resolve().name, "revision": digest[:16]}
 
 
-def prompts_digest(style: str, problems: Sequence[Problem]) -> str:
-    """SHA-256 over what the model is asked, before its chat template."""
+def prompts_digest(style: str, prompts: Mapping[str, Prompt]) -> str:
+    """SHA-256 over what the model is asked, before its chat template; task_id -> prompt."""
     asked = sorted(
-        json.dumps([p.task_id, chat_messages(p) if style == "chat" else completion_prompt(p)])
-        for p in problems
+        json.dumps([task_id, prompt.chat() if style == "chat" else prompt.text])
+        for task_id, prompt in prompts.items()
     )
     return hashlib.sha256("\n".join(asked).encode()).hexdigest()
+
+
+def _stop_strings(sampling: Sampling, prompts: Mapping[str, Prompt]) -> Sequence[str]:
+    """Those of all prompts, each once, in the order in which they first appear."""
+    each = (p.stop_strings(sampling.prompt_style, sampling.stop) for p in prompts.values())
+    return tuple(dict.fromkeys(stop for stops in each for stop in stops))

@@ -3,6 +3,7 @@
 `plan_launch` only reads, so that a dry run touches nothing; `freeze_launch` writes.
 """
 
+import dataclasses
 import platform
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from toolkit import __version__
 from toolkit.config import Config, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
-from toolkit.problems.load import is_full_humaneval, load_problems, problems_label
-from toolkit.records import Problem, Slice
+from toolkit.problems.humaneval import is_full_humaneval
+from toolkit.problems.load import load_problems, problems_label
+from toolkit.records import Judge, Problem, Slice
+from toolkit.runs.judge import judge_choice, judge_document, record_judge
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.run import (
     Run,
@@ -33,6 +36,8 @@ from toolkit.runs.run import (
 )
 from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
 from toolkit.stats.stopping import StoppingRule
+from toolkit.verifiers.base import only_kind
+from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class LaunchPlan:
     new: tuple[Slice, ...]
     missing: tuple[Slice, ...]
     planned: int
+    judge: Judge
     rule: StoppingRule | None = None
 
     @property
@@ -59,8 +65,13 @@ class LaunchPlan:
         return sum(map(len, self.missing))
 
 
-def plan_launch(config: Config, runs: Path, path: Path | None = None) -> LaunchPlan:
+def plan_launch(
+    config: Config, runs: Path, path: Path | None = None, *, timeout: float | None = None
+) -> LaunchPlan:
     """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
+
+    A new run is judged as the configuration says. One that exists keeps its judge; only `timeout`
+    (seconds), where the user has named one for this launch, gives it another time limit.
 
     Raises `UsageError` for problems, model or run that cannot be used; `RunMismatch` when the
     run at `path` was made with another configuration.
@@ -73,12 +84,16 @@ def plan_launch(config: Config, runs: Path, path: Path | None = None) -> LaunchP
     run = open_run(path) if exists else None
     if run:
         check_identity(run, identity)
-    return _plan(config, path, run, identity, problems)
+        judge = judge_of_run(run, timeout)
+    else:
+        judge = judge_of(choice_of(only_kind(problems), config.evaluation.timeout))
+    return _plan(config, path, run, identity, problems, judge)
 
 
 def plan_next_round(run: Run, config: Config) -> LaunchPlan:
     """What an adaptive run lacks once its last round is evaluated; `new` is empty at the end."""
-    return _plan(config, run.path, run, run.manifest()["identity"], run.problems())
+    identity, problems = run.manifest()["identity"], run.problems()
+    return _plan(config, run.path, run, identity, problems, judge_of_run(run))
 
 
 def _plan(
@@ -87,14 +102,19 @@ def _plan(
     run: Run | None,
     identity: Mapping[str, Any],
     problems: Sequence[Problem],
+    judge: Judge,
 ) -> LaunchPlan:
+    # The record of a launch says the time limit that it went by, wherever that came from.
+    timeout = float(judge.settings["timeout"])
+    evaluation = dataclasses.replace(config.evaluation, timeout=timeout)
+    config = dataclasses.replace(config, evaluation=evaluation)
     old = run.slices() if run else []
     planned = planned_samples(old)
     rule = _stopping_rule(config, run, planned)
     if rule is None:
         wanted = {p.task_id: config.quantity.samples for p in problems}
     else:
-        wanted = _adaptive_wants(config, run, rule, problems, planned)
+        wanted = _adaptive_wants(judge, run, rule, problems, planned)
     new = plan_round(
         run.round_count() if run else 0,
         wanted,
@@ -112,6 +132,7 @@ def _plan(
         new=tuple(new),
         missing=tuple(missing_slices([*old, *new], run.done() if run else set())),
         planned=sum(map(len, [*old, *new])),
+        judge=judge,
         rule=rule,
     )
 
@@ -148,7 +169,7 @@ def _stopping_rule(
 
 
 def _adaptive_wants(
-    config: Config,
+    judge: Judge,
     run: Run | None,
     rule: StoppingRule,
     problems: Sequence[Problem],
@@ -162,7 +183,7 @@ def _adaptive_wants(
     if run is None:
         return {p.task_id: rule.looks[0] for p in problems}
     wanted = {p.task_id: max(rule.looks[0], planned.get(p.task_id, 0)) for p in problems}
-    for task_id, n, c in count_outcomes(run, config.evaluation.timeout)["task_id", "n", "c"].rows():
+    for task_id, n, c in count_outcomes(run, judge)["task_id", "n", "c"].rows():
         if n == planned.get(task_id, 0) and n >= rule.looks[0]:
             wanted[task_id] = rule.next_look(n, c) or n
     return wanted
@@ -173,6 +194,8 @@ def freeze_launch(plan: LaunchPlan) -> Run:
     run = create_or_open(
         plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan.config, plan)
     )
+    if judge_choice(run) != plan.judge.choice:
+        record_judge(run, plan.judge.choice)
     # A cap that rises is recorded even where no problem needs it: the curve reaches it.
     if plan.new or plan.rule != run.stopping_rule():
         freeze_round(run, plan.round_index, list(plan.new), plan.rule)
@@ -219,6 +242,7 @@ def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "problems_source": config.problem_set.problems,
         "full_humaneval": is_full_humaneval(plan.problems),
+        "judge": judge_document(plan.judge.choice),
         "config": describe_config(config),
         "versions": versions(),
     }

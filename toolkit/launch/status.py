@@ -10,7 +10,8 @@ from typing import TextIO
 
 import polars as pl
 
-from toolkit.runs.outcomes import count_outcomes, progress
+from toolkit.records import Judge
+from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
 from toolkit.runs.run import Run, launches, metadata
 from toolkit.runs.usage import Spent, spent_of
 from toolkit.stats.curve import Counts, curve
@@ -71,7 +72,8 @@ class Status:
     """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
 
     pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
-    them support; open_problems: those that an adaptive run's rule wants more samples of; spent:
+    them support; open_problems: those that an adaptive run's rule wants more samples of; judge: whose
+    verdicts count; outdated: samples that only an older version of it has decided; spent:
     what the tasks that wrote shards say of tokens, time and engines.
     """
 
@@ -81,6 +83,8 @@ class Status:
     missing: int
     passed: int
     open_problems: int
+    outdated: int
+    judge: str
     pass_at_k: dict[str, float]
     speed: Speed
     spent: Spent
@@ -106,6 +110,8 @@ class Status:
             f"sampled    {ledger.line()}",
             f"evaluated  {self.evaluated} samples, {self.missing} missing"
             + (f", {self.open_problems} problems go on" if self.open_problems else ""),
+            f"judge      {self.judge}",
+            *self._outdated_line(),
             "so far     " + (", ".join(shown) or "no verdicts"),
             f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s now, "
             f"{speed.average:.0f} on average{left}",
@@ -122,6 +128,13 @@ class Status:
             lines.append(f"missing    {missing} slices: launch again to sample them")
         return "\n".join(lines)
 
+    def _outdated_line(self) -> Iterator[str]:
+        if self.outdated:
+            yield (
+                f"outdated   {self.outdated} samples were decided by an older version of the judge: "
+                f"`python jobs/evaluate.py {self.run}` judges them again"
+            )
+
 
 def read_ledger(run: Run) -> Ledger:
     """Compare plan and shards: one listing, no file is opened but the plan's."""
@@ -130,11 +143,11 @@ def read_ledger(run: Run) -> Ledger:
     return Ledger(sum(map(len, slices)), sum(map(len, present)), len(slices), len(present))
 
 
-def read_status(run: Run, timeout: float) -> Status:
-    """The whole view. Verdicts count under this timeout; a cluster, if any, is asked once."""
+def read_status(run: Run, judge: Judge) -> Status:
+    """The whole view. Verdicts of this judge count; a cluster, if any, is asked once."""
     ledger = read_ledger(run)
     shards = [metadata(p) for p in run.samples_dir.glob("*.parquet")]
-    counts = count_outcomes(run, timeout)
+    counts = count_outcomes(run, judge)
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
     return Status(
@@ -144,6 +157,8 @@ def read_status(run: Run, timeout: float) -> Status:
         missing=done.planned - done.evaluated,
         passed=int(counts["c"].sum()),
         open_problems=done.open_problems,
+        outdated=outdated_samples(run, judge),
+        judge=judge.line(),
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
         speed=speed_of(shards, ledger),
         spent=spent_of(shards),

@@ -20,6 +20,7 @@ from toolkit.runs.run import open_run
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
 from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.verifiers.judges import judge_of_run
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
 def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
     configure_log()
-    return fit_run(open_run(path), timeout=config.evaluation.timeout).complete
+    run = open_run(path)
+    return fit_run(run, judge=judge_of_run(run)).complete
 
 
 class _NearTimeLimit(Exception):

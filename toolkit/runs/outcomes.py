@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from toolkit.stages.evaluate import decided, scan_programs
-from toolkit.records import Slice
-from toolkit.runs.shards import looks_whole
+from toolkit.records import NO_ANSWER, Judge, Slice
+from toolkit.runs.answers import mapped_slices, scan_answers
 from toolkit.stats.stopping import StoppingRule
 from toolkit.runs.run import Run
-from toolkit.runs.verdicts import read_verdicts
+from toolkit.runs.verdicts import decided_verdicts, outdated_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +32,18 @@ class Progress:
         return self.planned == self.evaluated and not self.open_problems
 
 
-def sample_outcomes(run: Run, timeout: float) -> pl.DataFrame:
-    """One row a sample that has a program map: task_id, seed, program, outcome, passed, detail.
+def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
+    """One row a sample whose answer is known: task_id, seed, answer, outcome, passed, detail.
 
-    outcome, passed and detail are null where the program has no verdict under this timeout.
+    outcome, passed and detail are null where this judge has no verdict. A sample without an answer
+    has failed, and its `answer` is null.
     """
     return (
-        scan_programs(run, mapped_slices(run))
-        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+        _judged(run, mapped_slices(run), judge)
         .select(
             "task_id",
             "seed",
-            "program",
+            "answer",
             "outcome",
             (pl.col("outcome") == "passed").alias("passed"),
             "detail",
@@ -54,10 +53,10 @@ def sample_outcomes(run: Run, timeout: float) -> pl.DataFrame:
     )
 
 
-def count_outcomes(run: Run, timeout: float) -> pl.DataFrame:
+def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     """One row a problem, in the run's order: task_id, n, c, distinct, tokens, unjudged.
 
-    n: samples with a verdict; c: those that passed; distinct: programs among the n;
+    n: samples with a verdict of this judge; c: those that passed; distinct: answers among the n;
     tokens: output tokens of the sampled completions; unjudged: samples without a verdict.
     Under a stopping rule n and c are those at the look where it stopped, or at the last look
     whose samples all have verdicts (`StoppingRule.settle`).
@@ -69,17 +68,18 @@ def count_outcomes(run: Run, timeout: float) -> pl.DataFrame:
         return order.with_columns(
             *zeros, tokens=pl.lit(0, pl.UInt64), unjudged=pl.lit(0, pl.UInt32)
         )
-    programs = (
-        scan_programs(run, present)
-        .group_by("task_id", "program")
-        .agg(pl.len().cast(pl.UInt32).alias("samples"))
-        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+    answers = _with_verdicts(
+        scan_answers(run, present)
+        .group_by("task_id", "answer")
+        .agg(pl.len().cast(pl.UInt32).alias("samples")),
+        run,
+        judge,
     )
     judged, samples = pl.col("outcome").is_not_null(), pl.col("samples")
-    counts = programs.group_by("task_id").agg(
+    counts = answers.group_by("task_id").agg(
         samples.filter(judged).sum().alias("n"),
         samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
-        judged.sum().cast(pl.UInt32).alias("distinct"),
+        (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
         samples.filter(~judged).sum().alias("unjudged"),
     )
     tokens = (
@@ -89,7 +89,7 @@ def count_outcomes(run: Run, timeout: float) -> pl.DataFrame:
     )
     joined = counts.join(tokens, on="task_id").collect()
     if rule := run.stopping_rule():
-        settled = _settle(run, present, timeout, rule)
+        settled = _settle(run, present, judge, rule)
         joined = joined.drop("n", "c").join(settled, on="task_id")
     columns = ["n", "c", "distinct", "tokens", "unjudged"]
     return order.join(joined, on="task_id", how="left", maintain_order="left").select(
@@ -97,12 +97,11 @@ def count_outcomes(run: Run, timeout: float) -> pl.DataFrame:
     )
 
 
-def _settle(run: Run, present: list[Slice], timeout: float, rule: StoppingRule) -> pl.DataFrame:
+def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
     """task_id, n, c by the rule, from the verdicts of each batch of seeds."""
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
     batches = (
-        scan_programs(run, present)
-        .join(_verdicts(run, timeout), on=["task_id", "program"], how="left")
+        _judged(run, present, judge)
         .group_by("task_id", batch.cast(pl.Int64).alias("batch"))
         .agg(
             pl.col("outcome").is_not_null().sum().alias("judged"),
@@ -135,13 +134,26 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
     )
 
 
-def mapped_slices(run: Run) -> list[Slice]:
-    """The planned slices that have a shard, not truncated, and a program map."""
-    mapped = {p.stem for p in run.programs_dir.glob("*.parquet")} & run.done()
-    slices = (s for s in run.slices() if s.name in mapped)
-    return [s for s in slices if looks_whole(run.shard_path(s.name))]
+def outdated_samples(run: Run, judge: Judge) -> int:
+    """Samples that only an older version of this judge has decided: they are judged again."""
+    found = outdated_answers(run, judge)
+    if found.is_empty():
+        return 0
+    samples = scan_answers(run, mapped_slices(run))
+    outdated = samples.join(found.lazy(), on=["task_id", "answer"], how="semi")
+    return int(outdated.select(pl.len()).collect().item())
 
 
-def _verdicts(run: Run, timeout: float) -> pl.LazyFrame:
-    verdicts = decided(read_verdicts(run, timeout))
-    return verdicts.select("task_id", "program", "outcome", "detail").lazy()
+def _judged(run: Run, present: list[Slice], judge: Judge) -> pl.LazyFrame:
+    """The samples of these slices with outcome and detail, null where there is no verdict."""
+    return _with_verdicts(scan_answers(run, present), run, judge)
+
+
+def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:
+    """Join the verdicts; where there is no answer, there is no verdict to wait for: failed."""
+    verdicts = decided_verdicts(run, judge).select("task_id", "answer", "outcome", "detail")
+    none, kind = pl.col("answer").is_null(), verdicts.schema["outcome"]
+    return answers.join(verdicts.lazy(), on=["task_id", "answer"], how="left").with_columns(
+        pl.when(none).then(pl.lit("failed").cast(kind)).otherwise("outcome").alias("outcome"),
+        pl.when(none).then(pl.lit(NO_ANSWER)).otherwise("detail").alias("detail"),
+    )

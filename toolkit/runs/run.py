@@ -1,12 +1,13 @@
 """A run on disk: its identity, its frozen plan and its parquet files.
 
     runs/<model slug>-<problems>-<digest8>/
-      manifest.json         identity, first configuration, versions, how programs were confined
-      problems.parquet      frozen prompts and tests
+      manifest.json         identity, default judge, first configuration, versions
+      problems.parquet      frozen prompts and references
       rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
       samples/<slice>.parquet    one shard a finished slice
-      programs/<slice>.parquet   which program each sample of the shard is (a cache)
-      verdicts/*.parquet    outcomes of distinct programs
+      answers/<slice>.parquet    which answer each sample of the shard is (a cache)
+      verdicts/*.parquet    outcomes of distinct answers, by judge
+      isolation/<host>.json how a node confined what it executed
       launches.jsonl        one line a launch
       slurm/                scripts, pickles, logs
       quarantine/           shards that could not be trusted, moved aside
@@ -36,21 +37,21 @@ from toolkit.records import (
     SeedRange,
     Slice,
 )
+from toolkit.runs import format1
 from toolkit.stats.stopping import StoppingRule
 
 PROBLEM_SCHEMA = pl.Schema(
     {
         "task_id": pl.String(),
         "prompt": pl.String(),
-        "test": pl.String(),
-        "entry_point": pl.String(),
-        "canonical_solution": pl.String(),
+        "kind": pl.String(),
+        "reference": pl.String(),
+        "solution": pl.String(),
     }
 )
-PROGRAM_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "program": pl.UInt64()})
 REMEDY = "`launch.py --resume` moves a damaged shard to quarantine/ and samples its slice anew"
-FORMAT = 1
-"""Version of the layout above; a run of another format is refused."""
+FORMAT = 2
+"""Version of the layout above. Runs of format 1 are read too (`toolkit.runs.format1`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,14 @@ class Run:
         return self.path / "samples"
 
     @property
-    def programs_dir(self) -> Path:
-        """For each shard, the digest of each sample's program."""
-        return self.path / "programs"
+    def answers_dir(self) -> Path:
+        """For each shard, the digest of each sample's answer; in a run of format 1, `programs`."""
+        old = self.path / format1.ANSWERS_DIRECTORY
+        return old if old.is_dir() else self.path / "answers"
 
     @property
     def verdicts_dir(self) -> Path:
-        """Outcomes of distinct programs, in batches."""
+        """Outcomes of distinct answers, in batches."""
         return self.path / "verdicts"
 
     @property
@@ -92,27 +94,36 @@ class Run:
         """What is computed: `identity`, `digest`, `config`, `versions`."""
         return _read_json(self.path / "manifest.json")
 
-    def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
-        """Into the manifest, under `isolation`: how `host` confined the programs it executed.
+    def update_manifest(self, facts: Mapping[str, Any]) -> None:
+        """Put facts into the manifest in place of older ones. Only launches do so."""
+        with replacing(self.path / "manifest.json") as temporary:
+            temporary.write_bytes(_json_bytes(self.manifest() | dict(facts)))
 
-        Of two hosts that record at the same moment one may be lost; the metadata of the verdicts
-        has them all.
-        """
-        manifest = self.manifest()
-        known = manifest.setdefault("isolation", {})
-        if known.get(host) != report:
-            known[host] = dict(report)
-            with replacing(self.path / "manifest.json") as temporary:
-                temporary.write_bytes(_json_bytes(manifest))
+    def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
+        """Write down how `host` confined what it executed: mechanism -> "on", or "off: why"."""
+        folder = self.path / "isolation"
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"{host}.json") as temporary:
+            temporary.write_bytes(_json_bytes(dict(report)))
+
+    def isolation(self) -> dict[str, dict[str, str]]:
+        """host -> how it confined what it executed, as it last did."""
+        found = sorted((self.path / "isolation").glob("*.json"))
+        old: dict[str, dict[str, str]] = self.manifest().get("isolation", {})
+        return old | {path.stem: _read_json(path) for path in found}
 
     def prompt_style(self) -> PromptStyle:
-        """How the completions were asked for, so how programs are extracted from them."""
+        """How the completions were asked for, so how answers are taken from them."""
         return cast(PromptStyle, self.manifest()["identity"]["prompt_style"])
 
     def problems(self) -> list[Problem]:
         """The frozen problems, in their order."""
-        rows = read_table(self.path / "problems.parquet", PROBLEM_SCHEMA).iter_rows(named=True)
-        return [Problem(**row) for row in rows]
+        path = self.path / "problems.parquet"
+        frame = read_frame(path)
+        if frame.schema == format1.PROBLEM_SCHEMA:
+            return [format1.problem_of(row) for row in frame.iter_rows(named=True)]
+        _check_schema(path, frame, PROBLEM_SCHEMA)
+        return [Problem(**row) for row in frame.iter_rows(named=True)]
 
     def slices(self) -> list[Slice]:
         """All planned slices, round by round."""
@@ -183,7 +194,7 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
                 f"{run.path}: has samples but no manifest.json; name another directory by --run"
             )
     try:
-        for name in ("rounds", "samples", "programs", "verdicts", "slurm", "results"):
+        for name in ("rounds", "samples", "answers", "verdicts", "slurm", "results"):
             (run.path / name).mkdir(parents=True, exist_ok=True)
         frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
         write_table(run.path / "problems.parquet", frame, {})
@@ -202,8 +213,11 @@ def open_run(path: Path) -> Run:
             f"{path}: no run here (no manifest.json); launch one, or name one of runs/*"
         )
     found = _read_json(manifest).get("format")
-    if found != FORMAT:
-        raise UsageError(f"{manifest}: format {found}; this version reads format {FORMAT}")
+    if found not in (format1.FORMAT, FORMAT):
+        raise UsageError(
+            f"{manifest}: format {found}; this version reads the formats {format1.FORMAT} and "
+            f"{FORMAT}: install the version of the toolkit that made the run"
+        )
     return Run(path)
 
 
@@ -255,13 +269,22 @@ def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
 
 def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
     """Read parquet and check its schema; `CorruptShard` names the file and the fault."""
+    frame = read_frame(path)
+    _check_schema(path, frame, schema)
+    return frame
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """Read parquet, whatever its columns; `CorruptShard` names the file and the fault."""
     try:
-        frame = pl.read_parquet(path, glob=False)
+        return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(path, error) from None
+
+
+def _check_schema(path: Path, frame: pl.DataFrame, schema: pl.Schema) -> None:
     if frame.schema != schema:
         raise CorruptShard(f"{path}: foreign columns {frame.columns}; {REMEDY}")
-    return frame
 
 
 def _unreadable(path: Path, error: Exception) -> ToolkitError:

@@ -84,7 +84,7 @@ def content_digest(samples: pl.DataFrame) -> str:
 
 
 def quarantine(run: Run, name: str) -> Path:
-    """Move a slice's shard, and its program map, out of the way; returns where the shard is now.
+    """Move a slice's shard, and its map of answers, out of the way; returns where the shard is now.
 
     The slice counts as missing from then on, and the next launch samples it again.
     """
@@ -92,7 +92,7 @@ def quarantine(run: Run, name: str) -> Path:
     folder.mkdir(exist_ok=True)
     target = folder / f"{name}.{secrets.token_hex(4)}.parquet"
     run.shard_path(name).replace(target)
-    (run.programs_dir / f"{name}.parquet").unlink(missing_ok=True)
+    (run.answers_dir / f"{name}.parquet").unlink(missing_ok=True)
     return target
 
 

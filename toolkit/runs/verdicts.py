@@ -1,53 +1,95 @@
-"""Verdicts on disk: batches of outcomes of distinct programs, keyed by task_id and program."""
+"""Verdicts on disk: batches, each verdict keyed by task_id, answer and judge.
+
+Verdicts of several judges stand side by side: another time limit, or an older version of a
+verifier. Nothing mixes them.
+"""
 
 import hashlib
+import json
 from collections.abc import Iterable
 
 import polars as pl
 
-from toolkit.records import OUTCOMES, Verdict
-from toolkit.runs.run import Run, read_table, write_table
+from toolkit.errors import CorruptShard
+from toolkit.records import OUTCOMES, Judge, Verdict
+from toolkit.runs import format1
+from toolkit.runs.run import Run, read_frame, write_table
 
 VERDICT_SCHEMA = pl.Schema(
     {
         "task_id": pl.String(),
-        "program": pl.UInt64(),
+        "answer": pl.UInt64(),
+        "judge": pl.UInt64(),
         "outcome": pl.Enum(OUTCOMES),
         "detail": pl.String(),
         "seconds": pl.Float32(),
-        "timeout": pl.Float32(),
     }
 )
 
 
 def write_verdicts(
-    run: Run, verdicts: Iterable[Verdict], timeout: float, facts: dict[str, str] | None = None
+    run: Run, verdicts: Iterable[Verdict], judge: Judge, facts: dict[str, str] | None = None
 ) -> None:
     """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless.
 
-    `facts`, how they were reached, are the file's metadata.
+    `facts`, how they were reached, are the file's metadata, with the judge in full.
     """
-    rows = [(v.task_id, v.answer, v.outcome, v.detail, v.seconds, timeout) for v in verdicts]
+    rows = [(v.task_id, v.answer, judge.digest, v.outcome, v.detail, v.seconds) for v in verdicts]
     if not rows:
         return
-    frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "program")
-    keys = frame.select("task_id", "program", "timeout").write_json().encode()
+    frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "answer")
+    keys = frame.select("task_id", "answer", "judge").write_json().encode()
     name = hashlib.blake2b(keys, digest_size=8).hexdigest()
-    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, facts or {})
+    document = {
+        "verifier": judge.verifier,
+        "version": judge.version,
+        "settings": judge.settings,
+    }
+    own = {"judge": json.dumps(document)}
+    write_table(run.verdicts_dir / f"v-{name}.parquet", frame, own | (facts or {}))
 
 
-def read_verdicts(run: Run, timeout: float) -> pl.DataFrame:
-    """All verdicts under this timeout, one a (task_id, program).
+def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+    """The verdicts of this judge, one a (task_id, answer): task_id, answer, outcome, detail,
+    seconds.
 
-    `error` is no verdict: such programs are executed again at the next evaluation, and the
-    decided outcome wins.
+    `error` is no verdict: such answers are judged again at the next evaluation, and the decided
+    outcome wins.
     """
-    frames = [read_table(p, VERDICT_SCHEMA) for p in sorted(run.verdicts_dir.glob("*.parquet"))]
-    if not frames:
-        return pl.DataFrame(schema=VERDICT_SCHEMA)
     return (
-        pl.concat(frames)
-        .filter(pl.col("timeout") == pl.lit(timeout, dtype=pl.Float32))
+        _all_verdicts(run)
+        .filter(pl.col("judge") == judge.digest)
         .sort(pl.col("outcome") == "error", maintain_order=True)
-        .unique(["task_id", "program"], keep="first", maintain_order=True)
+        .unique(["task_id", "answer"], keep="first", maintain_order=True)
+        .drop("judge")
     )
+
+
+def decided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+    """The same without those that are no verdict."""
+    return read_verdicts(run, judge).filter(pl.col("outcome") != "error")
+
+
+def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
+    """task_id, answer of what an older version of this judge has decided and this one has not."""
+    if judge.version == 1:
+        return pl.DataFrame(schema=VERDICT_SCHEMA).select("task_id", "answer")
+    found = _all_verdicts(run).filter(pl.col("outcome") != "error")
+    keys = found.select("task_id", "answer", "judge")
+    older = keys.filter(pl.col("judge").is_in(judge.older_digests()))
+    current = keys.filter(pl.col("judge") == judge.digest)
+    return older.select("task_id", "answer").unique().join(current, on=["task_id", "answer"], how="anti")
+
+
+def _all_verdicts(run: Run) -> pl.DataFrame:
+    frames = [pl.DataFrame(schema=VERDICT_SCHEMA)]
+    for path in sorted(run.verdicts_dir.glob("*.parquet")):
+        frame = read_frame(path)
+        if frame.schema == format1.VERDICT_SCHEMA:
+            frame = format1.verdicts_of(frame)
+        if frame.schema != VERDICT_SCHEMA:
+            raise CorruptShard(
+                f"{path}: foreign columns {frame.columns}; move the file away and evaluate again"
+            )
+        frames.append(frame)
+    return pl.concat(frames)

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import replacing
+from toolkit.records import Judge
 from toolkit.report.figures import GPT4O_PASS_AT_1, draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
@@ -70,12 +71,12 @@ class FitSummary:
     complete: bool
 
 
-def fit_run(run: Run, *, timeout: float, replicates: int = 1000) -> FitSummary:
+def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitSummary:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
 
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
     """
-    counts = count_outcomes(run, timeout)
+    counts = count_outcomes(run, judge)
     done = progress(run, counts)
     manifest = run.manifest()
     identity = manifest["identity"]

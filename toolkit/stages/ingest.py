@@ -14,11 +14,15 @@ from toolkit.config import Config, ProblemSet, Sampling, describe_config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
 from toolkit.launch.prepare import versions
-from toolkit.problems.load import is_full_humaneval, load_problems, problems_digest
+from toolkit.problems.humaneval import is_full_humaneval
+from toolkit.problems.load import load_problems, problems_digest
 from toolkit.records import Problem, Sample
+from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round, point_latest
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round
+from toolkit.verifiers.base import only_kind
+from toolkit.verifiers.judges import choice_of
 
 
 def ingest(source: Path, path: Path, *, problems_source: str, model: str) -> Run:
@@ -105,6 +109,7 @@ def _facts(problems_source: str, problems: list[Problem], model: str) -> dict[st
     return {
         "problems_source": problems_source,
         "full_humaneval": is_full_humaneval(problems),
+        "judge": judge_document(choice_of(only_kind(problems), None)),
         "config": describe_config(config),
         "versions": versions(),
     }

