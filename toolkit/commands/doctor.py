@@ -14,7 +14,7 @@ from toolkit.cli import Parser, run_job
 from toolkit.config import add_flags, read_site, resolve, site_file
 from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
-from toolkit.launch.doctor import examine_directory, examine_execution
+from toolkit.launch.doctor import examine_directory, examine_judge
 from toolkit.launch.local import gpus_at_hand
 from toolkit.launch.preflight import (
     examine_model,
@@ -23,6 +23,8 @@ from toolkit.launch.preflight import (
     sampling_flags,
 )
 from toolkit.problems.load import load_problems
+from toolkit.verifiers.base import only_kind
+from toolkit.verifiers.judges import choice_of, judge_of
 
 
 def main() -> int:
@@ -37,13 +39,14 @@ def main() -> int:
     config = resolve(flags, base=read_site(site_file()))
     chosen, settings = config.problem_set, config.evaluation
     problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    judge = judge_of(choice_of(only_kind(problems), settings.timeout))
     workers = settings.workers or available_cores()
     failed = False
     for finding in chain(
         examine_directory(flags["runs"]),
         examine_slurm(config.resources),
         examine_model(config.sampling.model, config.engine, flags["gpu_gib"]),
-        examine_execution(problems, settings.isolation, settings.timeout, workers),
+        examine_judge(problems, judge, settings.isolation, workers),
         (examine_sampling(sampling_flags(config)) for _ in range(flags["try_model"])),
     ):
         print(finding.line(), flush=True)

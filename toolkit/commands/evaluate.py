@@ -9,6 +9,7 @@ from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
 from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.launch.prepare import recorded_config
 from toolkit.runs.run import open_run
 from toolkit.stages.evaluate import evaluate_run
 from toolkit.verifiers.judges import judge_of_run
@@ -24,12 +25,12 @@ def main() -> int:
     flags = parser.parse_args()
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
-    settings = resolve(vars(flags)).evaluation
     run = open_run(flags.run)
+    settings = resolve(vars(flags), base=recorded_config(run)).evaluation
     summary = evaluate_run(
         run,
         settings,
-        judge=judge_of_run(run, settings.timeout),
+        judge=judge_of_run(run, vars(flags).get("timeout")),
         part=flags.part,
         parts=flags.parts,
         workers=settings.workers or available_cores(),

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,9 @@ from typing import Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.files import publish_once, replacing
-from toolkit.records import Answer, Problem, answer_digest
+from toolkit.records import Answer, Judge, Problem, Verdict, answer_digest
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel
-from toolkit.sandbox.executor import Executor, Limits
-from toolkit.verifiers.python_tests import endings
+from toolkit.verifiers.base import Verifier, open_verifier
 
 Grade = Literal["ok", "warn", "fail"]
 ROOM_WANTED = 10 << 30
@@ -34,53 +34,63 @@ class Finding:
         return f"{self.grade:4}  {self.subject:12}  {self.found}{tail}"
 
 
-def examine_execution(
-    problems: Sequence[Problem], level: IsolationLevel, timeout: float, workers: int
+def examine_judge(
+    problems: Sequence[Problem], judge: Judge, isolation: IsolationLevel, workers: int
 ) -> Iterator[Finding]:
-    """The isolation of untrusted programs on this node, each mechanism, and then whether known
-    right programs pass under it and known wrong ones fail.
+    """The isolation of untrusted programs on this node, each mechanism, and then whether the judge
+    tells right examples of the problems' verifier from wrong ones.
     """
-    limits = Limits(timeout=timeout)
+    verifier = open_verifier(judge.verifier)
     try:
-        executor = Executor(endings(problems), workers=workers, limits=limits, isolation=level)
+        judging = verifier.judging(problems, judge, workers=workers, isolation=isolation)
     except ToolkitError as error:
         yield Finding("fail", "isolation", str(error))
         return
-    with executor:
+    examples = {p.task_id: verifier.examples(p) for p in problems}
+    right = [(p, c) for p in problems for c in examples[p.task_id].right]
+    wrong = [(p, c) for p in problems for c in examples[p.task_id].wrong]
+    with judging:
         for name, purpose in MECHANISMS.items():
-            state = executor.isolation_report[name]
+            state = judging.isolation[name]
             grade: Grade = "ok" if state.startswith("on") or name == "landlock" else "warn"
             yield Finding(grade, name, f"{state} ({purpose})")
-        yield _canonical(executor, problems)
-        yield _wrong(executor, problems)
+        yield _solutions(judging.judge(_answers(verifier, right)), len(right))
+        yield _wrong_ones(judging.judge(_answers(verifier, wrong)), problems)
 
 
-def _canonical(executor: Executor, problems: Sequence[Problem]) -> Finding:
-    solved = [p for p in problems if p.canonical_solution]
-    if not solved:
-        return Finding("warn", "solutions", "the problems carry no canonical_solution to try")
-    verdicts = executor.run(_program(p, p.prompt + p.canonical_solution) for p in solved)
+def _answers(
+    verifier: Verifier, examples: Sequence[tuple[Problem, str]]
+) -> Iterator[tuple[Problem, Answer]]:
+    for problem, completion in examples:
+        text = verifier.extract(problem, completion, "verbatim")
+        if text is not None:
+            yield problem, Answer(problem.task_id, answer_digest(text), text)
+
+
+def _solutions(verdicts: Iterator[Verdict], count: int) -> Finding:
+    if not count:
+        return Finding("warn", "solutions", "the problems carry no known solution to try")
     wrong = sorted(f"{v.task_id} ({v.outcome})" for v in verdicts if v.outcome != "passed")
     if not wrong:
-        return Finding("ok", "solutions", f"all {len(solved)} canonical solutions pass")
-    named = ", ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else "")
-    found = f"{len(wrong)} of {len(solved)} canonical solutions do not pass: {named}"
+        return Finding("ok", "solutions", f"all {count} known solutions pass")
+    found = f"{len(wrong)} of {count} known solutions do not pass: {_named(wrong)}"
     return Finding("fail", "solutions", found, "mend the tests, or leave these problems out")
 
 
-def _wrong(executor: Executor, problems: Sequence[Problem]) -> Finding:
-    body = "    raise ValueError('wrong on purpose')\n"
-    verdicts = executor.run(_program(p, p.prompt + body) for p in problems)
-    passed = sorted(v.task_id for v in verdicts if v.outcome == "passed")
-    if not passed:
-        return Finding("ok", "wrong ones", f"{len(problems)} programs that only raise all fail")
-    named = ", ".join(passed[:3]) + (" ..." if len(passed) > 3 else "")
-    found = f"{len(passed)} problems let a program pass that only raises: {named}"
+def _wrong_ones(verdicts: Iterator[Verdict], problems: Sequence[Problem]) -> Finding:
+    """A problem is suspect when most of its wrong examples pass: one may be right by luck."""
+    balance = Counter[str]()
+    for verdict in verdicts:
+        balance[verdict.task_id] += 1 if verdict.outcome == "passed" else -1
+    fooled = sorted(task_id for task_id, more in balance.items() if more > 0)
+    if not fooled:
+        return Finding("ok", "wrong ones", f"all {len(problems)} problems refuse wrong examples")
+    found = f"{len(fooled)} problems let most wrong examples pass: {_named(fooled)}"
     return Finding("fail", "wrong ones", found, "their tests check nothing: leave them out")
 
 
-def _program(problem: Problem, text: str) -> Answer:
-    return Answer(problem.task_id, answer_digest(text), text)
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 def examine_directory(runs: Path) -> Iterator[Finding]:

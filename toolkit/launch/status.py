@@ -72,8 +72,8 @@ class Status:
     """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
 
     pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
-    them support; open_problems: those that an adaptive run's rule wants more samples of; judge: whose
-    verdicts count; outdated: samples that only an older version of it has decided; spent:
+    them support; open_problems: those that an adaptive run's rule wants more samples of; judge:
+    whose verdicts count; outdated: samples that only an older version of it has decided; spent:
     what the tasks that wrote shards say of tokens, time and engines.
     """
 
@@ -131,8 +131,8 @@ class Status:
     def _outdated_line(self) -> Iterator[str]:
         if self.outdated:
             yield (
-                f"outdated   {self.outdated} samples were decided by an older version of the judge: "
-                f"`python jobs/evaluate.py {self.run}` judges them again"
+                f"outdated   {self.outdated} samples were decided by an older version of the "
+                f"judge: `python jobs/evaluate.py {self.run}` judges them again"
             )
 
 
