@@ -84,7 +84,7 @@ def test_outcomes_has_one_row_a_sample(runs):
     done = script("outcomes.py", "a", "--out", "outcomes.parquet", cwd=runs)
     assert done.returncode == 0, done.stderr
     frame = pl.read_parquet(runs / "outcomes.parquet")
-    assert frame.columns == ["task_id", "seed", "program", "outcome", "passed", "detail"]
+    assert frame.columns == ["task_id", "seed", "answer", "outcome", "passed", "detail"]
     assert frame.height == 8
     assert frame.select("task_id", "seed").is_unique().all()
 

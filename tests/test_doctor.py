@@ -6,16 +6,28 @@ from pathlib import Path
 import pytest
 from commands import files, job
 
-from toolkit.launch.doctor import examine_directory, examine_execution
+from toolkit.launch.doctor import examine_directory, examine_judge
+from toolkit.problems.humaneval import python_problem
 from toolkit.records import Problem
+from toolkit.verifiers.judges import choice_of, judge_of
 
-GOOD = Problem("t/0", "def f():\n", "def check(f):\n    assert f() == 1\n", "f", "    return 1\n")
-IDLE = Problem("t/1", "def f():\n", "def check(f):\n    pass\n", "f", "    return 1\n")
-BROKEN = Problem("t/2", "def f():\n", "def check(f):\n    assert f() == 2\n", "f", "    return 1\n")
+GOOD = python_problem(
+    "t/0", "def f():\n", "def check(f):\n    assert f() == 1\n", "f", "    return 1\n"
+)
+IDLE = python_problem("t/1", "def f():\n", "def check(f):\n    pass\n", "f", "    return 1\n")
+BROKEN = python_problem(
+    "t/2", "def f():\n", "def check(f):\n    assert f() == 2\n", "f", "    return 1\n"
+)
+
+
+def fields(problem: Problem) -> dict[str, str]:
+    known = {"task_id": problem.task_id, "prompt": problem.prompt}
+    return known | json.loads(problem.reference) | {"canonical_solution": problem.solution}
 
 
 def grades(problems: list[Problem]) -> dict[str, str]:
-    findings = examine_execution(problems, "strongest", 3.0, 1)
+    judge = judge_of(choice_of("python_tests", None))
+    findings = examine_judge(problems, judge, "strongest", 1)
     return {f.subject: f.grade for f in findings}
 
 
@@ -45,9 +57,8 @@ def test_a_directory_without_files_fails_with_a_remedy() -> None:
 @pytest.mark.parametrize("broken", [False, True])
 def test_exit_code_says_whether_anything_failed(tmp_path: Path, broken: bool) -> None:
     rows = [BROKEN if broken else GOOD]
-    fields = ("task_id", "prompt", "test", "entry_point", "canonical_solution")
     file = tmp_path / "problems.jsonl"
-    file.write_text("".join(json.dumps({k: getattr(p, k) for k in fields}) + "\n" for p in rows))
+    file.write_text("".join(json.dumps(fields(p)) + "\n" for p in rows))
     before = files(tmp_path)
     done = job("doctor.py", "--problems", file, "--runs", tmp_path, cwd=tmp_path)
     assert done.returncode == (1 if broken else 0), done.stderr

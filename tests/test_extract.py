@@ -6,14 +6,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
-from toolkit.records import Answer, Problem, answer_digest
+from toolkit.records import Answer, answer_digest
 from toolkit.sandbox.executor import execute
-from toolkit.verifiers.python_program import extract_program
+from toolkit.verifiers.python_tests import PythonTests, endings
 
 PROMPT = 'from typing import List\n\n\ndef total(x: List[int]) -> int:\n    """Add up x."""\n'
 TEST = "def check(candidate):\n    assert candidate([1, 2]) == 3\n    assert candidate([]) == 0\n"
-PROBLEM = Problem("t/0", PROMPT, TEST, "total")
+PROBLEM = python_problem("t/0", PROMPT, TEST, "total")
 WHOLE = "def total(x: List[int]) -> int:\n    return sum(x)\n"
 
 FORMS = {
@@ -48,10 +49,10 @@ def verdicts(answers, style="chat"):
     programs = {
         name: Answer("t/0", answer_digest(text), text)
         for name, text in (
-            (n, extract_program(PROBLEM, answer, style)) for n, answer in answers.items()
+            (n, PythonTests().extract(PROBLEM, answer, style)) for n, answer in answers.items()
         )
     }
-    found = {v.answer: v for v in execute(programs.values(), {"t/0": PROBLEM}, workers=2)}
+    found = {v.answer: v for v in execute(programs.values(), endings([PROBLEM]), workers=2)}
     return {name: found[p.digest].outcome for name, p in programs.items()}
 
 
@@ -72,7 +73,7 @@ def test_a_completion_is_cut_where_it_leaves_the_function():
 
 
 def test_verbatim_is_prompt_and_completion():
-    assert extract_program(PROBLEM, "```x", "verbatim") == PROMPT + "```x"
+    assert PythonTests().extract(PROBLEM, "```x", "verbatim") == PROMPT + "```x"
 
 
 ANSWERS = [
@@ -86,12 +87,17 @@ ANSWERS = [
 def test_real_answers_of_the_embedded_model_keep_their_verdicts():
     """33 answers of every form it gives, with the verdict that reading them confirms."""
     problems = {p.task_id: p for p in load_problems("humaneval")}
-    programs = [extract_program(problems[a["task_id"]], a["completion"], "chat") for a in ANSWERS]
+    programs = [
+        PythonTests().extract(problems[a["task_id"]], a["completion"], "chat") for a in ANSWERS
+    ]
     keyed = [
         Answer(a["task_id"], answer_digest(text), text)
         for a, text in zip(ANSWERS, programs, strict=True)
     ]
-    found = {(v.task_id, v.answer): v.outcome for v in execute(keyed, problems, workers=2)}
+    found = {
+        (v.task_id, v.answer): v.outcome
+        for v in execute(keyed, endings(problems.values()), workers=2)
+    }
     passed = [found[p.task_id, p.digest] == "passed" for p in keyed]
     assert passed == [a["passed"] for a in ANSWERS]
     assert 0 < sum(passed) < len(passed)
@@ -99,17 +105,17 @@ def test_real_answers_of_the_embedded_model_keep_their_verdicts():
 
 @given(st.text(max_size=300), st.sampled_from(["chat", "completion", "verbatim"]))
 def test_no_text_makes_it_raise_and_it_is_pure(text, style):
-    program = extract_program(PROBLEM, text, style)
-    assert program == extract_program(PROBLEM, text, style)
+    program = PythonTests().extract(PROBLEM, text, style)
+    assert program == PythonTests().extract(PROBLEM, text, style)
 
 
 def test_canonical_solutions_survive_every_form():
     problems = {p.task_id: p for p in load_problems("humaneval")[::4]}
     programs = {}
     for p in problems.values():
-        whole = p.prompt + p.canonical_solution
-        for answer in (p.canonical_solution, whole, f"```python\n{whole}\n```"):
-            text = extract_program(p, answer, "chat")
+        whole = p.prompt + p.solution
+        for answer in (p.solution, whole, f"```python\n{whole}\n```"):
+            text = PythonTests().extract(p, answer, "chat")
             programs[p.task_id, answer_digest(text)] = Answer(p.task_id, answer_digest(text), text)
-    found = execute(programs.values(), problems, workers=2)
+    found = execute(programs.values(), endings(problems.values()), workers=2)
     assert {v.outcome for v in found} == {"passed"}

@@ -4,7 +4,8 @@ import json
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.problems.load import is_full_humaneval, load_problems, problems_digest, problems_label
+from toolkit.problems.humaneval import is_full_humaneval
+from toolkit.problems.load import load_problems, problems_digest, problems_label
 
 ROW = {
     "task_id": "a/0",
@@ -54,7 +55,7 @@ def test_digest_tells_content_not_order(tmp_path):
     [
         ({k: v for k, v in ROW.items() if k != "test"}, "line 2: field 'test' is missing"),
         (ROW | {"task_id": "a/1", "prompt": 3}, "line 2: field 'prompt' is int, not a string"),
-        (ROW, "line 2: field 'task_id': 'a/0' stands twice"),
+        (ROW, "line 2: field 'task_id': 'a/0' is that of an earlier line"),
         (ROW | {"task_id": " "}, "line 2: field 'task_id' is empty"),
         (
             ROW | {"task_id": "b", "entry_point": "f()"},

@@ -18,12 +18,13 @@ from toolkit.backends import open_backend
 from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.records import Load, Sample
+from toolkit.records import Load, Request, Sample
 from toolkit.runs.feed import read_feed
 from toolkit.runs.run import metadata
 from toolkit.runs.shards import read_shard
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
+from toolkit.verifiers.base import examples_of, prompts_of
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -58,8 +59,8 @@ class Shuffled:
         self.waiting, self.most, self.left = [], 0, dies_after
         self.random = random.Random(1)
 
-    def submit(self, problem, seed):
-        self.inner.submit(problem, seed)
+    def submit(self, request):
+        self.inner.submit(request)
         self.waiting += self.inner.step()
         self.most = max(self.most, len(self.waiting))
 
@@ -76,26 +77,38 @@ class Shuffled:
 
 
 def test_every_slice_becomes_its_shard_whatever_the_order_of_finishing(run):
-    backend = Shuffled(open_backend(CONFIG, run.problems()), 16)
-    assert Sampler(run, run.slices(), run.problems(), backend).sample()
+    backend = Shuffled(open_backend(CONFIG, examples_of(run.problems())), 16)
+    assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
     assert run.done() == {s.name for s in run.slices()}
     found = [(row[0], row[1]) for rows in shards(run).values() for row in rows]
     assert sorted(found) == sorted((p.task_id, seed) for p in run.problems() for seed in range(30))
 
 
 def test_the_engine_is_kept_full_across_slices_and_no_more(run):
-    backend = Shuffled(open_backend(CONFIG, run.problems()), 50)  # more than two slices
-    Sampler(run, run.slices(), run.problems(), backend).sample()
+    backend = Shuffled(
+        open_backend(CONFIG, examples_of(run.problems())), 50
+    )  # more than two slices
+    Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
     assert backend.most == 50
 
 
 def test_samples_do_not_depend_on_slicing_or_tasks(run, tmp_path):
-    Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
+    Sampler(
+        run,
+        run.slices(),
+        prompts_of(run.problems()),
+        open_backend(CONFIG, examples_of(run.problems())),
+    ).sample()
     other = dataclasses.replace(
         CONFIG, quantity=Quantity(samples=30, slice_samples=7, slice_seeds=3)
     )
     again = freeze_launch(plan_launch(other, tmp_path / "again"))
-    Sampler(again, again.slices(), again.problems(), open_backend(other, again.problems())).sample()
+    Sampler(
+        again,
+        again.slices(),
+        prompts_of(again.problems()),
+        open_backend(other, examples_of(again.problems())),
+    ).sample()
     one, two = (sorted(row for rows in shards(r).values() for row in rows) for r in (run, again))
     assert one == two
 
@@ -107,8 +120,8 @@ def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, st
             stop.requested = sampler.progress.shards >= 2
             return finished
 
-    backend = StopsAfter(open_backend(CONFIG, run.problems()), 16)
-    sampler = Sampler(run, run.slices(), run.problems(), backend)
+    backend = StopsAfter(open_backend(CONFIG, examples_of(run.problems())), 16)
+    sampler = Sampler(run, run.slices(), prompts_of(run.problems()), backend)
     assert not sampler.sample(lambda: stop.requested)
     before = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert 2 <= len(before) < len(run.slices())
@@ -139,9 +152,9 @@ def test_a_signal_while_the_engine_starts_is_taken_afterwards(stop):
 def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monkeypatch):
     opened = []
 
-    def open_dying(config, problems):
+    def open_dying(config, examples):
         lives = (20, 0, 20, None)[len(opened)]
-        opened.append(Shuffled(open_backend(config, problems), 16, lives))
+        opened.append(Shuffled(open_backend(config, examples), 16, lives))
         opened[-1].describe = dict
         opened[-1].close = lambda: None
         return opened[-1]
@@ -186,8 +199,8 @@ def test_a_killed_engine_process_is_replaced(run, stop, caplog):
 
 
 def test_an_engine_that_keeps_dying_ends_the_task(run, stop, monkeypatch):
-    def open_dead(config, problems):
-        backend = Shuffled(open_backend(config, problems), 16, 0)
+    def open_dead(config, examples):
+        backend = Shuffled(open_backend(config, examples), 16, 0)
         backend.describe = dict
         backend.close = lambda: None
         return backend
@@ -203,13 +216,23 @@ def test_a_shard_that_cannot_be_written_ends_the_task_in_one_line(run, monkeypat
 
     monkeypatch.setattr("toolkit.stages.sample.write_shard", full)
     with pytest.raises(ToolkitError, match="No space left on device; make room"):
-        Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems())).sample()
+        Sampler(
+            run,
+            run.slices(),
+            prompts_of(run.problems()),
+            open_backend(CONFIG, examples_of(run.problems())),
+        ).sample()
     assert not run.done()
 
 
 def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
     backlog = []
-    sampler = Sampler(run, run.slices(), run.problems(), open_backend(CONFIG, run.problems()))
+    sampler = Sampler(
+        run,
+        run.slices(),
+        prompts_of(run.problems()),
+        open_backend(CONFIG, examples_of(run.problems())),
+    )
 
     def slow(*_):
         backlog.append(len(sampler._writes))
@@ -253,10 +276,10 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
         "".join(f'{{"task_id": "HumanEval/0", "completion": "c{i}"}}\n' for i in range(3))
     )
     config = Config(sampling=Sampling(backend="replay"), engine=Engine(replay_file=str(lines)))
-    backend = open_backend(config, run.problems())
-    problem = run.problems()[0]
+    backend = open_backend(config, examples_of(run.problems()))
+    prompt = prompts_of(run.problems())["HumanEval/0"]
     for seed in (2, 0):
-        backend.submit(problem, seed)
+        backend.submit(Request("HumanEval/0", seed, prompt))
     assert backend.step() == [
         Sample("HumanEval/0", 2, "c2", 1, "stop"),
         Sample("HumanEval/0", 0, "c0", 1, "stop"),
@@ -264,7 +287,7 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
     with pytest.raises(
         ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"
     ):
-        backend.submit(problem, 3)
+        backend.submit(Request("HumanEval/0", 3, prompt))
 
 
 def test_the_feed_is_recorded(tmp_path, stop):

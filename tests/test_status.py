@@ -10,6 +10,7 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.status import read_status
 from toolkit.records import Sample
 from toolkit.runs.shards import write_shard
+from toolkit.verifiers.judges import judge_of_run
 
 FACTS = {
     "started": "100.0", "ended": "200.0", "tokens": "4000", "prompt_tokens": "1000",
@@ -33,7 +34,7 @@ def write(run, *facts):
 
 def test_tokens_engines_and_time_are_shown(run):
     write(run, FACTS, FACTS | {"host": "n2", "device": "NVIDIA H100", "kv_cache_peak": "0.2"})
-    found = read_status(run, 3.0)
+    found = read_status(run, judge_of_run(run))
     lines = found.text().splitlines()
     assert "tokens     2000 in (90% cached), 8000 out, 80 tokens/s now, 80 on average" in lines
     assert "engines    2 task(s): 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
@@ -50,12 +51,12 @@ def test_tokens_engines_and_time_are_shown(run):
 def test_what_no_shard_tells_is_not_shown(run):
     old = {k: FACTS[k] for k in ("started", "ended", "tokens", "host")}
     write(run, old, old)
-    said = read_status(run, 3.0).text()
+    said = read_status(run, judge_of_run(run)).text()
     assert "tokens     8000 out, " in said
     assert "engines    1 task(s): 1 on unknown" in said
     assert "kv cache" not in said
     write(run, {}, {})
-    assert "engines" not in read_status(run, 3.0).text()
+    assert "engines" not in read_status(run, judge_of_run(run)).text()
 
 
 def test_the_metadata_of_a_shard_is_read_once(run, monkeypatch):
@@ -63,5 +64,5 @@ def test_the_metadata_of_a_shard_is_read_once(run, monkeypatch):
     read = []
     plain = status.metadata
     monkeypatch.setattr(status, "metadata", lambda path: read.append(path) or plain(path))
-    read_status(run, 3.0)
+    read_status(run, judge_of_run(run))
     assert sorted(read) == sorted(run.samples_dir.glob("*.parquet"))

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
-from toolkit.records import Problem, Sample, Verdict
+from toolkit.problems.humaneval import python_problem
+from toolkit.records import Sample, Verdict
 from toolkit.runs.run import (
     create_or_open,
     freeze_round,
@@ -17,8 +18,13 @@ from toolkit.runs.run import (
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
+from toolkit.verifiers.judges import choice_of, judge_of
 
-PROBLEMS = [Problem("a", "def f():\n", "def check(c): pass", "f"), Problem("b", "p", "t", "e")]
+PROBLEMS = [
+    python_problem("a", "def f():\n", "def check(c): pass", "f"),
+    python_problem("b", "p", "t", "e"),
+]
+USUAL, PATIENT, OTHER = (judge_of(choice_of("python_tests", t)) for t in (None, 9.0, 1.0))
 IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 0.7}
 
 
@@ -143,24 +149,24 @@ def test_two_launches_cannot_plan_the_same_round(run):
     assert len(run.slices()) == 2
 
 
-def test_verdicts_by_timeout_and_a_decided_one_beats_an_error(run):
+def test_verdicts_by_judge_and_a_decided_one_beats_an_error(run):
     write_verdicts(
         run,
         [Verdict("a", 1, "error", "worker lost", 0.1), Verdict("a", 2, "failed", "x", 0.1)],
-        3.0,
+        USUAL,
     )
-    write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], 3.0)
-    write_verdicts(run, [Verdict("a", 2, "timed_out", "", 9.0)], 9.0)
-    write_verdicts(run, [], 3.0)
-    rows = read_verdicts(run, 3.0).sort("program").select("program", "outcome").rows()
+    write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], USUAL)
+    write_verdicts(run, [Verdict("a", 2, "timed_out", "", 9.0)], PATIENT)
+    write_verdicts(run, [], USUAL)
+    rows = read_verdicts(run, USUAL).sort("answer").select("answer", "outcome").rows()
     assert rows == [(1, "passed"), (2, "failed")]
-    assert read_verdicts(run, 9.0)["outcome"].to_list() == ["timed_out"]
-    assert read_verdicts(run, 1.0).is_empty()
+    assert read_verdicts(run, PATIENT)["outcome"].to_list() == ["timed_out"]
+    assert read_verdicts(run, OTHER).is_empty()
 
 
 def test_a_repeated_batch_of_verdicts_is_one_file(run):
     for _ in range(2):
-        write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], 3.0)
+        write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], USUAL)
     assert len(list(run.verdicts_dir.iterdir())) == 1
 
 
@@ -174,5 +180,5 @@ def test_latest_follows_the_last_launch(run, tmp_path):
 def test_a_foreign_format_is_refused(run):
     manifest = run.path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
-    with pytest.raises(UsageError, match="format 99; this version reads format 1"):
+    with pytest.raises(UsageError, match="format 99; this version reads the formats 1 and 2"):
         open_run(run.path)

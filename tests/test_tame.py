@@ -5,21 +5,21 @@ import builtins
 import importlib
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
+from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
-from toolkit.records import Answer, Problem, answer_digest
+from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import tame
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import Worker
-from toolkit.verifiers.python_tests import endings
+from toolkit.verifiers.python_tests import endings, unit_tests
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
-PROBLEM = Problem("t/0", "", TEST, "f")
+PROBLEM = python_problem("t/0", "", TEST, "f")
 
 
 def is_tame(text, test=TEST):
@@ -120,8 +120,8 @@ def test_ordinary_programs_are_tame(text):
 def test_nearly_all_solutions_of_humaneval_are_tame():
     found = []
     for p in load_problems():
-        names = tame.tame_test(ast.parse(p.test))
-        text = p.prompt + p.canonical_solution
+        names = tame.tame_test(ast.parse(unit_tests(p.reference).test))
+        text = p.prompt + p.solution
         found.append(names is not None and tame.is_tame(ast.parse(text), names))
     assert sum(found) >= 0.97 * len(found)
 
@@ -150,7 +150,9 @@ def test_no_attribute_leads_from_a_value_to_something_shared():
 
 
 def verdicts(*texts, limits=Limits(), test=TEST):  # noqa: B008 (frozen)
-    with Executor(endings([replace(PROBLEM, test=test)]), workers=1, limits=limits) as executor:
+    with Executor(
+        endings([python_problem("t/0", "", test, "f")]), workers=1, limits=limits
+    ) as executor:
         programs = [Answer("t/0", answer_digest(t), t) for t in texts]
         found = {v.answer: (v.outcome, v.detail) for v in executor.run(programs)}
     return [found[p.digest] for p in programs]

@@ -15,6 +15,7 @@ from toolkit.runs.run import metadata
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import Sampler
+from toolkit.verifiers.base import examples_of, prompts_of
 
 FLAGS = {"backend": "synthetic", "limit": 2, "samples": 20, "slice_samples": 10}
 
@@ -59,21 +60,21 @@ def test_the_engine_is_asked_at_most_once_a_second():
 
 
 def test_a_shard_says_what_went_in_and_how_full_the_engine_was(run):
-    backend = open_backend(resolve(FLAGS), run.problems())
+    backend = open_backend(resolve(FLAGS), examples_of(run.problems()))
     backend.load = lambda: Load(0.25, 2)
-    assert Sampler(run, run.slices(), run.problems(), backend).sample()
+    assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
     facts = [metadata(p) for p in sorted(run.samples_dir.glob("*.parquet"))]
     assert [f["kv_cache_peak"] for f in facts] == ["0.2500"] * 4
     assert sum(int(f["preemptions"]) for f in facts) == 2
     spent = read_spent(run)
-    assert spent.prompt_tokens == sum(20 * (len(p.prompt) // 4) for p in run.problems())
+    assert spent.prompt_tokens == sum(20 * (len(p.text) // 4) for p in prompts_of(run.problems()).values())
     assert spent.cached_tokens is None
     assert read_feed(run)["kv_cache"].max() == 0.25
 
 
 def test_readings_of_the_first_version_are_read(run):
-    backend = open_backend(resolve(FLAGS), run.problems())
-    assert Sampler(run, run.slices(), run.problems(), backend).sample()
+    backend = open_backend(resolve(FLAGS), examples_of(run.problems()))
+    assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
     old = run.slices()[0]
     from toolkit.records import Sample
 

@@ -66,7 +66,7 @@ import json, sys
 from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
 from toolkit.config import resolve
-from toolkit.records import Problem
+from toolkit.records import Prompt, Request
 
 plain = VllmBackend._engine_arguments
 VllmBackend._engine_arguments = lambda *a: plain(*a) | {"num_gpu_blocks_override": 24}
@@ -79,9 +79,9 @@ def main():
     backend = open_backend(resolve({
         "model": sys.argv[1], "prompt_style": "completion", "max_tokens": 150, "max_num_seqs": 6,
         "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0,
-    }), [])
+    }), {})
     for seed in range(8):
-        backend.submit(Problem("a", "x" * 70, "", "f"), seed)
+        backend.submit(Request("a", seed, Prompt((), "x" * 70)))
     samples, loads = [], []
     while len(samples) < 8:
         samples += backend.step()

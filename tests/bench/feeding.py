@@ -14,8 +14,9 @@ from typing import Any
 from toolkit.backends import Backend, open_backend
 from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.records import Load, Problem, Sample
+from toolkit.records import Load, Request, Sample
 from toolkit.stages.sample import Sampler
+from toolkit.verifiers.base import examples_of, prompts_of
 
 
 class Watched:
@@ -35,9 +36,9 @@ class Watched:
             self.running.append(len(scheduled.num_scheduled_tokens))
         return scheduled
 
-    def submit(self, problem: Problem, seed: int) -> None:
+    def submit(self, request: Request) -> None:
         self._left -= 1
-        self.inner.submit(problem, seed)
+        self.inner.submit(request)
 
     def step(self) -> list[Sample]:
         return self.inner.step()
@@ -80,8 +81,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = freeze_launch(plan_launch(config, Path(folder)))
         slices, problems = run.slices(), run.problems()
-        backend = Watched(open_backend(config, problems), sum(map(len, slices)))
-        assert Sampler(run, slices, problems, backend).sample()
+        backend = Watched(open_backend(config, examples_of(problems)), sum(map(len, slices)))
+        assert Sampler(run, slices, prompts_of(problems), backend).sample()
         found = summary(backend.running, config.engine.max_num_seqs)
         backend.inner.close()
     print(json.dumps({"slices": len(slices)} | found))

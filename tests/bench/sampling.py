@@ -33,7 +33,7 @@ from toolkit.runs.feed import read_feed
 from toolkit.runs.run import Run
 from toolkit.runs.shards import read_shard
 from toolkit.stages.sample import Sampler
-from toolkit.verifiers.python_prompt import completion_prompt
+from toolkit.verifiers.base import examples_of, prompts_of
 
 Outputs = dict[tuple[str, int], tuple[str, int]]
 """(task_id, seed) -> text and output tokens."""
@@ -83,7 +83,7 @@ class Sides:
         self.config = _config(size)
         self.run = self._new_run()
         self.problems = {p.task_id: p for p in self.run.problems()}
-        self.backend: VllmBackend = open_backend(self.config, self.run.problems())
+        self.backend: VllmBackend = open_backend(self.config, examples_of(self.run.problems()))
         self.params: dict[tuple[str, int], object] = {}
 
     def _new_run(self) -> Run:
@@ -132,7 +132,7 @@ class Sides:
         """Seconds of the sampler over a new run, until its last shard is on disk."""
         run = self._new_run()
         started = time.perf_counter()
-        done = Sampler(run, run.slices(), run.problems(), self.backend).sample()
+        done = Sampler(run, run.slices(), prompts_of(run.problems()), self.backend).sample()
         seconds = time.perf_counter() - started
         assert done
         shards = [read_shard(run, s) for s in run.slices()]
@@ -173,7 +173,10 @@ class Sides:
         sampling = self.config.sampling
         parameters = {"temperature": sampling.temperature, "top_p": sampling.top_p,
                       "max_tokens": sampling.max_tokens, "stop": list(self.size.stop)}  # fmt: skip
-        prompts = {task_id: completion_prompt(p) for task_id, p in self.problems.items()}
+        prompts = {
+            task_id: prompt.text
+            for task_id, prompt in prompts_of(list(self.problems.values())).items()
+        }
         started = time.perf_counter()
         outputs = server.drive(
             url, prompts, self.size.samples, -(-self.size.samples // 4), parameters,
@@ -189,7 +192,7 @@ class Sides:
         watched = feeding.in_process(self.backend)
         backend = feeding.Watched(self.backend, planned) if watched else self.backend
         facts = {"max_num_seqs": str(self.size.max_num_seqs)}
-        assert Sampler(run, slices, problems, backend, facts).sample()
+        assert Sampler(run, slices, prompts_of(problems), backend, facts).sample()
         found = (
             feeding.summary(backend.running, self.size.max_num_seqs) if watched else recorded(run)
         )

@@ -55,12 +55,15 @@ def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
 
 def write_problems(path: Path, count: int) -> None:
     """HumanEval's problems over and over, each under a name of its own."""
-    fields = ("prompt", "test", "entry_point", "canonical_solution")
     known = load_problems("humaneval")
     with path.open("w") as file:
         for i in range(count):
             problem = known[i % len(known)]
-            row = {"task_id": f"copy/{i}"} | {f: getattr(problem, f) for f in fields}
+            row = {
+                "task_id": f"copy/{i}",
+                "prompt": problem.prompt,
+                "canonical_solution": problem.solution,
+            } | json.loads(problem.reference)
             file.write(json.dumps(row) + "\n")
 
 

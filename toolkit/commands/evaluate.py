@@ -26,7 +26,9 @@ def main() -> int:
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
     run = open_run(flags.run)
-    settings = resolve(vars(flags), base=recorded_config(run)).evaluation
+    # How many at once and how confined: as the run was launched, unless a flag says otherwise.
+    evaluation = {"evaluation": recorded_config(run)["evaluation"]}
+    settings = resolve(vars(flags), base=evaluation).evaluation
     summary = evaluate_run(
         run,
         settings,

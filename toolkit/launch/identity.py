@@ -11,7 +11,7 @@ from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
 from toolkit.problems.load import problems_digest
 from toolkit.records import Problem, Prompt
-from toolkit.verifiers.base import only_kind, open_verifier
+from toolkit.verifiers.base import prompts_of
 
 
 def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -22,8 +22,7 @@ def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
     model that is not there.
     """
     sampling = config.sampling
-    verifier = open_verifier(only_kind(problems))
-    prompts = {p.task_id: verifier.prompt(p) for p in problems}
+    prompts = prompts_of(problems)
     identity: dict[str, Any] = {
         "backend": sampling.backend,
         "model": sampling.model,

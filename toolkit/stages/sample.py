@@ -26,7 +26,7 @@ from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.run import Run
 from toolkit.runs.shards import write_shard
-from toolkit.verifiers.base import only_kind, open_verifier
+from toolkit.verifiers.base import examples_of, prompts_of
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +98,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
-    verifier = open_verifier(only_kind(problems))
-    prompts = {p.task_id: verifier.prompt(p) for p in problems}
-    examples = {p.task_id: verifier.examples(p) for p in problems}
+    prompts, examples = prompts_of(problems), examples_of(problems)
     fruitless = restarts = 0
     while pending := [by_name[n] for n in names if n not in run.done()]:
         log.info("%d of %d slices to sample", len(pending), len(names))

@@ -81,3 +81,15 @@ def only_kind(problems: Iterable[Problem]) -> str:
     if len(kinds) != 1:
         raise UsageError(f"problems of one kind are needed, these are of {kinds or 'none'}")
     return kinds[0]
+
+
+def prompts_of(problems: Sequence[Problem]) -> dict[str, Prompt]:
+    """task_id -> what a model is asked, by the problems' verifier."""
+    verifier = open_verifier(only_kind(problems))
+    return {p.task_id: verifier.prompt(p) for p in problems}
+
+
+def examples_of(problems: Sequence[Problem]) -> dict[str, Examples]:
+    """task_id -> completions whose verdicts are known, by the problems' verifier."""
+    verifier = open_verifier(only_kind(problems))
+    return {p.task_id: verifier.examples(p) for p in problems}

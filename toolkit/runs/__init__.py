@@ -1,0 +1,1 @@
+"""A run's directory: its plan, its shards, its verdicts, its history."""

@@ -1,0 +1,85 @@
+"""Which answer each sample is: a map beside each shard, and the distinct answers of a run.
+
+The maps are a cache: they can be deleted, and are made anew by the next evaluation.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.records import Slice
+from toolkit.runs import format1
+from toolkit.runs.run import Run, metadata, write_table
+from toolkit.runs.shards import looks_whole, shard_id
+
+ANSWER_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "answer": pl.UInt64()})
+"""`answer` is the digest of the sample's answer, null where none could be taken from it."""
+
+
+def map_path(run: Run, name: str) -> Path:
+    """Where the map of the slice `name` is."""
+    return run.answers_dir / f"{name}.parquet"
+
+
+def map_is_current(run: Run, name: str, extraction: str) -> bool:
+    """Whether a map is there, made from the shard that is there now, by this extraction."""
+    path = map_path(run, name)
+    return path.exists() and _origin(run, name, extraction).items() <= metadata(path).items()
+
+
+def write_map(run: Run, name: str, samples: pl.DataFrame, extraction: str) -> None:
+    """Write the map of a slice; `samples` has the columns of `ANSWER_SCHEMA`."""
+    frame = samples.select(ANSWER_SCHEMA.names()).rename(_renamed(run, reading=False))
+    write_table(map_path(run, name), frame, _origin(run, name, extraction))
+
+
+def _origin(run: Run, name: str, extraction: str) -> dict[str, str]:
+    return {"shard": shard_id(run, name), "extraction": extraction}
+
+
+def _renamed(run: Run, *, reading: bool) -> dict[str, str]:
+    if run.answers_dir.name != format1.ANSWERS_DIRECTORY:
+        return {}
+    old, new = format1.ANSWER_COLUMN, "answer"
+    return {old: new} if reading else {new: old}
+
+
+def scan_answers(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
+    """The maps of the given slices: task_id, seed, answer, slice."""
+    paths = [map_path(run, s.name) for s in present]
+    schema = ANSWER_SCHEMA
+    if names := _renamed(run, reading=False):
+        schema = pl.Schema({names.get(k, k): v for k, v in ANSWER_SCHEMA.items()})
+    found = pl.scan_parquet(paths, include_file_paths="slice", schema=schema)
+    return found.rename(_renamed(run, reading=True)).with_columns(
+        pl.col("slice").str.extract(r"([^/]+)\.parquet$")
+    )
+
+
+def distinct_answers(run: Run, present: Sequence[Slice]) -> pl.DataFrame:
+    """One row a distinct answer: task_id, answer, slice and seed of one sample that is it, and
+    `samples`, how many are.
+    """
+    schema = {"task_id": pl.String, "answer": pl.UInt64, "slice": pl.String, "seed": pl.UInt32}
+    if not present:
+        return pl.DataFrame(schema=schema | {"samples": pl.UInt32})
+    return (
+        scan_answers(run, present)
+        .filter(pl.col("answer").is_not_null())
+        .group_by("task_id", "answer")
+        .agg(
+            pl.col("slice").min(),
+            pl.col("seed").filter(pl.col("slice") == pl.col("slice").min()).min(),
+            pl.len().cast(pl.UInt32).alias("samples"),
+        )
+        .sort("slice", "task_id", "seed")
+        .collect()
+    )
+
+
+def mapped_slices(run: Run) -> list[Slice]:
+    """The planned slices that have a shard, not truncated, and a map."""
+    mapped = {p.stem for p in run.answers_dir.glob("*.parquet")} & run.done()
+    slices = (s for s in run.slices() if s.name in mapped)
+    return [s for s in slices if looks_whole(run.shard_path(s.name))]

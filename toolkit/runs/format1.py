@@ -1,0 +1,67 @@
+"""What 0.1.0 wrote (a run of format 1), read as what is written now.
+
+0.1.0 knew one kind of task: Python functions with unit tests, judged under a time limit. Its
+problems, its maps of programs and its verdicts keep their meaning: verdicts of its time limit are
+those of the verifier python_tests in version 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from toolkit.problems.humaneval import KIND, python_problem
+from toolkit.records import OUTCOMES, JudgeChoice, Problem, judge_digest
+
+FORMAT = 1
+DEFAULT_TIMEOUT = 3.0
+PROBLEM_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String(),
+        "prompt": pl.String(),
+        "test": pl.String(),
+        "entry_point": pl.String(),
+        "canonical_solution": pl.String(),
+    }
+)
+ANSWERS_DIRECTORY = "programs"
+ANSWER_COLUMN = "program"
+VERDICT_SCHEMA = pl.Schema(
+    {
+        "task_id": pl.String(),
+        "program": pl.UInt64(),
+        "outcome": pl.Enum(OUTCOMES),
+        "detail": pl.String(),
+        "seconds": pl.Float32(),
+        "timeout": pl.Float32(),
+    }
+)
+
+
+def problem_of(row: Mapping[str, str]) -> Problem:
+    """A row of problems.parquet."""
+    return python_problem(
+        row["task_id"], row["prompt"], row["test"], row["entry_point"], row["canonical_solution"]
+    )
+
+
+def choice_of(config: Mapping[str, Mapping[str, Any]]) -> JudgeChoice:
+    """How a run was judged whose configuration (the last launch's) was this."""
+    return _choice(float(config["evaluation"]["timeout"]))
+
+
+def verdicts_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """A file of verdicts with `answer` and `judge` in the places of `program` and `timeout`."""
+    judges = {t: judge_digest(_choice(_shortest(t)), 1) for t in frame["timeout"].unique()}
+    judge = pl.Series("judge", [judges[t] for t in frame["timeout"]], dtype=pl.UInt64)
+    return frame.rename({"program": "answer"}).drop("timeout").insert_column(2, judge)
+
+
+def _choice(timeout: float) -> JudgeChoice:
+    return JudgeChoice.of(KIND, {"timeout": timeout}, {"timeout": DEFAULT_TIMEOUT})
+
+
+def _shortest(timeout: float) -> float:
+    """The time limit as it was typed: 0.1, where 32 bits hold 0.10000000149."""
+    return float(str(np.float32(timeout)))

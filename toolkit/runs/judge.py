@@ -1,0 +1,26 @@
+"""How a run is judged unless told otherwise: its default judge, in its manifest."""
+
+from typing import Any
+
+from toolkit.records import JudgeChoice
+from toolkit.runs import format1
+from toolkit.runs.run import Run, launches
+
+
+def judge_choice(run: Run) -> JudgeChoice:
+    """The run's default judge: what evaluation, status and fit go by unless told otherwise."""
+    manifest = run.manifest()
+    if found := manifest.get("judge"):
+        return JudgeChoice(found["verifier"], tuple(sorted(found["settings"].items())))
+    configs = [entry["config"] for entry in launches(run) if "config" in entry]
+    return format1.choice_of(configs[-1] if configs else manifest["config"])
+
+
+def record_judge(run: Run, choice: JudgeChoice) -> None:
+    """Make it the run's default judge. Only a launch that names another one does so."""
+    run.update_manifest({"judge": judge_document(choice)})
+
+
+def judge_document(choice: JudgeChoice) -> dict[str, Any]:
+    """A choice as it stands in the manifest."""
+    return {"verifier": choice.verifier, "settings": dict(choice.settings)}
