@@ -1,0 +1,237 @@
+"""The run answers for its judge: whatever comes after a launch judges as the launch did."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from commands import ROOT, SMOKE, files, job, samples
+
+from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.records import Judge, JudgeChoice, Verdict
+from toolkit.runs.answers import map_path, write_map
+from toolkit.runs.judge import judge_choice
+from toolkit.runs.outcomes import count_outcomes, outdated_samples, sample_outcomes
+from toolkit.runs.run import open_run
+from toolkit.runs.shards import read_shard
+from toolkit.runs.verdicts import read_verdicts, write_verdicts
+from toolkit.stages.evaluate import evaluate_run
+from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.verifiers import judges
+from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run
+
+OLD = ROOT / "tests" / "data" / "runs-0.1.0"
+CONFIG = Config(
+    sampling=Sampling(backend="synthetic"),
+    problem_set=ProblemSet(limit=2),
+    quantity=Quantity(samples=6, slice_samples=6),
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    plan = plan_launch(CONFIG, tmp_path)
+    made = freeze_launch(plan)
+    run_sampling(made, [s.name for s in plan.missing], CONFIG, StopRequest())
+    return made
+
+
+def assert_all_agree(folder, seconds, n):
+    """status, evaluate, fit and outcomes, without a flag, go by this time limit."""
+    run = folder / "run"
+    before = files(run / "verdicts")
+    status = job("status.py", "run", "--json", cwd=folder)
+    assert status.returncode == 0, status.stdout + status.stderr
+    said = json.loads(status.stdout)
+    assert said["evaluated"] == n
+    assert said["judge"].endswith(f"timeout {seconds}")
+    again = job("evaluate.py", "run", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "; 0 judged in" in again.stdout
+    fit = job("fit.py", "run", cwd=folder)
+    assert fit.returncode == 0, fit.stderr
+    document = json.loads((run / "results" / "fit.json").read_text())
+    assert document["judge"]["settings"] == {"timeout": seconds}
+    assert document["judge"]["verifier"] == "python_tests"
+    assert f"{seconds:g} s" in (run / "results" / "report.md").read_text()
+    command = [sys.executable, ROOT / "analysis" / "outcomes.py", "run", "--out", "o.parquet"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    assert pl.read_parquet(folder / "o.parquet")["outcome"].null_count() == 0
+    assert files(run / "verdicts") == before
+
+
+@pytest.mark.slow
+def test_a_time_limit_of_the_launch_is_the_run_s(tmp_path):
+    done = job("launch.py", *SMOKE, "--timeout", "5", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_all_agree(tmp_path, 5.0, 8)
+    resumed = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_all_agree(tmp_path, 5.0, 8)
+
+
+@pytest.mark.slow
+def test_a_time_limit_of_the_site_file_is_the_run_s_also_without_the_file(tmp_path, monkeypatch):
+    site = tmp_path / "site" / "inference-scaling" / "site.toml"
+    site.parent.mkdir(parents=True)
+    site.write_text("[evaluation]\ntimeout = 4\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "site"))
+    done = job("launch.py", *SMOKE, "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_all_agree(tmp_path, 4.0, 8)
+    site.write_text("[evaluation]\ntimeout = 7\n")
+    assert_all_agree(tmp_path, 4.0, 8)
+    again = job("launch.py", *SMOKE, "--run", "run", cwd=tmp_path)  # 7 s are for new runs
+    assert again.returncode == 0, again.stderr
+    assert_all_agree(tmp_path, 4.0, 8)
+
+
+@pytest.mark.slow
+def test_a_later_launch_may_name_another_time_limit(tmp_path):
+    assert job("launch.py", *SMOKE, "--run", "run", cwd=tmp_path).returncode == 0
+    first = files(tmp_path / "run" / "verdicts")
+    again = job("launch.py", *SMOKE, "--run", "run", "--timeout", "2.5", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_all_agree(tmp_path, 2.5, 8)
+    assert files(tmp_path / "run" / "verdicts").items() > first.items()
+    # The verdicts of the first judge are still there to be asked for.
+    status = job("status.py", "run", "--json", "--timeout", "3", cwd=tmp_path)
+    assert json.loads(status.stdout)["evaluated"] == 8
+
+
+def test_a_judge_is_its_verifier_version_and_settings_off_their_default():
+    usual = judge_of(choice_of("python_tests", None))
+    assert usual == judge_of(choice_of("python_tests", 3.0))
+    assert usual.choice.settings == ()
+    assert usual.settings == {"timeout": 3.0}
+    others = [
+        judge_of(choice_of("python_tests", 4.0)),
+        Judge(usual.choice, usual.version + 1, usual.defaults),
+        Judge(JudgeChoice("another"), usual.version),
+    ]
+    assert len({usual.digest, *(other.digest for other in others)}) == 4
+    # A setting that comes later, at its default, makes no other judge.
+    later = JudgeChoice.of("python_tests", {"timeout": 3.0, "new": 1}, {"timeout": 3.0, "new": 1})
+    assert Judge(later, usual.version).digest == usual.digest
+
+
+def test_verdicts_of_an_older_version_stay_and_are_reached_again(run, monkeypatch):
+    evaluate_run(run, Evaluation(), workers=1)
+    old = judge_of_run(run)
+    assert outdated_samples(run, old) == 0
+    before = files(run.verdicts_dir)
+    kind = judges.KINDS["python_tests"]
+    newer = judges.Kind(version=kind.version + 1, defaults=kind.defaults)
+    monkeypatch.setattr(judges, "KINDS", {"python_tests": newer})
+    new = judge_of_run(run)
+    assert count_outcomes(run, new)["n"].sum() == 0
+    assert outdated_samples(run, new) == 12
+    summary = evaluate_run(run, Evaluation(), workers=1)
+    assert summary.judged == summary.distinct > 0
+    assert outdated_samples(run, new) == 0
+    assert count_outcomes(run, new)["n"].sum() == 12
+    assert files(run.verdicts_dir).items() > before.items()
+    assert read_verdicts(run, old).height == read_verdicts(run, new).height
+
+
+def test_a_run_of_a_newer_toolkit_is_refused_in_one_line(run):
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    for judge, says in (
+        ({"verifier": "oracle", "settings": {}}, "no verifier is called 'oracle'"),
+        ({"verifier": "python_tests", "settings": {"mood": 1}}, "has no setting 'mood'"),
+    ):
+        (run.path / "manifest.json").write_text(json.dumps(manifest | {"judge": judge}))
+        done = job("status.py", run.path, cwd=run.path)
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_sample_without_an_answer_has_failed(run):
+    evaluate_run(run, Evaluation(), workers=1)
+    judge = judge_of_run(run)
+    (only,) = (s for s in run.slices() if s.name == "r000-s0000")
+    answers = pl.read_parquet(map_path(run, only.name))
+    task_id, seed = answers.select("task_id", "seed").row(0)
+    gone = (pl.col("task_id") == task_id) & (pl.col("seed") == seed)
+    nothing = pl.when(~gone).then("answer").alias("answer")
+    write_map(run, only.name, read_shard(run, only).hstack(answers.select(nothing)), "2")
+    row = sample_outcomes(run, judge).filter(gone).row(0, named=True)
+    assert (row["outcome"], row["passed"], row["detail"]) == ("failed", False, "no answer")
+    assert count_outcomes(run, judge)["n"].sum() == 12
+    assert count_outcomes(run, judge)["unjudged"].sum() == 0
+
+
+def old_run(name, folder):
+    shutil.copytree(OLD / name, folder / "run")
+    return open_run(folder / "run")
+
+
+def test_what_0_1_0_decided_counts_under_its_time_limit(tmp_path):
+    run = old_run("timeout-5", tmp_path)
+    assert judge_choice(run) == JudgeChoice("python_tests", (("timeout", 5.0),))
+    judge = judge_of_run(run)
+    outcomes = sample_outcomes(run, judge)
+    assert outcomes.height == 18
+    assert outcomes["outcome"].null_count() == 0
+    assert count_outcomes(run, judge)["c"].to_list() == [6, 2, 6]
+    assert count_outcomes(run, judge_of_run(run, 3.0))["n"].sum() == 0
+    assert run.problems()[0].kind == "python_tests"
+    assert run.isolation()  # recorded in the manifest then
+
+
+def test_a_time_limit_that_32_bits_cannot_hold_is_found_again(tmp_path):
+    run = old_run("timeout-5", tmp_path)
+    for path in run.verdicts_dir.iterdir():
+        frame = pl.read_parquet(path)
+        odd = pl.lit(0.1).cast(pl.Float32).alias("timeout")
+        frame.with_columns(odd).write_parquet(path)
+    assert read_verdicts(run, judge_of(choice_of("python_tests", 0.1))).height == 6
+
+
+@pytest.mark.slow
+def test_a_run_of_0_1_0_is_read_evaluated_and_fitted_without_judging_again(tmp_path):
+    old_run("timeout-5", tmp_path)
+    assert_all_agree(tmp_path, 5.0, 18)
+
+
+@pytest.mark.slow
+def test_a_run_of_0_1_0_is_resumed_and_extended(tmp_path):
+    run = old_run("timeout-5", tmp_path)
+    whole = samples(run.path)
+    shard = next(run.samples_dir.glob("*.parquet"))
+    shard.unlink()
+    resumed = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert samples(run.path).equals(whole)
+    more = ("--preset", "smoke", "--launcher", "inline", "--limit", "3", "--samples", "8")
+    extended = job("launch.py", *more, "--run", "run", cwd=tmp_path)
+    assert extended.returncode == 0, extended.stderr
+    assert samples(run.path).filter(pl.col("seed") < 6).equals(whole)
+    assert samples(run.path).height == 24
+    assert_all_agree(tmp_path, 5.0, 24)
+
+
+@pytest.mark.slow
+def test_an_adaptive_run_of_0_1_0_goes_on(tmp_path):
+    run = old_run("adaptive", tmp_path)
+    flags = ("--adaptive", "--stop-r", "2", "--stop-min", "4", "--stop-cap", "16")
+    base = ("--preset", "smoke", "--launcher", "inline", "--limit", "4")
+    done = job("launch.py", *base, *flags, "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rule = run.stopping_rule()
+    assert rule is not None
+    assert rule.cap == 16
+    assert job("status.py", "run", cwd=tmp_path).returncode == 0
+
+
+def test_a_decided_verdict_of_another_judge_is_none_of_this_one(run):
+    evaluate_run(run, Evaluation(), workers=1)
+    usual, patient = judge_of_run(run), judge_of_run(run, 9.0)
+    task_id, answer = read_verdicts(run, usual).select("task_id", "answer").row(0)
+    write_verdicts(run, [Verdict(task_id, answer, "timed_out", "", 9.0)], patient)
+    assert read_verdicts(run, patient)["outcome"].to_list() == ["timed_out"]
+    assert "timed_out" not in read_verdicts(run, usual)["outcome"].to_list()
