@@ -61,12 +61,13 @@ def test_the_engine_is_asked_at_most_once_a_second():
 def test_a_shard_says_what_went_in_and_how_full_the_engine_was(run):
     backend = open_backend(resolve(FLAGS), examples_of(run.problems()))
     backend.load = lambda: Load(0.25, 2)
-    assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
+    prompts = prompts_of(run.problems())
+    assert Sampler(run, run.slices(), prompts, backend).sample()
     facts = [read_facts(p) for p in sorted(run.samples_dir.glob("*.parquet"))]
     assert [f.feed.kv_cache_peak for f in facts] == [0.25] * 4
     assert sum(f.feed.preemptions for f in facts) == 2
     spent = read_spent(run)
-    assert spent.prompt_tokens == sum(20 * (len(p.text) // 4) for p in prompts_of(run.problems()).values())
+    assert spent.prompt_tokens == sum(20 * (len(p.text) // 4) for p in prompts.values())
     assert spent.cached_tokens is None
     assert read_feed(run)["kv_cache"].max() == 0.25
 
