@@ -28,11 +28,17 @@ def main() -> int:
     flags = parser.parse_args()
     rows = [cost(open_run(path), flags.usd_per_gpu_hour) for path in flags.runs]
     table = pl.DataFrame(rows)
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True,
-                   tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=160,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        fmt_str_lengths=60,
+    ):
         print(table)
-    draw_bars(table["run"].to_list(), table["gpu_hours"].to_list(), "GPU-hours of sampling tasks",
-              flags.out)  # fmt: skip
+    names, hours = table["run"].to_list(), table["gpu_hours"].to_list()
+    draw_bars(names, hours, "GPU-hours of sampling tasks", flags.out)
     print(f"figure: {flags.out}.png, {flags.out}.svg")
     return 0
 

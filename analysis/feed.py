@@ -29,14 +29,16 @@ def main() -> int:
     # The first second fills an empty engine.
     judged = pl.col("feeding") & (pl.col("time") > pl.col("time").min().over("task") + 1.0)
     span = pl.col("time").max() - pl.col("time").min()
-    table = feed.with_columns(judged.alias("judged")).group_by("task", maintain_order=True).agg(
+    tokens = pl.col("tokens").max() - pl.col("tokens").min()
+    by_task = feed.with_columns(judged.alias("judged")).group_by("task", maintain_order=True)
+    table = by_task.agg(
         span.round(1).alias("seconds"),
-        ((pl.col("tokens").max() - pl.col("tokens").min()) / span).round(0).alias("tokens_per_s"),
+        (tokens / span).round(0).alias("tokens_per_s"),
         share.filter("judged").min().round(3).alias("fewest_in_flight"),
         share.filter("judged").mean().round(3).alias("mean_in_flight"),
         pl.col("kv_cache").max().round(3).alias("kv_cache_peak"),
         pl.col("preemptions").max(),
-    )  # fmt: skip
+    )
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(table)
     print("in flight: as a share of max_num_seqs, before the tail; over 1 some wait in the queue")

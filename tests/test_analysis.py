@@ -56,16 +56,22 @@ def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):
 
 def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
     """A shard that took an hour, of an engine of two GPUs that took half an hour to start."""
+    from toolkit.records import EngineFacts
     from toolkit.runs.run import open_run
+    from toolkit.runs.shard_facts import EngineStart, ShardFacts, Times, TokenCounts
     from toolkit.runs.shards import read_shard, write_shard
 
     subprocess.run(["cp", "-a", f"{runs}/a", tmp_path], check=True)
     run = open_run(tmp_path / "a")
-    times = {"started": "3600.0", "ended": "7200.0", "tokens": "7200", "prompt_tokens": "500",
-             "startup_seconds": "1800.0", "tensor_parallel_size": "2"}  # fmt: skip
-    for piece in run.slices():
-        rows = [Sample(*row) for row in read_shard(run, piece).iter_rows()]
-        write_shard(run, piece, rows, times)
+    facts = ShardFacts(
+        engine=EngineFacts(tensor_parallel_size=2),
+        start=EngineStart(startup_seconds=1800.0),
+        times=Times(started=3600.0, ended=7200.0),
+        tokens=TokenCounts(output=7200, prompt=500),
+    )
+    for slice_ in run.slices():
+        rows = [Sample(*row) for row in read_shard(run, slice_).iter_rows()]
+        write_shard(run, slice_, rows, facts)
     done = script("cost.py", "a", "--usd-per-gpu-hour", "2.5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names, values = ([c.strip() for c in line.split("┆")] for line in done.stdout.splitlines()

@@ -24,9 +24,9 @@ def test_rounds_cover_every_seed_exactly_once(first, second, slice_samples, slic
     wanted = {t: max(first.get(t, 0), second.get(t, 0)) for t in first.keys() | second.keys()}
     assert sorted(keys(one + two)) == sorted((t, s) for t, n in wanted.items() for s in range(n))
     assert len({s.name for s in one + two}) == len(one + two)
-    for piece in one + two:
-        assert 1 <= len(piece) <= slice_samples
-        assert all(1 <= len(r) <= slice_seeds for r in piece.ranges)
+    for slice_ in one + two:
+        assert 1 <= len(slice_) <= slice_samples
+        assert all(1 <= len(seeds) <= slice_seeds for seeds in slice_.ranges)
     # All slices of a round but the last are full.
     assert all(len(s) == slice_samples for s in one[:-1])
 

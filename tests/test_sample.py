@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -11,16 +12,19 @@ import threading
 import time
 from dataclasses import replace
 
+import polars as pl
 import pytest
 from commands import ROOT
+from test_shard_facts import OF_0_1_0
 
+from toolkit import __version__
 from toolkit.backends import open_backend
 from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.records import Load, Request, Sample
+from toolkit.records import EngineFacts, Load, Request, Sample
 from toolkit.runs.feed import read_feed
-from toolkit.runs.run import metadata
+from toolkit.runs.shard_facts import Origin, read_facts
 from toolkit.runs.shards import read_shard
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
@@ -155,7 +159,7 @@ def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monke
     def open_dying(config, examples):
         lives = (20, 0, 20, None)[len(opened)]
         opened.append(Shuffled(open_backend(config, examples), 16, lives))
-        opened[-1].describe = dict
+        opened[-1].describe = EngineFacts
         opened[-1].close = lambda: None
         return opened[-1]
 
@@ -163,8 +167,8 @@ def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monke
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
     assert len(opened) == 4
     assert run.done() == {s.name for s in run.slices()}
-    restarts = {metadata(p)["engine_restarts"] for p in run.samples_dir.iterdir()}
-    assert restarts == {"0", "2", "3"}  # which of them made a shard
+    restarts = {read_facts(p).start.restarts for p in run.samples_dir.iterdir()}
+    assert restarts == {0, 2, 3}  # which of them made a shard
     assert read_spent(run).tasks == 1
 
 
@@ -201,7 +205,7 @@ def test_a_killed_engine_process_is_replaced(run, stop, caplog):
 def test_an_engine_that_keeps_dying_ends_the_task(run, stop, monkeypatch):
     def open_dead(config, examples):
         backend = Shuffled(open_backend(config, examples), 16, 0)
-        backend.describe = dict
+        backend.describe = EngineFacts
         backend.close = lambda: None
         return backend
 
@@ -291,8 +295,14 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
 
 
 def test_the_feed_is_recorded(tmp_path, stop):
-    flags = {"backend": "synthetic", "limit": 4, "samples": 60, "slice_samples": 30,
-             "synthetic_rate": 80.0, "max_num_seqs": 16}  # fmt: skip
+    flags = {
+        "backend": "synthetic",
+        "limit": 4,
+        "samples": 60,
+        "slice_samples": 30,
+        "synthetic_rate": 80.0,
+        "max_num_seqs": 16,
+    }
     config = resolve(flags)
     run = freeze_launch(plan_launch(config, tmp_path))
     assert run_sampling(run, [s.name for s in run.slices()], config, stop)
@@ -302,6 +312,24 @@ def test_the_feed_is_recorded(tmp_path, stop):
     assert feed["tokens"].is_sorted()
     assert feed["feeding"].is_sorted(descending=True)
     assert set(feed["wanted"]) == {16}
+
+
+def test_a_shard_says_where_and_when_it_was_made(run, stop, monkeypatch):
+    """In the keys that 0.1.0 wrote, of which a run may hold both kinds of shards."""
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    began = time.time()
+    assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
+    ended = time.time()
+    rounding = 0.001
+    for path in run.samples_dir.iterdir():
+        facts = read_facts(path)
+        assert facts.origin == Origin(__version__, platform.node(), os.getpid(), "77", "4", 1)
+        assert facts.engine == EngineFacts("synthetic", device="none")
+        assert (facts.start.restarts, facts.start.max_num_seqs) == (0, 16)
+        assert began - rounding <= facts.times.started <= facts.times.ended <= ended + rounding
+        assert pl.read_parquet_metadata(path).keys() == set(OF_0_1_0)
 
 
 @pytest.mark.slow

@@ -1,22 +1,34 @@
-"""What status says of engines: from the shards' metadata, each read once."""
+"""What status says of engines: from the shards' footers, each read once."""
 
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from toolkit.config import resolve
-from toolkit.launch import status
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.status import read_status
-from toolkit.records import Sample
+from toolkit.records import EngineFacts, Sample
+from toolkit.runs.shard_facts import (
+    EngineStart,
+    FeedFacts,
+    Origin,
+    ShardFacts,
+    Times,
+    TokenCounts,
+)
 from toolkit.runs.shards import write_shard
 from toolkit.verifiers.judges import judge_of_run
 
-FACTS = {
-    "started": "100.0", "ended": "200.0", "tokens": "4000", "prompt_tokens": "1000",
-    "cached_tokens": "900", "device": "NVIDIA A100-SXM4-40GB", "startup_seconds": "60.0",
-    "staging_seconds": "30.0", "kv_cache_peak": "0.8714", "preemptions": "3", "host": "n1",
-}  # fmt: skip
+FACTS = ShardFacts(
+    origin=Origin(host="n1"),
+    engine=EngineFacts(device="NVIDIA A100-SXM4-40GB"),
+    start=EngineStart(startup_seconds=60.0, staging_seconds=30.0),
+    times=Times(started=100.0, ended=200.0),
+    tokens=TokenCounts(output=4000, prompt=1000, cached=900),
+    feed=FeedFacts(kv_cache_peak=0.8714, preemptions=3),
+)
 
 
 @pytest.fixture
@@ -26,14 +38,19 @@ def run(tmp_path):
 
 
 def write(run, *facts):
-    for piece, each in zip(run.slices(), facts, strict=True):
-        (r,) = piece.ranges
-        rows = [Sample(r.task_id, s, "x", 1, "stop") for s in range(r.seed_start, r.seed_stop)]
-        write_shard(run, piece, rows, each)
+    for slice_, each in zip(run.slices(), facts, strict=True):
+        rows = [Sample(task_id, seed, "x", 1, "stop") for task_id, seed in slice_.sample_keys()]
+        write_shard(run, slice_, rows, each)
 
 
 def test_tokens_engines_and_time_are_shown(run):
-    write(run, FACTS, FACTS | {"host": "n2", "device": "NVIDIA H100", "kv_cache_peak": "0.2"})
+    other = replace(
+        FACTS,
+        origin=Origin(host="n2"),
+        engine=EngineFacts(device="NVIDIA H100"),
+        feed=FeedFacts(kv_cache_peak=0.2, preemptions=3),
+    )
+    write(run, FACTS, other)
     found = read_status(run, judge_of_run(run))
     lines = found.text().splitlines()
     assert "tokens     2000 in (90% cached), 8000 out, 80 tokens/s now, 80 on average" in lines
@@ -41,28 +58,34 @@ def test_tokens_engines_and_time_are_shown(run):
     assert "gpu time   180 s start-up (60 s staging), 200 s sampling" in lines
     assert "kv cache   at most 87% in use, 6 preemptions" in lines
     assert json.loads(found.json())["spent"] == {
-        "tasks": 2, "tokens": 8000, "prompt_tokens": 2000, "cached_tokens": 1800,
-        "sampling_seconds": 200.0, "startup_seconds": 180.0, "staging_seconds": 60.0,
-        "kv_cache_peak": 0.8714, "preemptions": 6,
+        "tasks": 2,
+        "tokens": 8000,
+        "prompt_tokens": 2000,
+        "cached_tokens": 1800,
+        "sampling_seconds": 200.0,
+        "startup_seconds": 180.0,
+        "staging_seconds": 60.0,
+        "kv_cache_peak": 0.8714,
+        "preemptions": 6,
         "devices": {"NVIDIA A100-SXM4-40GB": 1, "NVIDIA H100": 1},
-    }  # fmt: skip
+    }
 
 
 def test_what_no_shard_tells_is_not_shown(run):
-    old = {k: FACTS[k] for k in ("started", "ended", "tokens", "host")}
+    old = ShardFacts(origin=FACTS.origin, times=FACTS.times, tokens=TokenCounts(output=4000))
     write(run, old, old)
     said = read_status(run, judge_of_run(run)).text()
     assert "tokens     8000 out, " in said
     assert "engines    1 task(s): 1 on unknown" in said
     assert "kv cache" not in said
-    write(run, {}, {})
+    write(run, ShardFacts(), ShardFacts())
     assert "engines" not in read_status(run, judge_of_run(run)).text()
 
 
-def test_the_metadata_of_a_shard_is_read_once(run, monkeypatch):
+def test_the_footer_of_a_shard_is_read_once(run, monkeypatch):
     write(run, FACTS, FACTS)
     read = []
-    plain = status.metadata
-    monkeypatch.setattr(status, "metadata", lambda path: read.append(path) or plain(path))
+    plain = pl.read_parquet_metadata
+    monkeypatch.setattr(pl, "read_parquet_metadata", lambda path: read.append(path) or plain(path))
     read_status(run, judge_of_run(run))
     assert sorted(read) == sorted(run.samples_dir.glob("*.parquet"))

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
-from toolkit.records import Sample, Verdict
+from toolkit.records import EngineFacts, Sample, Verdict
 from toolkit.runs.run import (
     create_or_open,
     freeze_round,
@@ -15,6 +15,7 @@ from toolkit.runs.run import (
     replacing,
     run_name,
 )
+from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
@@ -35,11 +36,10 @@ def run(tmp_path):
     return run
 
 
-def samples_of(piece):
+def samples_of(slice_):
     return [
-        Sample(r.task_id, seed, f"text {r.task_id} {seed}", 3, "stop")
-        for r in piece.ranges
-        for seed in range(r.seed_start, r.seed_stop)
+        Sample(task_id, seed, f"text {task_id} {seed}", 3, "stop")
+        for task_id, seed in slice_.sample_keys()
     ]
 
 
@@ -70,22 +70,23 @@ def test_no_run_is_said_plainly(tmp_path):
 
 
 def test_shard_round_trip_sorted_by_key(run):
-    piece = run.slices()[0]
-    write_shard(run, piece, reversed(samples_of(piece)), {"engine": "test"})
-    frame = read_shard(run, piece)
+    slice_ = run.slices()[0]
+    write_shard(run, slice_, reversed(samples_of(slice_)), ShardFacts(engine=EngineFacts("test")))
+    frame = read_shard(run, slice_)
     assert frame.select("task_id", "seed").rows() == sorted(
-        (s.task_id, s.seed) for s in samples_of(piece)
+        (s.task_id, s.seed) for s in samples_of(slice_)
     )
-    facts = pl.read_parquet_metadata(run.shard_path(piece.name))
-    assert facts["engine"] == "test"
-    assert facts["run"] == run.manifest()["digest"]
-    assert run.done() == {piece.name}
+    facts = read_facts(run.shard_path(slice_.name))
+    assert facts.engine.engine == "test"
+    assert facts.run == run.manifest()["digest"]
+    assert facts.slice == slice_.name
+    assert run.done() == {slice_.name}
 
 
 @pytest.mark.parametrize("change", ["missing", "doubled", "foreign"])
 def test_a_shard_is_never_written_incomplete(run, change):
-    piece = run.slices()[0]
-    samples = samples_of(piece)
+    slice_ = run.slices()[0]
+    samples = samples_of(slice_)
     match change:
         case "missing":
             samples.pop()
@@ -94,13 +95,13 @@ def test_a_shard_is_never_written_incomplete(run, change):
         case "foreign":
             samples[0] = Sample("a", 99, "", 0, "stop")
     with pytest.raises(ToolkitError, match="not those planned"):
-        write_shard(run, piece, samples, {})
+        write_shard(run, slice_, samples, ShardFacts())
     assert not list(run.samples_dir.iterdir())
 
 
 def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path):
     first, second = run.slices()
-    write_shard(run, first, samples_of(first), {})
+    write_shard(run, first, samples_of(first), ShardFacts())
     path = run.shard_path(first.name)
     good = path.read_bytes()
     for bad in (b"", b"not parquet", good[: len(good) // 2]):

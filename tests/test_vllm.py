@@ -63,6 +63,7 @@ def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path
 
 LOADED = """
 import json, sys
+from dataclasses import asdict
 from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
 from toolkit.config import resolve
@@ -86,7 +87,7 @@ def main():
     while len(samples) < 8:
         samples += backend.step()
         loads.append(backend.load())
-    facts = backend.describe()
+    facts = asdict(backend.describe())
     backend.close()
     print(json.dumps({
         "shares": [load.kv_cache for load in loads], "preemptions": loads[-1].preemptions,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -103,6 +103,12 @@ class Slice:
 
     def __len__(self) -> int:
         return sum(len(r) for r in self.ranges)
+
+    def sample_keys(self) -> Iterator[tuple[str, int]]:
+        """(task_id, seed) of each of its samples, range by range."""
+        for seeds in self.ranges:
+            for seed in range(seeds.seed_start, seeds.seed_stop):
+                yield seeds.task_id, seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +239,22 @@ class Verdict:
     outcome: Outcome
     detail: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine is, as the shards record it; None: the backend does not know.
+
+    engine: its kind and version. device: the name of one of its devices, or a server's URL.
+    max_model_len: tokens of a prompt and its completion together. tensor_parallel_size: GPUs of
+    the engine. served_model: what a server calls the model. replay_file: where recorded
+    completions were read.
+    """
+
+    engine: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    max_model_len: int | None = None
+    tensor_parallel_size: int | None = None
+    served_model: str | None = None
+    replay_file: str | None = None

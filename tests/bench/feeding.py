@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.backends import Backend, open_backend
 from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.records import Load, Request, Sample
+from toolkit.records import EngineFacts, Load, Request, Sample
 from toolkit.stages.sample import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
 
@@ -46,7 +46,7 @@ class Watched:
     def load(self) -> Load:
         return self.inner.load()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> EngineFacts:
         return self.inner.describe()
 
     def close(self) -> None:

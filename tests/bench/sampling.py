@@ -31,6 +31,7 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Slice
 from toolkit.runs.feed import read_feed
 from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import EngineStart, ShardFacts
 from toolkit.runs.shards import read_shard
 from toolkit.stages.sample import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
@@ -144,12 +145,7 @@ class Sides:
         outputs: Outputs = {}
         started = time.perf_counter()
         for call in calls:
-            keys = [
-                (r.task_id, seed)
-                for piece in call
-                for r in piece.ranges
-                for seed in range(r.seed_start, r.seed_stop)
-            ]
+            keys = [key for slice_ in call for key in slice_.sample_keys()]
             prompts = [{"prompt_token_ids": self._prompt(task_id)} for task_id, _ in keys]
             params = [self._parameters(seed) for _, seed in keys]
             with without_statistics(self.backend._llm.llm_engine):
@@ -191,7 +187,7 @@ class Sides:
         planned = sum(map(len, slices))
         watched = feeding.in_process(self.backend)
         backend = feeding.Watched(self.backend, planned) if watched else self.backend
-        facts = {"max_num_seqs": str(self.size.max_num_seqs)}
+        facts = ShardFacts(start=EngineStart(max_num_seqs=self.size.max_num_seqs))
         assert Sampler(run, slices, prompts_of(problems), backend, facts).sample()
         found = (
             feeding.summary(backend.running, self.size.max_num_seqs) if watched else recorded(run)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
-from toolkit.records import Examples, Load, Request, Sample
+from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 
 class Backend(Protocol):
@@ -31,11 +31,8 @@ class Backend(Protocol):
     def load(self) -> Load:
         """How full the engine is; asked about once a second, so it may cost a little."""
 
-    def describe(self) -> dict[str, str]:
-        """Engine, version, device and settings, for a shard's metadata.
-
-        `tensor_parallel_size` counts the GPUs of the engine, where they are more than one.
-        """
+    def describe(self) -> EngineFacts:
+        """Engine, version, device and settings, as every shard records them."""
 
     def close(self) -> None:
         """Release the engine; what is in flight is dropped."""

@@ -12,7 +12,7 @@ import httpx
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import FinishReason, Load, Request, Sample
+from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0
 RETRIES = 4
@@ -56,9 +56,9 @@ class OpenAIBackend:
         """See `Backend.load`: nothing is known."""
         return Load()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> EngineFacts:
         """See `Backend.describe`."""
-        return {"engine": "openai", "device": self._url, "served_model": self._model}
+        return EngineFacts("openai", device=self._url, served_model=self._model)
 
     def close(self) -> None:
         """See `Backend.close`."""

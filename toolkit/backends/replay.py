@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
-from toolkit.records import Load, Request, Sample
+from toolkit.records import EngineFacts, Load, Request, Sample
 
 
 class ReplayBackend:
@@ -50,9 +50,9 @@ class ReplayBackend:
         """See `Backend.load`: nothing is known."""
         return Load()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> EngineFacts:
         """See `Backend.describe`."""
-        return {"engine": "replay", "device": "none", "replay_file": str(self._path)}
+        return EngineFacts("replay", device="none", replay_file=str(self._path))
 
     def close(self) -> None:
         """See `Backend.close`."""

@@ -17,7 +17,7 @@ from scipy import stats
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import Examples, Load, Request, Sample
+from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 
 class SyntheticBackend:
@@ -69,9 +69,9 @@ class SyntheticBackend:
         """See `Backend.load`: nothing is known."""
         return Load()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> EngineFacts:
         """See `Backend.describe`."""
-        return {"engine": "synthetic", "device": "none"}
+        return EngineFacts("synthetic", device="none")
 
     def close(self) -> None:
         """See `Backend.close`."""

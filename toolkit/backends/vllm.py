@@ -20,7 +20,7 @@ from toolkit.cores import available_cores
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
-from toolkit.records import FinishReason, Load, Request, Sample
+from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
 
 log = logging.getLogger(__name__)
 
@@ -157,20 +157,20 @@ class VllmBackend:
 
     def load(self) -> Load:
         """See `Backend.load`."""
-        return self._reports.look()
+        return self._reports.load()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> EngineFacts:
         """See `Backend.describe`."""
         from vllm.platforms import current_platform
 
         model_config = self._llm.llm_engine.model_config
-        return {
-            "engine": f"vllm {self._vllm.__version__}",
-            "device": current_platform.get_device_name(),
-            "dtype": str(model_config.dtype).removeprefix("torch."),
-            "max_model_len": str(model_config.max_model_len),
-            "tensor_parallel_size": str(self._config.engine.tensor_parallel_size),
-        }
+        return EngineFacts(
+            f"vllm {self._vllm.__version__}",
+            device=current_platform.get_device_name(),
+            dtype=str(model_config.dtype).removeprefix("torch."),
+            max_model_len=model_config.max_model_len,
+            tensor_parallel_size=self._config.engine.tensor_parallel_size,
+        )
 
     def close(self) -> None:
         """See `Backend.close`."""

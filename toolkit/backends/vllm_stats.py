@@ -33,8 +33,8 @@ class EngineReports:
         if again is not None:
             self._preemptions = (self._preemptions or 0) + again
 
-    def look(self) -> Load:
-        """The fullest KV cache since the last look, and all preemptions."""
+    def load(self) -> Load:
+        """The fullest KV cache since the last call, and all preemptions."""
         load, self._kv_cache = Load(self._kv_cache, self._preemptions), None
         return load
 

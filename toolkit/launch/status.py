@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -12,7 +12,8 @@ import polars as pl
 
 from toolkit.records import Judge
 from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
-from toolkit.runs.run import Run, launches, metadata
+from toolkit.runs.run import Run, launches
+from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.usage import Spent, spent_of
 from toolkit.stats.curve import Counts, curve
 
@@ -146,7 +147,7 @@ def read_ledger(run: Run) -> Ledger:
 def read_status(run: Run, judge: Judge) -> Status:
     """The whole view. Verdicts of this judge count; a cluster, if any, is asked once."""
     ledger = read_ledger(run)
-    shards = [metadata(p) for p in run.samples_dir.glob("*.parquet")]
+    shards = [read_facts(p) for p in run.samples_dir.glob("*.parquet")]
     counts = count_outcomes(run, judge)
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
@@ -200,10 +201,10 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
         yield f"kv cache   at most {spent.kv_cache_peak:.0%} in use{thrown}"
 
 
-def speed_of(shards: Sequence[Mapping[str, str]], ledger: Ledger) -> Speed:
-    """Tokens and times from the shards' metadata."""
+def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:
+    """From the tokens and the times of all shards."""
     times = sorted(
-        (float(m["ended"]), float(m["started"]), int(m["tokens"])) for m in shards if "ended" in m
+        (s.times.ended, s.times.started, s.tokens.output or 0) for s in shards if s.times
     )
     if not times:
         return Speed(0, 0.0, 0.0, None)

@@ -1,19 +1,21 @@
 """Shards: the samples of a finished slice as one parquet file, complete and checked, or not there.
 
-A shard's metadata name its run, slice, content digest, toolkit, host and job; its key is
-(task_id, seed), and its rows are exactly those that its slice plans.
+A shard's key is (task_id, seed), and its rows are exactly those that its slice plans. What it
+says of itself beside them is a `ShardFacts`.
 """
 
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
-from toolkit.records import FINISH_REASONS, Sample, SeedRange, Slice
-from toolkit.runs.run import REMEDY, Run, metadata, read_table, write_table
+from toolkit.records import FINISH_REASONS, Sample, Slice
+from toolkit.runs.run import REMEDY, Run, read_table, write_table
+from toolkit.runs.shard_facts import ShardFacts, facts_to_metadata, read_facts
 
 SAMPLE_SCHEMA = pl.Schema(
     {
@@ -26,48 +28,46 @@ SAMPLE_SCHEMA = pl.Schema(
 )
 
 
-def write_shard(run: Run, piece: Slice, samples: Iterable[Sample], facts: dict[str, str]) -> None:
-    """Write the shard of a finished slice, sorted by its key, with `facts` as metadata.
+def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts) -> None:
+    """Write the shard of a finished slice, sorted by its key, with what is to be said of it.
+
+    Which run and slice it is of, its content and its id are added to `facts` here.
 
     Raises `ToolkitError` unless the samples are exactly the slice's: a shard that exists is
     complete, always.
     """
     rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
-    wanted = sorted((r.task_id, seed) for r in piece.ranges for seed in _seeds(r))
-    if [(s.task_id, s.seed) for s in rows] != wanted:
-        raise ToolkitError(f"slice {piece.name}: its samples are not those planned; not written")
+    if [(s.task_id, s.seed) for s in rows] != sorted(slice_.sample_keys()):
+        raise ToolkitError(f"slice {slice_.name}: its samples are not those planned; not written")
     frame = pl.DataFrame(
         [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
         schema=SAMPLE_SCHEMA,
         orient="row",
     )
-    own = {
-        "run": run.manifest()["digest"],
-        "content": content_digest(frame),
-        "slice": piece.name,
-        "shard": secrets.token_hex(8),  # tells a shard from the one it replaced
-    }
-    write_table(run.shard_path(piece.name), frame, own | facts)
+    facts = replace(
+        facts,
+        run=run.manifest()["digest"],
+        slice=slice_.name,
+        content=content_digest(frame),
+        shard=secrets.token_hex(8),
+    )
+    write_table(run.shard_path(slice_.name), frame, facts_to_metadata(facts))
 
 
-def _seeds(piece: SeedRange) -> range:
-    return range(piece.seed_start, piece.seed_stop)
-
-
-def read_shard(run: Run, piece: Slice) -> pl.DataFrame:
+def read_shard(run: Run, slice_: Slice) -> pl.DataFrame:
     """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
-    path = run.shard_path(piece.name)
+    path = run.shard_path(slice_.name)
     frame = read_table(path, SAMPLE_SCHEMA)
-    facts = metadata(path)
-    if facts.get("run") != run.manifest()["digest"]:
+    facts = read_facts(path)
+    if facts.run != run.manifest()["digest"]:
         raise CorruptShard(f"{path}: a shard of another run; {REMEDY}")
-    expected = {r.task_id: 0 for r in piece.ranges}
-    for r in piece.ranges:
-        expected[r.task_id] += len(r)
+    expected = {seeds.task_id: 0 for seeds in slice_.ranges}
+    for seeds in slice_.ranges:
+        expected[seeds.task_id] += len(seeds)
     found = dict(frame.group_by("task_id").len().iter_rows())
     if found != expected or frame.select("task_id", "seed").is_duplicated().any():
         raise CorruptShard(f"{path}: not the samples that its slice plans; {REMEDY}")
-    if facts.get("content") != content_digest(frame):
+    if facts.content != content_digest(frame):
         raise CorruptShard(f"{path}: its content is not what was written; {REMEDY}")
     return frame
 
@@ -103,21 +103,21 @@ def verify_shards(run: Run) -> Iterator[tuple[str, CorruptShard]]:
     on disk exactly once: slices do not overlap, which is checked too.
     """
     seen: dict[str, int] = {}
-    for piece in run.slices():
-        for r in piece.ranges:
-            if r.seed_start < seen.get(r.task_id, 0):
-                raise CorruptShard(f"{run.path}: seeds of {r.task_id} are planned twice")
-            seen[r.task_id] = r.seed_stop
-        if run.shard_path(piece.name).exists():
+    for slice_ in run.slices():
+        for seeds in slice_.ranges:
+            if seeds.seed_start < seen.get(seeds.task_id, 0):
+                raise CorruptShard(f"{run.path}: seeds of {seeds.task_id} are planned twice")
+            seen[seeds.task_id] = seeds.seed_stop
+        if run.shard_path(slice_.name).exists():
             try:
-                read_shard(run, piece)
+                read_shard(run, slice_)
             except CorruptShard as error:
-                yield piece.name, error
+                yield slice_.name, error
 
 
 def shard_id(run: Run, name: str) -> str:
     """What tells a slice's shard from one that it replaced."""
-    return metadata(run.shard_path(name)).get("shard", "")
+    return read_facts(run.shard_path(name)).shard or ""
 
 
 def looks_whole(path: Path) -> bool:

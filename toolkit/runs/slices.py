@@ -31,11 +31,11 @@ def plan_round(
     slices: list[Slice] = []
     ranges: list[SeedRange] = []
     room = slice_samples
-    for piece in _layers(wanted, planned, slice_seeds):
-        start = piece.seed_start
-        while start < piece.seed_stop:
-            stop = min(piece.seed_stop, start + room)
-            ranges.append(SeedRange(piece.task_id, start, stop))
+    for seeds in _layers(wanted, planned, slice_seeds):
+        start = seeds.seed_start
+        while start < seeds.seed_stop:
+            stop = min(seeds.seed_stop, start + room)
+            ranges.append(SeedRange(seeds.task_id, start, stop))
             room -= stop - start
             start = stop
             if room == 0:
@@ -67,8 +67,9 @@ def slice_name(round_index: int, slice_index: int) -> str:
 def planned_samples(slices: Iterable[Slice]) -> dict[str, int]:
     """task_id -> samples planned so far: one past the highest planned seed."""
     planned: dict[str, int] = {}
-    for piece in (r for s in slices for r in s.ranges):
-        planned[piece.task_id] = max(planned.get(piece.task_id, 0), piece.seed_stop)
+    for slice_ in slices:
+        for seeds in slice_.ranges:
+            planned[seeds.task_id] = max(planned.get(seeds.task_id, 0), seeds.seed_stop)
     return planned
 
 

@@ -1,27 +1,31 @@
 """What sampling has cost: tokens in and out, and the time of its tasks, as the shards say."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
-from toolkit.runs.run import Run, metadata
-
-TASK = ("host", "slurm_job", "slurm_task", "slurm_restarts", "process")
-"""The metadata that tell one task's life from another's."""
+from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import ShardFacts, Times, read_facts
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums over the sampling tasks of a run. Seconds are those of a GPU: a task's time counts
-    `tensor_parallel_size` times.
+    """Sums over the sampling tasks of a run.
+
+    All seconds are GPU seconds: a task's time counts `tensor_parallel_size` times.
 
     sampling_seconds: from the start of a task's first slice to the end of its last, less the
-    starts of engines between; startup_seconds: starts of engines, `staging_seconds` included,
-    the time in which the model was copied to the node. prompt_tokens, cached_tokens (of them, in
-    the engine's prefix cache) and preemptions are None unless every shard tells; kv_cache_peak is
-    the largest share in use that any tells. devices: name (of an engine of two GPUs "2 x name") ->
-    tasks.
+    starts of engines between. startup_seconds: starts of engines, staging included;
+    staging_seconds: of them, the time in which the model was copied to the node.
+
+    tokens: of the completions. prompt_tokens: as submitted; cached_tokens: of them, those in the
+    engine's prefix cache. preemptions: sequences that the engine began again. These last three are
+    None unless every shard tells.
+
+    kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1. devices:
+    name of a task's GPU -> tasks; of an engine of two GPUs the name is "2 x name".
     """
 
     tasks: int = 0
@@ -47,66 +51,81 @@ class Spent:
         return (self.sampling_seconds + self.startup_seconds) / 3600
 
 
+class GpuSeconds(NamedTuple):
+    """Of one task; fields as in `Spent`."""
+
+    sampling: float
+    startup: float
+    staging: float
+
+
+TimedShard = tuple[Times, ShardFacts]
+
+
 def read_spent(run: Run) -> Spent:
-    """From the metadata of all shards."""
-    return spent_of(metadata(path) for path in run.samples_dir.glob("*.parquet"))
+    """From what all shards say."""
+    return spent_of(read_facts(path) for path in run.samples_dir.glob("*.parquet"))
 
 
-def spent_of(shards: Iterable[Mapping[str, str]]) -> Spent:
-    """From shards' metadata; those without times (ingested ones) cost nothing."""
-    timed = [s for s in shards if "started" in s]
-    timed.sort(key=lambda s: (_task(s), float(s["started"])))
+def spent_of(shards: Iterable[ShardFacts]) -> Spent:
+    """Those without times (ingested ones) cost nothing."""
+    timed = [(s.times, s) for s in shards if s.times]
+    timed.sort(key=lambda each: (_task(each), each[0].started))
     tasks = [list(group) for _, group in groupby(timed, _task)]
-    times = [_times(task) for task in tasks]
+    seconds = [_gpu_seconds(task) for task in tasks]
+    peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
     return Spent(
         tasks=len(tasks),
-        tokens=_total(timed, "tokens") or 0,
-        prompt_tokens=_total(timed, "prompt_tokens"),
-        cached_tokens=_total(timed, "cached_tokens"),
-        sampling_seconds=sum(t[0] for t in times),
-        startup_seconds=sum(t[1] for t in times),
-        staging_seconds=sum(t[2] for t in times),
-        kv_cache_peak=max((float(s["kv_cache_peak"]) for s in timed if "kv_cache_peak" in s),
-                          default=None),
-        preemptions=_total(timed, "preemptions"),
-        devices=dict(Counter(_device(task[0]) for task in tasks)),
-    )  # fmt: skip
+        tokens=_total([s.tokens.output for _, s in timed]) or 0,
+        prompt_tokens=_total([s.tokens.prompt for _, s in timed]),
+        cached_tokens=_total([s.tokens.cached for _, s in timed]),
+        sampling_seconds=sum(each.sampling for each in seconds),
+        startup_seconds=sum(each.startup for each in seconds),
+        staging_seconds=sum(each.staging for each in seconds),
+        kv_cache_peak=max(peaks, default=None),
+        preemptions=_total([s.feed.preemptions for _, s in timed]),
+        devices=dict(Counter(_device(task[0][1]) for task in tasks)),
+    )
 
 
-def _task(shard: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(shard.get(name, "") for name in TASK)
+def _task(shard: TimedShard) -> tuple[str, ...]:
+    return shard[1].origin.key
 
 
-def _device(shard: Mapping[str, str]) -> str:
-    name, gpus = shard.get("device", "unknown"), _gpus(shard)
+def _device(shard: ShardFacts) -> str:
+    name = "unknown" if shard.engine.device is None else shard.engine.device
+    gpus = _gpus(shard)
     return f"{gpus} x {name}" if gpus > 1 else name
 
 
-def _gpus(shard: Mapping[str, str]) -> int:
-    return int(shard.get("tensor_parallel_size", "1"))
+def _gpus(shard: ShardFacts) -> int:
+    told = shard.engine.tensor_parallel_size
+    return 1 if told is None else told
 
 
-def _total(shards: Sequence[Mapping[str, str]], name: str) -> int | None:
-    if not shards or any(name not in s for s in shards):
-        return None
-    return sum(int(s[name]) for s in shards)
+def _total(counts: Sequence[int | None]) -> int | None:
+    """None unless there are counts, and all are known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
-def _times(shards: Sequence[Mapping[str, str]]) -> tuple[float, float, float]:
-    """GPU-seconds of sampling, start-up and staging of one task, from its shards by `started`.
+def _gpu_seconds(shards: Sequence[TimedShard]) -> GpuSeconds:
+    """Of one task, from its shards in the order in which they were started.
 
-    An engine that died is started again in the same task, between two slices: the time from the
-    first slice to the last holds every start but the first.
+    An engine that died is started again in the same task, between two slices. So the time from
+    the first slice to the last holds every start but the first.
     """
-    starts: dict[str, tuple[float, float]] = {}
-    for s in shards:
-        times = float(s.get("startup_seconds", "0")), float(s.get("staging_seconds", "0"))
-        starts.setdefault(s.get("engine_restarts", "0"), times)
-    first, *later = (startup + staging for startup, staging in starts.values())
-    span = max(float(s["ended"]) for s in shards) - float(shards[0]["started"])
-    gpus = _gpus(shards[0])
-    return (
-        gpus * max(0.0, span - sum(later)),
-        gpus * (first + sum(later)),
-        gpus * sum(staging for _, staging in starts.values()),
+    staging: dict[int, float] = {}
+    starting: dict[int, float] = {}
+    for _, s in shards:
+        restarts = s.start.restarts or 0
+        staging.setdefault(restarts, s.start.staging_seconds or 0.0)
+        starting.setdefault(restarts, staging[restarts] + (s.start.startup_seconds or 0.0))
+    first, *later = starting.values()
+    span = max(times.ended for times, _ in shards) - shards[0][0].started
+    gpus = _gpus(shards[0][1])
+    return GpuSeconds(
+        sampling=gpus * max(0.0, span - sum(later)),
+        startup=gpus * (first + sum(later)),
+        staging=gpus * sum(staging.values()),
     )

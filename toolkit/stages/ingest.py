@@ -16,9 +16,10 @@ from toolkit.jsonl import read_jsonl, text_field
 from toolkit.launch.prepare import versions
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_digest
-from toolkit.records import Problem, Sample
+from toolkit.records import EngineFacts, Problem, Sample
 from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round, point_latest
+from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.verifiers.base import only_kind
@@ -54,11 +55,9 @@ def ingest(source: Path, path: Path, *, problems_source: str, model: str) -> Run
         freeze_round(run, 0, slices)
     by_key = {(s.task_id, s.seed): s for s in samples}
     done = run.done()
-    for piece in (s for s in run.slices() if s.name not in done):
-        keys = [
-            (r.task_id, seed) for r in piece.ranges for seed in range(r.seed_start, r.seed_stop)
-        ]
-        write_shard(run, piece, (by_key[key] for key in keys), {"engine": f"ingest {source.name}"})
+    facts = ShardFacts(engine=EngineFacts(f"ingest {source.name}"))
+    for slice_ in (s for s in run.slices() if s.name not in done):
+        write_shard(run, slice_, (by_key[key] for key in slice_.sample_keys()), facts)
     point_latest(run)
     return run
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from toolkit import __version__
@@ -25,6 +25,7 @@ from toolkit.models.staging import stage_model
 from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts, Times, TokenCounts
 from toolkit.runs.shards import write_shard
 from toolkit.verifiers.base import examples_of, prompts_of
 
@@ -37,8 +38,8 @@ MAX_UNWRITTEN = 4
 
 
 @dataclass(slots=True)
-class Progress:
-    """What a task has done so far; tokens are output tokens."""
+class SamplingProgress:
+    """What one task of sampling has done so far; tokens are output tokens."""
 
     started: float = field(default_factory=time.monotonic)
     planned_samples: int = 0
@@ -111,14 +112,13 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             backend = open_backend(at_hand, examples)
         up = time.monotonic()
         log.info("engine up in %.1f s", up - starting)
-        facts = {
-            "staging_seconds": f"{starting - staging:.1f}",
-            "startup_seconds": f"{up - starting:.1f}",
-            "engine_restarts": str(restarts),
-            "max_num_seqs": str(config.engine.max_num_seqs),
-            **provenance(),
-            **backend.describe(),
-        }
+        start = EngineStart(
+            restarts=restarts,
+            staging_seconds=starting - staging,
+            startup_seconds=up - starting,
+            max_num_seqs=config.engine.max_num_seqs,
+        )
+        facts = ShardFacts(origin=provenance(), engine=backend.describe(), start=start)
         sampler = Sampler(run, pending, prompts, backend, facts)
         try:
             if not sampler.sample(lambda: stop.requested):
@@ -147,13 +147,13 @@ class Sampler:
         slices: Sequence[Slice],
         prompts: Mapping[str, Prompt],
         backend: Backend,
-        facts: dict[str, str] | None = None,
+        facts: ShardFacts | None = None,
     ) -> None:
-        """prompts: task_id -> what is asked. `facts` go into every shard's metadata."""
-        self.progress = Progress(planned_samples=sum(map(len, slices)))
+        """prompts: task_id -> what is asked. facts: the same for every shard of this engine."""
+        self.progress = SamplingProgress(planned_samples=sum(map(len, slices)))
         self._run = run
         self._backend = backend
-        self._facts = facts or {}
+        self._facts = facts or ShardFacts()
         self._requests = _requests(slices, prompts)
         self._owner: dict[tuple[str, int], Slice] = {}
         self._finished: dict[str, list[Sample]] = {}
@@ -192,29 +192,28 @@ class Sampler:
             if following is None:
                 self._feeding = False
                 return
-            piece, request = following
+            slice_, request = following
             self._backend.submit(request)
-            self._owner[request.task_id, request.seed] = piece
-            if piece.name not in self._finished:
-                self._finished[piece.name] = []
-                self._opened[piece.name] = time.time()
+            self._owner[request.task_id, request.seed] = slice_
+            if slice_.name not in self._finished:
+                self._finished[slice_.name] = []
+                self._opened[slice_.name] = time.time()
 
     def _take(self, sample: Sample, writer: ThreadPoolExecutor) -> None:
-        piece = self._owner.pop((sample.task_id, sample.seed))
-        samples = self._finished[piece.name]
+        slice_ = self._owner.pop((sample.task_id, sample.seed))
+        samples = self._finished[slice_.name]
         samples.append(sample)
         self.progress.samples += 1
         self.progress.tokens += sample.n_tokens
-        if len(samples) == len(piece):
-            del self._finished[piece.name]
-            facts = {
-                **self._facts,
-                "started": f"{self._opened.pop(piece.name):.3f}",
-                "ended": f"{time.time():.3f}",
-                **_tokens(samples),
-                **self._feed.take(),
-            }
-            self._writes.append(writer.submit(_write, self._run, piece, samples, facts))
+        if len(samples) == len(slice_):
+            del self._finished[slice_.name]
+            facts = replace(
+                self._facts,
+                times=Times(started=self._opened.pop(slice_.name), ended=time.time()),
+                tokens=_tokens(samples),
+                feed=self._feed.take(),
+            )
+            self._writes.append(writer.submit(_write, self._run, slice_, samples, facts))
             self.progress.shards += 1
 
     def _settle(self, leave: int) -> None:
@@ -226,42 +225,41 @@ class Sampler:
 def _requests(
     slices: Sequence[Slice], prompts: Mapping[str, Prompt]
 ) -> Iterator[tuple[Slice, Request]]:
-    for piece in slices:
-        for r in piece.ranges:
-            for seed in range(r.seed_start, r.seed_stop):
-                yield piece, Request(r.task_id, seed, prompts[r.task_id])
+    for slice_ in slices:
+        for task_id, seed in slice_.sample_keys():
+            yield slice_, Request(task_id, seed, prompts[task_id])
 
 
-def _tokens(samples: Sequence[Sample]) -> dict[str, str]:
-    """Sums over a shard, as metadata; of the prompts only where the backend knows them all."""
-    sums = {"tokens": sum(s.n_tokens for s in samples)}
+def _tokens(samples: Sequence[Sample]) -> TokenCounts:
+    """Sums over a shard; of the prompts only where the backend knows them all."""
     asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
     cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
-    for name, counts in (("prompt_tokens", asked), ("cached_tokens", cached)):
-        if len(counts) == len(samples):
-            sums[name] = sum(counts)
-    return {name: str(value) for name, value in sums.items()}
+    return TokenCounts(
+        output=sum(s.n_tokens for s in samples),
+        prompt=sum(asked) if len(asked) == len(samples) else None,
+        cached=sum(cached) if len(cached) == len(samples) else None,
+    )
 
 
-def _write(run: Run, piece: Slice, samples: list[Sample], facts: dict[str, str]) -> None:
+def _write(run: Run, slice_: Slice, samples: list[Sample], facts: ShardFacts) -> None:
     try:
-        write_shard(run, piece, samples, facts)
+        write_shard(run, slice_, samples, facts)
     except OSError as error:
         raise ToolkitError(
-            f"{run.shard_path(piece.name)}: cannot be written: {error.strerror}; make room or "
+            f"{run.shard_path(slice_.name)}: cannot be written: {error.strerror}; make room or "
             "mend the permissions, then launch again: only what is missing is sampled"
         ) from None
-    log.info("shard %s: %d samples", piece.name, len(piece))
+    log.info("shard %s: %d samples", slice_.name, len(slice_))
 
 
-def provenance() -> dict[str, str]:
-    """Where and with what a shard was made."""
+def provenance() -> Origin:
+    """Where and with what this process makes shards."""
     job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
-    return {
-        "toolkit": __version__,
-        "host": platform.node(),
-        "process": str(os.getpid()),
-        "slurm_job": job,
-        "slurm_task": os.environ.get("SLURM_ARRAY_TASK_ID", ""),
-        "slurm_restarts": os.environ.get("SLURM_RESTART_COUNT", "0"),
-    }
+    return Origin(
+        toolkit=__version__,
+        host=platform.node(),
+        process=os.getpid(),
+        slurm_job=job,
+        slurm_task=os.environ.get("SLURM_ARRAY_TASK_ID", ""),
+        slurm_restarts=int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+    )

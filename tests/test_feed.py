@@ -1,7 +1,5 @@
 """Readings of an engine's feed: what they hold, in the shards and read back."""
 
-import json
-
 import polars as pl
 import pytest
 
@@ -9,9 +7,9 @@ from toolkit.backends import open_backend
 from toolkit.backends.vllm_stats import EngineReports, listen
 from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.records import Load
+from toolkit.records import Load, Sample
 from toolkit.runs.feed import Feed, read_feed
-from toolkit.runs.run import metadata
+from toolkit.runs.shard_facts import FeedFacts, Reading, ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import Sampler
@@ -35,20 +33,21 @@ def test_a_reading_holds_the_fullest_cache_since_the_last_one(every_step):
     feed = Feed(lambda: next(loads))
     feed.note(5, 10, True)
     first = feed.take()  # asks once more, so that nothing before the shard's end is missed
-    assert [r[1:] for r in json.loads(first["feed"])] == [[5, 10, True, 0.2, 0]]
-    assert (first["kv_cache_peak"], first["preemptions"]) == ("0.6000", "1")
+    assert [r[1:] for r in first.readings()] == [(5, 10, True, 0.2, 0)]
+    assert (first.kv_cache_peak, first.preemptions) == (0.6, 1)
     feed.note(4, 20, False)
     second = feed.take()
-    assert [r[1:] for r in json.loads(second["feed"])] == [[4, 20, False, 0.6, 4]]
-    assert (second["kv_cache_peak"], second["preemptions"]) == ("0.3000", "3")
+    assert [r[1:] for r in second.readings()] == [(4, 20, False, 0.6, 4)]
+    assert (second.kv_cache_peak, second.preemptions) == (0.3, 3)
 
 
 def test_an_engine_that_tells_nothing_leaves_nulls(every_step):
     feed = Feed(Load)
     feed.note(5, 10, True)
     facts = feed.take()
-    assert json.loads(facts["feed"])[0][4:] == [None, None]
-    assert facts.keys() == {"feed"}
+    (reading,) = facts.readings()
+    assert (reading.kv_cache, reading.preemptions) == (None, None)
+    assert (facts.kv_cache_peak, facts.preemptions) == (None, None)
 
 
 def test_the_engine_is_asked_at_most_once_a_second():
@@ -62,12 +61,13 @@ def test_the_engine_is_asked_at_most_once_a_second():
 def test_a_shard_says_what_went_in_and_how_full_the_engine_was(run):
     backend = open_backend(resolve(FLAGS), examples_of(run.problems()))
     backend.load = lambda: Load(0.25, 2)
-    assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
-    facts = [metadata(p) for p in sorted(run.samples_dir.glob("*.parquet"))]
-    assert [f["kv_cache_peak"] for f in facts] == ["0.2500"] * 4
-    assert sum(int(f["preemptions"]) for f in facts) == 2
+    prompts = prompts_of(run.problems())
+    assert Sampler(run, run.slices(), prompts, backend).sample()
+    facts = [read_facts(p) for p in sorted(run.samples_dir.glob("*.parquet"))]
+    assert [f.feed.kv_cache_peak for f in facts] == [0.25] * 4
+    assert sum(f.feed.preemptions for f in facts) == 2
     spent = read_spent(run)
-    assert spent.prompt_tokens == sum(20 * (len(p.text) // 4) for p in prompts_of(run.problems()).values())
+    assert spent.prompt_tokens == sum(20 * (len(p.text) // 4) for p in prompts.values())
     assert spent.cached_tokens is None
     assert read_feed(run)["kv_cache"].max() == 0.25
 
@@ -76,10 +76,10 @@ def test_readings_of_the_first_version_are_read(run):
     backend = open_backend(resolve(FLAGS), examples_of(run.problems()))
     assert Sampler(run, run.slices(), prompts_of(run.problems()), backend).sample()
     old = run.slices()[0]
-    from toolkit.records import Sample
-
     rows = [Sample(*row) for row in read_shard(run, old).iter_rows()]
-    write_shard(run, old, rows, {"feed": "[[1.5, 3, 40, true], [2.5, 2, 80, false]]"})
+    readings = FeedFacts("[[1.5, 3, 40, true], [2.5, 2, 80, false]]")
+    assert readings.readings()[0] == Reading(1.5, 3, 40, True)
+    write_shard(run, old, rows, ShardFacts(feed=readings))
     feed = read_feed(run).filter(pl.col("tokens").is_in([40, 80]))
     assert feed["in_flight"].to_list()[:2] == [3, 2]
     assert feed["kv_cache"].to_list()[:2] == [None, None]
@@ -105,23 +105,23 @@ def test_reports_take_the_place_of_the_engines_loggers():
     reports = listen(engine)
     assert manager.stat_loggers == [reports]
     assert not engine.log_stats  # no statistics of single requests
-    assert reports.look() == Load()
+    assert reports.load() == Load()
     for share, again in ((0.5, 1), (0.9, 0), (0.1, 2)):
         reports.record(Stats(share, again), None, mm_cache_stats=None, engine_idx=0)
-    assert reports.look() == Load(0.9, 3)
+    assert reports.load() == Load(0.9, 3)
     reports.record(Stats(0.2, 0), None)
-    assert reports.look() == Load(0.2, 3)
+    assert reports.load() == Load(0.2, 3)
     reports.log()
     reports.record_sleep_state(1, 0)
 
 
 @pytest.mark.parametrize("engine", [Engine(), Engine(logger_manager=None)])
 def test_another_version_of_the_engine_is_unknown_and_no_error(engine):
-    assert listen(engine).look() == Load()
+    assert listen(engine).load() == Load()
 
 
 def test_statistics_without_what_we_read_are_unknown():
     reports = EngineReports()
     reports.record(None, None)
     reports.record(object(), None)
-    assert reports.look() == Load()
+    assert reports.load() == Load()

@@ -1,7 +1,8 @@
-"""What a run has cost, from the metadata of its shards."""
+"""What a run has cost, from what its shards say."""
 
 import pytest
 
+from toolkit.runs.shard_facts import facts_of_metadata
 from toolkit.runs.usage import Spent, spent_of
 
 TASK = {"host": "n1", "slurm_job": "7", "slurm_task": "0", "slurm_restarts": "0", "process": "11"}
@@ -9,7 +10,8 @@ TASK = {"host": "n1", "slurm_job": "7", "slurm_task": "0", "slurm_restarts": "0"
 
 def shard(started, ended, **facts):
     times = {"started": f"{started:.3f}", "ended": f"{ended:.3f}", "tokens": "100"}
-    return TASK | times | {name: str(value) for name, value in facts.items()}
+    told = {name: str(value) for name, value in facts.items()}
+    return facts_of_metadata(TASK | times | told)
 
 
 def test_a_start_is_paid_once_a_task_however_many_shards_it_writes():
@@ -19,8 +21,8 @@ def test_a_start_is_paid_once_a_task_however_many_shards_it_writes():
     assert (spent.sampling_seconds, spent.startup_seconds) == (25, 10)
     assert spent.gpu_hours == pytest.approx(35 / 3600)
     assert spent.tokens_per_second == 8
-    other = [s | {"slurm_task": "1"} for s in shards]
-    assert spent_of(shards + other).startup_seconds == 20
+    other = shard(105, 120, startup_seconds=10, slurm_task=1)
+    assert spent_of([*shards, other]).startup_seconds == 20
 
 
 def test_an_engine_that_is_started_again_between_two_slices_is_start_up_and_not_sampling():
@@ -59,5 +61,5 @@ def test_what_not_every_shard_tells_is_unknown():
 
 
 def test_ingested_samples_cost_nothing():
-    assert spent_of([{"toolkit": "0.1.0"}]) == Spent()
+    assert spent_of([facts_of_metadata({"engine": "ingest samples.jsonl"})]) == Spent()
     assert spent_of([]).tokens_per_second is None

@@ -1,0 +1,250 @@
+"""What a shard says of itself: a typed document, kept as the key-value metadata of its parquet.
+
+The keys and their texts are part of a run's format. `facts_to_metadata` alone writes them and
+`facts_of_metadata` alone reads them. None: the shard does not say. An ingested shard was made by
+no engine, and older toolkits recorded less.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from toolkit.errors import CorruptShard
+from toolkit.records import EngineFacts
+from toolkit.runs.run import REMEDY, metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which process made a shard, and with which toolkit.
+
+    process: its id on the host. slurm_job, slurm_task: ids of the job and of the array task, ""
+    outside Slurm. slurm_restarts: how often Slurm had put the job back in its queue.
+    """
+
+    toolkit: str | None = None
+    host: str | None = None
+    process: int | None = None
+    slurm_job: str | None = None
+    slurm_task: str | None = None
+    slurm_restarts: int | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Tells one process that samples from every other, restarts of its job included."""
+        parts = (self.host, self.slurm_job, self.slurm_task, self.slurm_restarts, self.process)
+        return tuple("" if part is None else str(part) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStart:
+    """How the engine was started that made a shard.
+
+    restarts: engines of the same process that died before it. staging_seconds: time in which the
+    model was copied to the node; startup_seconds: time until the engine was up, staging not
+    included (both of the clock, not times GPUs). max_num_seqs: sequences that it runs at once.
+    """
+
+    restarts: int | None = None
+    staging_seconds: float | None = None
+    startup_seconds: float | None = None
+    max_num_seqs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a slice's first sample was submitted and its last one finished; seconds since the
+    epoch.
+    """
+
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Sums over a shard's samples.
+
+    cached: those tokens of the prompts that the engine's prefix cache held already. prompt and
+    cached are None unless they are known of every sample.
+    """
+
+    output: int | None = None
+    prompt: int | None = None
+    cached: int | None = None
+
+
+class Reading(NamedTuple):
+    """How busy an engine was at one moment.
+
+    time: seconds since the epoch. in_flight: fewest samples in flight since the reading before.
+    tokens: output tokens since the engine's start. feeding: samples were left to submit.
+    kv_cache: largest share of the KV cache in use since the reading before, 0 to 1. preemptions:
+    sequences begun again since the engine's start. The last two: None where the engine does not
+    say.
+    """
+
+    time: float
+    in_flight: int
+    tokens: int
+    feeding: bool
+    kv_cache: float | None = None
+    preemptions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFacts:
+    """How the engine was fed since the shard before.
+
+    readings_json: an array of readings, kept as text. A long run has millions of them, and only
+    `readings` needs them apart. kv_cache_peak: the largest share of the KV cache in use, 0 to 1.
+    preemptions: sequences begun again.
+    """
+
+    readings_json: str | None = None
+    kv_cache_peak: float | None = None
+    preemptions: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        readings: Iterable[Reading],
+        kv_cache_peak: float | None = None,
+        preemptions: int | None = None,
+    ) -> "FeedFacts":
+        """Of readings that are still apart."""
+        return cls(json.dumps(list(readings)), kv_cache_peak, preemptions)
+
+    def readings(self) -> list[Reading]:
+        """In their order; those of the first toolkits end with `feeding`."""
+        return [Reading(*values) for values in json.loads(self.readings_json or "[]")]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """Everything that a shard says of itself beside its samples.
+
+    The first four are set when the shard is written: run: the digest of its run; slice: the name
+    of its slice; content: the digest of its rows; shard: random, tells a shard from the one that
+    it replaced. times: None where no engine made the samples.
+    """
+
+    run: str | None = None
+    slice: str | None = None
+    content: str | None = None
+    shard: str | None = None
+    origin: Origin = field(default_factory=Origin)
+    engine: EngineFacts = field(default_factory=EngineFacts)
+    start: EngineStart = field(default_factory=EngineStart)
+    times: Times | None = None
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    feed: FeedFacts = field(default_factory=FeedFacts)
+
+
+def read_facts(path: Path) -> ShardFacts:
+    """From a shard's footer. `CorruptShard` names the file when it cannot be read."""
+    found = metadata(path)
+    try:
+        return facts_of_metadata(found)
+    except ValueError as error:
+        raise CorruptShard(f"{path}: its metadata cannot be read ({error}); {REMEDY}") from None
+
+
+def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
+    """As parquet's keys and texts; what is None has no key."""
+    origin, engine, start, times = facts.origin, facts.engine, facts.start, facts.times
+    values = {
+        "run": facts.run,
+        "slice": facts.slice,
+        "content": facts.content,
+        "shard": facts.shard,
+        "toolkit": origin.toolkit,
+        "host": origin.host,
+        "process": origin.process,
+        "slurm_job": origin.slurm_job,
+        "slurm_task": origin.slurm_task,
+        "slurm_restarts": origin.slurm_restarts,
+        "engine": engine.engine,
+        "device": engine.device,
+        "dtype": engine.dtype,
+        "max_model_len": engine.max_model_len,
+        "tensor_parallel_size": engine.tensor_parallel_size,
+        "served_model": engine.served_model,
+        "replay_file": engine.replay_file,
+        "engine_restarts": start.restarts,
+        "staging_seconds": _rounded(start.staging_seconds, 1),
+        "startup_seconds": _rounded(start.startup_seconds, 1),
+        "max_num_seqs": start.max_num_seqs,
+        "started": None if times is None else f"{times.started:.3f}",
+        "ended": None if times is None else f"{times.ended:.3f}",
+        "tokens": facts.tokens.output,
+        "prompt_tokens": facts.tokens.prompt,
+        "cached_tokens": facts.tokens.cached,
+        "feed": facts.feed.readings_json,
+        "kv_cache_peak": _rounded(facts.feed.kv_cache_peak, 4),
+        "preemptions": facts.feed.preemptions,
+    }
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def _rounded(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
+    """From parquet's keys and texts, in which others may stand too. `ValueError`: no number
+    where one is expected.
+    """
+    started, ended = _real(found, "started"), _real(found, "ended")
+    return ShardFacts(
+        run=found.get("run"),
+        slice=found.get("slice"),
+        content=found.get("content"),
+        shard=found.get("shard"),
+        origin=Origin(
+            toolkit=found.get("toolkit"),
+            host=found.get("host"),
+            process=_whole(found, "process"),
+            slurm_job=found.get("slurm_job"),
+            slurm_task=found.get("slurm_task"),
+            slurm_restarts=_whole(found, "slurm_restarts"),
+        ),
+        engine=EngineFacts(
+            engine=found.get("engine"),
+            device=found.get("device"),
+            dtype=found.get("dtype"),
+            max_model_len=_whole(found, "max_model_len"),
+            tensor_parallel_size=_whole(found, "tensor_parallel_size"),
+            served_model=found.get("served_model"),
+            replay_file=found.get("replay_file"),
+        ),
+        start=EngineStart(
+            restarts=_whole(found, "engine_restarts"),
+            staging_seconds=_real(found, "staging_seconds"),
+            startup_seconds=_real(found, "startup_seconds"),
+            max_num_seqs=_whole(found, "max_num_seqs"),
+        ),
+        times=None if started is None or ended is None else Times(started, ended),
+        tokens=TokenCounts(
+            output=_whole(found, "tokens"),
+            prompt=_whole(found, "prompt_tokens"),
+            cached=_whole(found, "cached_tokens"),
+        ),
+        feed=FeedFacts(
+            readings_json=found.get("feed"),
+            kv_cache_peak=_real(found, "kv_cache_peak"),
+            preemptions=_whole(found, "preemptions"),
+        ),
+    )
+
+
+def _whole(found: Mapping[str, str], key: str) -> int | None:
+    text = found.get(key)
+    return int(text) if text else None
+
+
+def _real(found: Mapping[str, str], key: str) -> float | None:
+    text = found.get(key)
+    return float(text) if text else None
