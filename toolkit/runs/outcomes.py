@@ -7,9 +7,9 @@ import polars as pl
 
 from toolkit.records import NO_ANSWER, Judge, Slice
 from toolkit.runs.answers import mapped_slices, scan_answers
-from toolkit.stats.stopping import StoppingRule
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import decided_verdicts, outdated_answers
+from toolkit.stats.stopping import StoppingRule
 
 
 @dataclass(frozen=True, slots=True)

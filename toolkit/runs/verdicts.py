@@ -78,7 +78,11 @@ def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
     keys = found.select("task_id", "answer", "judge")
     older = keys.filter(pl.col("judge").is_in(judge.older_digests()))
     current = keys.filter(pl.col("judge") == judge.digest)
-    return older.select("task_id", "answer").unique().join(current, on=["task_id", "answer"], how="anti")
+    return (
+        older.select("task_id", "answer")
+        .unique()
+        .join(current, on=["task_id", "answer"], how="anti")
+    )
 
 
 def _all_verdicts(run: Run) -> pl.DataFrame:
