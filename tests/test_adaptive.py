@@ -131,8 +131,9 @@ STOP = ("--stop-r", 2, "--stop-min", 3, "--stop-cap", 9)
 
 def test_counts_of_a_file_follow_the_rule_of_its_flags(tmp_path):
     (tmp_path / "counts.csv").write_text(COUNTS)
-    done = job("fit.py", "--counts", "counts.csv", "--out", "out", *STOP, "--replicates", 100,
-               cwd=tmp_path)  # fmt: skip
+    done = job(
+        "fit.py", "--counts", "counts.csv", "--out", "out", *STOP, "--replicates", 100, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "fit.json").read_text())
     assert found["k_max"] == 9

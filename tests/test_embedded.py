@@ -31,8 +31,11 @@ print(tokenizer.decode(out[0][ids.shape[1]:], skip_special_tokens=True))
 def python(code, *arguments):
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.splitlines()
 

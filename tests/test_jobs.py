@@ -226,6 +226,9 @@ def test_a_run_path_that_is_a_file_is_said(tmp_path):
 def test_a_job_without_the_package_says_how_to_install_it(tmp_path):
     done = subprocess.run(
         ["/usr/bin/env", "python3", "-I", "-S", str(ROOT / "jobs" / "_installed.py")],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert_refused(done, 1, "the package is not installed in")

@@ -12,8 +12,11 @@ import polars as pl
 import pytest
 from commands import assert_each_sample_once, job, samples
 
-FLAGS = ("--backend", "openai", "--launcher", "inline", "--limit", "2", "--max-tokens", "12",
-         "--samples", "6", "--top-p", "1", "--gres", "")  # fmt: skip
+FLAGS = (
+    *"--backend openai --launcher inline --limit 2 --max-tokens 12 --samples 6 --top-p 1".split(),
+    "--gres",
+    "",
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +26,20 @@ def server(tiny_model, tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {
-        "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    }  # fmt: skip
+    }
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model),
-        "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill",
-        "--max-model-len", "2048", "--block-size", "32", "--max-num-seqs", "16",
-    ]  # fmt: skip
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", str(tiny_model), "--served-model-name", "tiny"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *"--dtype float32 --enforce-eager --no-enable-chunked-prefill".split(),
+        *"--max-model-len 2048 --block-size 32 --max-num-seqs 16".split(),
+    ]
     log = tmp_path_factory.mktemp("server") / "log"
     with (
         log.open("w") as file,

@@ -75,8 +75,8 @@ def test_every_sampling_knob_of_a_model_is_identity():
     problems = load_problems(limit=2)
     base = Config(sampling=Sampling(model="org/name"))
     known = run_identity(base, problems)
-    for knob, value in {"model": "org/other", "revision": "v2", "temperature": 0.1, "top_p": 0.5,
-                        "max_tokens": 7, "stop": ("x",), "base_seed": 3}.items():  # fmt: skip
+    others = {"model": "org/other", "revision": "v2", "temperature": 0.1, "top_p": 0.5}
+    for knob, value in (others | {"max_tokens": 7, "stop": ("x",), "base_seed": 3}).items():
         assert run_identity(with_(base, "sampling", **{knob: value}), problems) != known, knob
     assert run_identity(dataclasses.replace(base, resources=Resources(array=7)), problems) == known
 

@@ -27,11 +27,17 @@ def source(tmp_path):
     (folder / "original").mkdir(parents=True)
     blobs.mkdir()
     for name, size in (
-        ("config.json", 20), ("tokenizer.json", 50), ("chat_template.jinja", 9),
-        ("model-1.safetensors", 4000), ("model-2.safetensors", 3000),
-        ("extra.safetensors", 10), ("pytorch_model.bin", 7000), ("model.onnx", 7000),
-        ("original/consolidated.00.pth", 7000), (".cache", 5),
-    ):  # fmt: skip
+        ("config.json", 20),
+        ("tokenizer.json", 50),
+        ("chat_template.jinja", 9),
+        ("model-1.safetensors", 4000),
+        ("model-2.safetensors", 3000),
+        ("extra.safetensors", 10),
+        ("pytorch_model.bin", 7000),
+        ("model.onnx", 7000),
+        ("original/consolidated.00.pth", 7000),
+        (".cache", 5),
+    ):
         blob = blobs / name.replace("/", "-")
         blob.write_bytes(os.urandom(size))
         (folder / name).symlink_to(blob)
@@ -42,9 +48,13 @@ def source(tmp_path):
 
 
 WANTED = {
-    "config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors.index.json",
-    "model-1.safetensors", "model-2.safetensors",
-}  # fmt: skip
+    "config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+    "model-1.safetensors",
+    "model-2.safetensors",
+}
 
 
 @pytest.fixture
@@ -132,8 +142,10 @@ def child(source, models, pause):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, source, models, str(pause)],
-        env=environment, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_tasks_that_start_at_once_share_one_copy(source, models):

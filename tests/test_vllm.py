@@ -24,10 +24,11 @@ def node(tmp_path, monkeypatch):
 
 def flags(model, *more):
     return (
-        "--model", model, "--launcher", "inline", "--limit", "2", "--max-tokens", "12",
-        "--slice-samples", "8", "--slice-seeds", "4", "--gres", "", "--top-p", "1",
-        "--cpu-kv-cache-gib", "1", *more,
-    )  # fmt: skip
+        *("--model", model, "--gres", ""),
+        *"--launcher inline --limit 2 --max-tokens 12 --slice-samples 8 --slice-seeds 4".split(),
+        *"--top-p 1 --cpu-kv-cache-gib 1".split(),
+        *more,
+    )
 
 
 def test_a_sample_is_a_function_of_problem_and_seed(tiny_model, tmp_path):
@@ -106,8 +107,9 @@ def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     script = tmp_path / "loaded.py"
     script.write_text(LOADED)
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "VLLM_ENABLE_V1_MULTIPROCESSING": processes,
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": processes,
+    }
     done = subprocess.run(
         [sys.executable, script, tiny_model], env=environment, capture_output=True, text=True
     )

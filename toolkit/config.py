@@ -217,8 +217,14 @@ def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
             if field.name in ALIASES:
                 flag, read = ALIASES[field.name]
                 text = f"as --{field.name.replace('_', '-')}, in sbatch's words"
-                group.add_argument(flag, type=read, dest=field.name, metavar="VALUE",
-                                   default=argparse.SUPPRESS, help=text)  # fmt: skip
+                group.add_argument(
+                    flag,
+                    type=read,
+                    dest=field.name,
+                    metavar="VALUE",
+                    default=argparse.SUPPRESS,
+                    help=text,
+                )
 
 
 def site_file() -> Path:

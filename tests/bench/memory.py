@@ -37,9 +37,16 @@ def rows() -> Iterator[dict[str, object]]:
 def tiny(model: str) -> dict[str, Any]:
     """Two problems of short completions."""
     return {
-        "model": model, "prompt_style": "completion", "limit": 2, "max_tokens": 4, "top_p": 1.0,
-        "slice_samples": 100, "slice_seeds": 50, "max_num_seqs": 128, "cpu_kv_cache_gib": 1,
-    }  # fmt: skip
+        "model": model,
+        "prompt_style": "completion",
+        "limit": 2,
+        "max_tokens": 4,
+        "top_p": 1.0,
+        "slice_samples": 100,
+        "slice_seeds": 50,
+        "max_num_seqs": 128,
+        "cpu_kv_cache_gib": 1,
+    }
 
 
 def row(case: str, flags: Mapping[str, Any]) -> dict[str, object]:
@@ -60,9 +67,13 @@ def peak_bytes(flags: Mapping[str, Any]) -> int:
         peak = Path(folder) / "peak"
         command = [sys.executable, __file__, str(run.path), json.dumps(flags), str(peak)]
         subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
-            env=os.environ | KERNELS, check=True,
-        )  # fmt: skip
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=os.environ | KERNELS,
+            check=True,
+        )
         if len(run.done()) != len(run.slices()):
             raise RuntimeError(f"sampling with {flags} failed")
         return int(peak.read_text()) * 1024

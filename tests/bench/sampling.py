@@ -160,24 +160,35 @@ class Sides:
     def _parameters(self, seed: int) -> object:
         sampling = self.config.sampling
         return self.backend._vllm.SamplingParams(
-            temperature=sampling.temperature, top_p=sampling.top_p, stop=list(self.size.stop),
-            max_tokens=sampling.max_tokens, seed=sampling.base_seed + seed,
-        )  # fmt: skip
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stop=list(self.size.stop),
+            max_tokens=sampling.max_tokens,
+            seed=sampling.base_seed + seed,
+        )
 
     def server(self, url: str) -> tuple[float, Outputs]:
         """Seconds of all clients; four requests a problem, as 1,000 samples in 250s are."""
         sampling = self.config.sampling
-        parameters = {"temperature": sampling.temperature, "top_p": sampling.top_p,
-                      "max_tokens": sampling.max_tokens, "stop": list(self.size.stop)}  # fmt: skip
+        parameters = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "stop": list(self.size.stop),
+        }
         prompts = {
             task_id: prompt.text
             for task_id, prompt in prompts_of(list(self.problems.values())).items()
         }
         started = time.perf_counter()
         outputs = server.drive(
-            url, prompts, self.size.samples, -(-self.size.samples // 4), parameters,
+            url,
+            prompts,
+            self.size.samples,
+            -(-self.size.samples // 4),
+            parameters,
             sampling.base_seed,
-        )  # fmt: skip
+        )
         return time.perf_counter() - started, outputs
 
     def fullness(self) -> dict[str, object]:
@@ -195,8 +206,10 @@ class Sides:
         if watched:
             backend.close()
         where = "running in the scheduler" if watched else "in flight, as recorded"
-        return {"case": f"{where}, before the tail, share of max_num_seqs",
-                "slices": len(slices)} | found  # fmt: skip
+        return {
+            "case": f"{where}, before the tail, share of max_num_seqs",
+            "slices": len(slices),
+        } | found
 
 
 @contextmanager
@@ -219,18 +232,29 @@ def recorded(run: Run) -> dict[str, float]:
     """The feed that the shards record, without its first second."""
     feed = read_feed(run).filter("feeding")[1:]
     share = feed["in_flight"] / feed["wanted"]
-    return {"steps": feed.height, "steps to fill": 1, "fewest": round(share.min(), 3),
-            "mean": round(share.mean(), 3)}  # fmt: skip
+    return {
+        "steps": feed.height,
+        "steps to fill": 1,
+        "fewest": round(share.min(), 3),
+        "mean": round(share.mean(), 3),
+    }
 
 
 def _config(size: Size) -> Config:
     return resolve(
         {
-            "model": os.environ.get("BENCH_MODEL", ""), "prompt_style": "completion",
-            "temperature": 0.8, "top_p": 1.0, "max_tokens": size.max_tokens, "stop": size.stop,
+            "model": os.environ.get("BENCH_MODEL", ""),
+            "prompt_style": "completion",
+            "temperature": 0.8,
+            "top_p": 1.0,
+            "max_tokens": size.max_tokens,
+            "stop": size.stop,
             "task_ids": tuple(f"HumanEval/{i}" for i in range(0, 4 * size.problems, 4)),
-            "samples": size.samples, "slice_samples": size.slice_samples,
-            "slice_seeds": size.samples, "max_num_seqs": size.max_num_seqs,
-            "max_model_len": 1024, "gpu_memory_utilization": GPU_SHARE,
+            "samples": size.samples,
+            "slice_samples": size.slice_samples,
+            "slice_seeds": size.samples,
+            "max_num_seqs": size.max_num_seqs,
+            "max_model_len": 1024,
+            "gpu_memory_utilization": GPU_SHARE,
         }
-    )  # fmt: skip
+    )

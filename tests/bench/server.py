@@ -28,9 +28,12 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
-               "--served-model-name", "bench", "--host", "127.0.0.1", "--port", str(port),
-               "--generation-config", "vllm", "--disable-uvicorn-access-log"]  # fmt: skip
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", model, "--served-model-name", "bench"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *"--generation-config vllm --disable-uvicorn-access-log".split(),
+    ]
     for name, value in settings.items():
         flag = name.replace("_", "-")
         match value:
@@ -98,8 +101,13 @@ def drive(
         with httpx.Client(timeout=None) as connection:
             for start in starts:
                 count = min(starts.step, samples - start)
-                body = {"model": "bench", "prompt": prompts[task_id], "n": count,
-                        "seed": base_seed + start, **parameters}  # fmt: skip
+                body = {
+                    "model": "bench",
+                    "prompt": prompts[task_id],
+                    "n": count,
+                    "seed": base_seed + start,
+                    **parameters,
+                }
                 answer = connection.post(f"{url}/v1/completions", json=body)
                 answer.raise_for_status()
                 document = answer.json()

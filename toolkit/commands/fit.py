@@ -46,9 +46,12 @@ def main() -> int:
     if flags.counts is not None:
         context = {"title": flags.counts.name, "complete": True}
         document, _ = fit_counts(
-            read_counts_csv(flags.counts, rule), flags.out, context,
-            rule=rule, replicates=flags.replicates,
-        )  # fmt: skip
+            read_counts_csv(flags.counts, rule),
+            flags.out,
+            context,
+            rule=rule,
+            replicates=flags.replicates,
+        )
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)

@@ -27,14 +27,16 @@ def main() -> int:
     wish.add_argument("--budget-usd", type=float, help="dollars to spend")
     wish.add_argument("--gpu-hours", type=float, help="GPU-hours to spend")
     parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
-    parser.add_argument("--tokens-per-second", type=float,
-                        help="of one GPU [as a sampling task of the pilot]")  # fmt: skip
+    parser.add_argument(
+        "--tokens-per-second", type=float, help="of one GPU [as a sampling task of the pilot]"
+    )
     parser.add_argument("--stop-r", type=int, default=5, help="adaptive: passes to stop at [5]")
     parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
     parser.add_argument("--json", action="store_true", help="for scripts")
     flags = parser.parse_args()
-    ask = Ask(flags.target, flags.samples, flags.budget_usd, flags.gpu_hours,
-              flags.stop_r, flags.stop_min)  # fmt: skip
+    ask = Ask(
+        flags.target, flags.samples, flags.budget_usd, flags.gpu_hours, flags.stop_r, flags.stop_min
+    )
     prices = Prices(flags.usd_per_gpu_hour, flags.tokens_per_second)
     for name in ("usd_per_gpu_hour", "tokens_per_second"):
         value = getattr(prices, name)

@@ -64,8 +64,10 @@ def read_footprint(model: Path, dtype: str) -> Footprint:
         names = sorted(set(_read(index)["weight_map"].values()))
         files = [model / name for name in names]
         if missing := [f.name for f in files if not f.is_file()]:
-            raise UsageError(f"{model}: {len(missing)} of {len(files)} weight files are missing, "
-                             f"such as {missing[0]}")  # fmt: skip
+            raise UsageError(
+                f"{model}: {len(missing)} of {len(files)} weight files are missing, "
+                f"such as {missing[0]}"
+            )
     else:
         files = sorted(model.glob("*.safetensors")) or sorted(model.glob("*.bin"))
         if not files:

@@ -58,11 +58,18 @@ def fetch_model(model: str, revision: str) -> Path:
                 snapshot_download(
                     model,
                     revision=revision or None,
-                    allow_patterns=[weights, "*.json", "*.txt", "*.model*", "*.jinja", "*.py",
-                                    "*.tiktoken"],
+                    allow_patterns=[
+                        weights,
+                        "*.json",
+                        "*.txt",
+                        "*.model*",
+                        "*.jinja",
+                        "*.py",
+                        "*.tiktoken",
+                    ],
                     ignore_patterns=["*/*"],
                 )
-            )  # fmt: skip
+            )
             if any(found.glob(weights)):
                 break
     except Exception as error:
@@ -91,9 +98,10 @@ def needed_files(source: Path) -> list[Path]:
         found = [consolidated, *(sorted(source.glob(ending)) for ending in ENDINGS)]
         weights = next((paths for paths in found if paths), [])
     others = [
-        p for p in sorted(source.iterdir())
+        p
+        for p in sorted(source.iterdir())
         if p.is_file() and p.suffix not in WEIGHTS and not p.name.startswith(".")
-    ]  # fmt: skip
+    ]
     missing = [p.name for p in weights if not p.is_file()]
     if missing or not weights:
         what = f"{missing[0]} is missing" if missing else "no weights (*.safetensors or *.bin)"

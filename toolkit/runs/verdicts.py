@@ -75,14 +75,10 @@ def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
     if judge.version == 1:
         return pl.DataFrame(schema=VERDICT_SCHEMA).select("task_id", "answer")
     found = _all_verdicts(run).filter(pl.col("outcome") != "error")
-    keys = found.select("task_id", "answer", "judge")
-    older = keys.filter(pl.col("judge").is_in(judge.older_digests()))
-    current = keys.filter(pl.col("judge") == judge.digest)
-    return (
-        older.select("task_id", "answer")
-        .unique()
-        .join(current, on=["task_id", "answer"], how="anti")
-    )
+    key = ["task_id", "answer"]
+    older = found.filter(pl.col("judge").is_in(judge.older_digests())).select(key).unique()
+    current = found.filter(pl.col("judge") == judge.digest).select(key)
+    return older.join(current, on=key, how="anti")
 
 
 def _all_verdicts(run: Run) -> pl.DataFrame:
