@@ -235,3 +235,31 @@ def test_a_decided_verdict_of_another_judge_is_none_of_this_one(run):
     write_verdicts(run, [Verdict(task_id, answer, "timed_out", "", 9.0)], patient)
     assert read_verdicts(run, patient)["outcome"].to_list() == ["timed_out"]
     assert "timed_out" not in read_verdicts(run, usual)["outcome"].to_list()
+
+
+def test_fit_names_the_judges_whose_verdicts_there_are(tmp_path):
+    old_run("timeout-5", tmp_path)
+    done = job("fit.py", "run", "--timeout", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "of the judge python_tests, version 1, timeout 2.0, but of: " in done.stderr
+    assert "python_tests, version 1, timeout 5.0: take theirs by --timeout" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["status.py", "fit.py", "evaluate.py"])
+def test_a_time_limit_that_is_none_is_refused(name, tmp_path):
+    old_run("timeout-5", tmp_path)
+    before = files(tmp_path)
+    done = job(name, "run", "--timeout", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--timeout 0.0: must be over 0" in done.stderr
+    assert files(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_ingested_samples_are_judged_as_their_ingestion_says(tmp_path):
+    line = '{"task_id": "HumanEval/53", "completion": "    return x + y\\n"}\n'
+    (tmp_path / "s.jsonl").write_text(line)
+    flags = ("s.jsonl", "--run", "run", "--timeout", "6")
+    assert job("ingest.py", *flags, cwd=tmp_path).returncode == 0
+    assert job("evaluate.py", "run", cwd=tmp_path).returncode == 0
+    assert_all_agree(tmp_path, 6.0, 1)

@@ -1,3 +1,32 @@
-"""Inference scaling on Slurm: sample with vLLM, execute the tests, fit how fail@k falls with k."""
+"""How far does repeated sampling take a small model? Sampled on Slurm, judged, fitted.
 
-__version__ = "0.1.0"
+`from toolkit import open_run, count_outcomes` and the like work from a notebook. A name is loaded
+when it is first used, so that importing the package costs nothing.
+"""
+
+import importlib
+
+__version__ = "0.2.0.dev0"
+
+_PUBLIC = {
+    "Executor": "toolkit.sandbox.executor",
+    "count_outcomes": "toolkit.runs.outcomes",
+    "fail_at_k": "toolkit.stats.passk",
+    "judge_of_run": "toolkit.verifiers.judges",
+    "load_problems": "toolkit.problems.load",
+    "open_run": "toolkit.runs.run",
+    "pass_at_k": "toolkit.stats.passk",
+    "sample_outcomes": "toolkit.runs.outcomes",
+}
+
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -216,8 +216,13 @@ class Judge:
 
     def line(self) -> str:
         """For people: `python_tests, version 1, timeout 3.0`."""
-        settings = "".join(f", {name} {value}" for name, value in self.settings.items())
-        return f"{self.verifier}, version {self.version}{settings}"
+        return judge_line(self.verifier, self.version, self.settings)
+
+
+def judge_line(verifier: str, version: int, settings: Mapping[str, Setting]) -> str:
+    """For people: `python_tests, version 1, timeout 3.0`."""
+    shown = "".join(f", {name} {value}" for name, value in settings.items())
+    return f"{verifier}, version {version}{shown}"
 
 
 def judge_digest(choice: JudgeChoice, version: int) -> int:

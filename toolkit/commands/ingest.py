@@ -18,8 +18,17 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, new")
     parser.add_argument("--problems", default=HUMANEVAL, help="humaneval, or a JSONL(.gz) file")
     parser.add_argument("--model", default="", help="what made the samples, for the report")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="of the run's judge [the verifier's, 3]"
+    )
     flags = parser.parse_args()
-    run = ingest(flags.samples, flags.run, problems_source=flags.problems, model=flags.model)
+    run = ingest(
+        flags.samples,
+        flags.run,
+        problems_source=flags.problems,
+        model=flags.model,
+        timeout=flags.timeout,
+    )
     counts = Counter(r.task_id for s in run.slices() for r in s.ranges for _ in range(len(r)))
     print(f"{run.path}: {describe_counts(counts.values())}")
     print(f"next: python jobs/evaluate.py {flags.run} && python jobs/fit.py {flags.run}")

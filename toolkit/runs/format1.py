@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from toolkit.problems.humaneval import KIND, python_problem
-from toolkit.records import OUTCOMES, JudgeChoice, Problem, judge_digest
+from toolkit.records import OUTCOMES, JudgeChoice, Problem, judge_digest, judge_line
 
 FORMAT = 1
 DEFAULT_TIMEOUT = 3.0
@@ -56,6 +56,11 @@ def verdicts_of(frame: pl.DataFrame) -> pl.DataFrame:
     judges = {t: judge_digest(_choice(_shortest(t)), 1) for t in frame["timeout"].unique()}
     judge = pl.Series("judge", [judges[t] for t in frame["timeout"]], dtype=pl.UInt64)
     return frame.rename({"program": "answer"}).drop("timeout").insert_column(2, judge)
+
+
+def judge_line_of(timeout: float) -> str:
+    """The judge of a verdict, for people."""
+    return judge_line(KIND, 1, {"timeout": _shortest(timeout)})
 
 
 def _choice(timeout: float) -> JudgeChoice:

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import polars as pl
 
 from toolkit.errors import CorruptShard
-from toolkit.records import OUTCOMES, Judge, Verdict
+from toolkit.records import OUTCOMES, Judge, Verdict, judge_line
 from toolkit.runs import format1
-from toolkit.runs.run import Run, read_frame, write_table
+from toolkit.runs.run import Run, metadata, read_frame, read_table, write_table
 
 VERDICT_SCHEMA = pl.Schema(
     {
@@ -79,6 +79,20 @@ def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
     older = found.filter(pl.col("judge").is_in(judge.older_digests())).select(key).unique()
     current = found.filter(pl.col("judge") == judge.digest).select(key)
     return older.join(current, on=key, how="anti")
+
+
+def other_judges(run: Run, judge: Judge) -> list[str]:
+    """The judges, but this one, of which the run has verdicts, as `Judge.line` says them."""
+    found = set()
+    for path in run.verdicts_dir.glob("*.parquet"):
+        facts = metadata(path)
+        if document := facts.get("judge"):
+            known = json.loads(document)
+            found.add(judge_line(known["verifier"], known["version"], known["settings"]))
+        else:
+            timeouts = read_table(path, format1.VERDICT_SCHEMA)["timeout"].unique()
+            found |= {format1.judge_line_of(timeout) for timeout in timeouts}
+    return sorted(found - {judge.line()})
 
 
 def _all_verdicts(run: Run) -> pl.DataFrame:

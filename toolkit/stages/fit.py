@@ -46,6 +46,7 @@ from toolkit.report.figures import GPT4O_PASS_AT_1, draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
+from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
 from toolkit.stats.curve import Counts, Curve, curve
 from toolkit.stats.inference import Inference, infer
@@ -77,6 +78,11 @@ def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitSummary:
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
     """
     counts = count_outcomes(run, judge)
+    if not counts["n"].sum() and (others := other_judges(run, judge)):
+        raise ToolkitError(
+            f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
+            f"{'; '.join(others)}: take theirs by --timeout, or evaluate again"
+        )
     done = progress(run, counts)
     manifest = run.manifest()
     identity = manifest["identity"]

@@ -26,12 +26,15 @@ from toolkit.verifiers.base import only_kind
 from toolkit.verifiers.judges import choice_of
 
 
-def ingest(source: Path, path: Path, *, problems_source: str, model: str) -> Run:
+def ingest(
+    source: Path, path: Path, *, problems_source: str, model: str, timeout: float | None = None
+) -> Run:
     """Make the run at `path` of the samples in `source` (JSONL or JSONL.gz).
 
     The file is read and checked whole before anything is written: `UsageError` names the line
     and the field. Ingesting the same file again writes only what is missing; another file into
-    the same run is refused.
+    the same run is refused. timeout: what the run's judge gives an answer, in seconds; None: its
+    default.
     """
     known = {p.task_id: p for p in load_problems(problems_source)}
     samples = read_samples(source, known)
@@ -45,7 +48,7 @@ def ingest(source: Path, path: Path, *, problems_source: str, model: str) -> Run
         "completions": _digest(samples),
     }
     run = create_or_open(
-        path, identity, problems=problems, **_facts(problems_source, problems, model)
+        path, identity, problems=problems, **_facts(problems_source, problems, model, timeout)
     )
     quantity = Config().quantity
     slices = plan_round(
@@ -100,7 +103,9 @@ def _digest(samples: Iterable[Sample]) -> str:
     return digest.hexdigest()
 
 
-def _facts(problems_source: str, problems: list[Problem], model: str) -> dict[str, Any]:
+def _facts(
+    problems_source: str, problems: list[Problem], model: str, timeout: float | None
+) -> dict[str, Any]:
     config = Config(
         sampling=Sampling(backend="ingest", model=model, prompt_style="verbatim"),
         problem_set=ProblemSet(problems=problems_source),
@@ -108,7 +113,7 @@ def _facts(problems_source: str, problems: list[Problem], model: str) -> dict[st
     return {
         "problems_source": problems_source,
         "full_humaneval": is_full_humaneval(problems),
-        "judge": judge_document(choice_of(only_kind(problems), None)),
+        "judge": judge_document(choice_of(only_kind(problems), timeout)),
         "config": describe_config(config),
         "versions": versions(),
     }

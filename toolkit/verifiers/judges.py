@@ -4,6 +4,7 @@ Apart from the verifiers themselves, so that status, fit and cancel know how a r
 without loading the sandbox.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,17 +44,21 @@ def judge_of(choice: JudgeChoice) -> Judge:
 
 def choice_of(verifier: str, timeout: float | None) -> JudgeChoice:
     """The choice of a verifier with this time limit in seconds; None: its default."""
-    settings = {} if timeout is None else {"timeout": timeout}
-    return JudgeChoice.of(verifier, settings, _kind(verifier).defaults)
+    return _with_timeout(JudgeChoice(verifier), timeout)
 
 
 def judge_of_run(run: Run, timeout: float | None = None) -> Judge:
     """The run's default judge; with `timeout` (seconds), the same with another time limit."""
-    choice = judge_choice(run)
-    if timeout is not None:
-        settings = {**dict(choice.settings), "timeout": timeout}
-        choice = JudgeChoice.of(choice.verifier, settings, _kind(choice.verifier).defaults)
-    return judge_of(choice)
+    return judge_of(_with_timeout(judge_choice(run), timeout))
+
+
+def _with_timeout(choice: JudgeChoice, timeout: float | None) -> JudgeChoice:
+    if timeout is None:
+        return choice
+    if not 0 < timeout < math.inf:
+        raise UsageError(f"--timeout {timeout}: must be over 0")
+    settings = {**dict(choice.settings), "timeout": timeout}
+    return JudgeChoice.of(choice.verifier, settings, _kind(choice.verifier).defaults)
 
 
 def _kind(verifier: str) -> Kind:
