@@ -15,7 +15,7 @@ from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import tame
 from toolkit.sandbox.executor import Executor, Limits
-from toolkit.sandbox.handle import Worker
+from toolkit.sandbox.handle import WorkerHandle
 from toolkit.verifiers.python_tests import endings, unit_tests
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
@@ -23,7 +23,7 @@ PROBLEM = python_problem("t/0", "", TEST, "f")
 
 
 def is_tame(text, test=TEST):
-    names = tame.tame_test(ast.parse(test))
+    names = tame.tame_ending(ast.parse(test))
     assert names is not None
     return tame.is_tame(ast.parse(text), names)
 
@@ -120,7 +120,7 @@ def test_ordinary_programs_are_tame(text):
 def test_nearly_all_solutions_of_humaneval_are_tame():
     found = []
     for p in load_problems():
-        names = tame.tame_test(ast.parse(unit_tests(p.reference).test))
+        names = tame.tame_ending(ast.parse(unit_tests(p.reference).test))
         text = p.prompt + p.solution
         found.append(names is not None and tame.is_tame(ast.parse(text), names))
     assert sum(found) >= 0.97 * len(found)
@@ -208,13 +208,13 @@ def test_verdicts_in_a_batch_are_those_alone():
 
 def test_tame_programs_share_processes_and_others_do_not(monkeypatch):
     alone = []
-    submit = Worker.submit_alone
+    submit = WorkerHandle.submit_alone
 
     def spy(self, job):
         alone.append(job.program.text)
         submit(self, job)
 
-    monkeypatch.setattr(Worker, "submit_alone", spy)
+    monkeypatch.setattr(WorkerHandle, "submit_alone", spy)
     slow = "def f():\n    while True: pass"
     wild = "import os\ndef f(): return 1"
     tamed = [f"def f(): return {i}" for i in range(40)]

@@ -1,52 +1,52 @@
-"""A child of the worker as the kernel shows it, and the codes of what becomes of a program."""
+"""A child of the worker, as the kernel shows it."""
 
 import os
 from typing import Final
 
-PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
-UNFIT, SLOW = b"U", b"S"
-"""A batch has no verdict: not tame or out of the ordinary; or it was ended for taking long."""
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Child:
-    """A child process; `report` is the worker's end of the pipe that the child alone writes to.
+    """A process that executes one program, or a batch of tame ones.
 
-    `proc` is a descriptor of /proc; `alone` says that the process table holds nothing but the
-    worker and what the child started.
+    `pipe` is the worker's end of the pipe that the child alone writes to. `proc` is a descriptor
+    of /proc. `pid_namespace` says that the process table holds nothing but the worker and what the
+    child started.
     """
 
-    def __init__(self, pid: int, report: int, proc: int, *, alone: bool) -> None:
+    def __init__(self, pid: int, pipe: int, proc: int, *, pid_namespace: bool) -> None:
         self.pid = pid
-        self.report = report
+        self.pipe = pipe
         self._proc = proc
-        self._alone = alone
+        self._pid_namespace = pid_namespace
 
-    def state(self) -> bytes:
-        """/proc/PID/syscall: number and arguments of the call that the main thread waits in, stack
-        pointer, program counter; empty where it may not be read.
+    def syscall_state(self) -> bytes:
+        """/proc/PID/syscall: the call that the main thread waits in, with its arguments, the stack
+        pointer and the program counter; empty where it may not be read.
         """
         return self._read(f"{self.pid}/syscall")
 
-    def seconds_in_queue(self) -> float:
+    def run_queue_seconds(self) -> float:
         """How long the main thread was ready to run and had no core."""
         fields = self._read(f"{self.pid}/schedstat").split()
         return int(fields[1]) / 1e9 if len(fields) == 3 else 0.0
 
-    def seconds_computed(self) -> float:
-        """How long the main thread ran."""
+    def main_thread_seconds(self) -> float:
+        """CPU time of the main thread."""
         fields = self._read(f"{self.pid}/schedstat").split()
         return int(fields[0]) / 1e9 if len(fields) == 3 else self.cpu_seconds()
 
     def cpu_seconds(self) -> float:
-        """CPU time of the child and of all else that runs in the jail: a program that keeps itself
-        waiting for a core, by its own processes and threads, does not live longer by it.
+        """CPU time of the child and of every process that it started.
+
+        So a program that keeps itself waiting for a core, by its own processes and threads, does
+        not live longer by it. Without a pid namespace a program can start no process.
         """
         pids = [str(self.pid)]
-        if self._alone:
+        if self._pid_namespace:
             pids = [
                 name
-                for name in os.listdir(self._proc)  # noqa: PTH208 - no pathlib in the jail
+                for name in os.listdir(self._proc)  # noqa: PTH208 - a descriptor
                 if name.isdigit() and name != "1"
             ]
         ticks = 0

@@ -1,8 +1,8 @@
-"""Confine a worker process with everything this node offers, and say what was missing.
+"""Confine a worker process by everything this node offers, and report what was missing.
 
-`confine` runs once in a fresh, single-threaded process. It tries each mechanism it is not told to
-leave out; one that the node refuses raises `MechanismFailed`, and the supervisor starts a fresh
-worker without it, so that no worker goes on half confined. Standard library and ctypes only.
+`confine` runs once in a fresh process with one thread. It tries each mechanism that is not
+disabled. If the node refuses one, `MechanismFailed` is raised, and the supervisor starts a fresh
+worker with this one disabled: no worker goes on half confined. Standard library and ctypes only.
 """
 
 import functools
@@ -21,7 +21,9 @@ from typing import Final, Literal, TypeVar
 from toolkit.sandbox import landlock, linux, namespaces, seccomp
 
 IsolationLevel = Literal["strongest", "limits-only"]
+"""What was asked for; the isolation report says what was reached."""
 ON: Final = "on"
+"""In the isolation report, of a mechanism in force; of the others it says "off" and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class Limits:
     """What one program may use. Sizes in bytes, times in seconds."""
 
     timeout: float = 3.0
-    """Of the program's own clock: CPU time and time asleep, not time waiting for a core."""
+    """By the program's own clock: CPU time and time asleep, not time waiting for a core."""
     wall_seconds: float = 60.0
-    """The backstop by the wall clock, for a program whose own clock stands still."""
+    """By the wall clock, for a program whose own clock stands still."""
     memory_bytes: int = 4 << 30
     """Address space of each process."""
     processes: int = 64
@@ -44,6 +46,7 @@ class Limits:
 
 
 T = TypeVar("T")
+_HIDDEN_BY_MOUNT: Final = "the own file tree hides more"
 MECHANISMS: Final = {
     "user": "an own user namespace: no capability, nobody else's files",
     "mount": "an own file tree: read-only system and Python, private /tmp, no home",
@@ -68,21 +71,23 @@ class MechanismFailed(Exception):
 
 
 @dataclass(slots=True)
-class Jail:
-    """The worker's side of its confinement."""
+class Confinement:
+    """The confinement of a worker: what is in force, and what is left to do."""
 
     report: dict[str, str]
-    tmp: "namespaces.PrivateTmp | ScratchDirectory"
+    """The isolation report: mechanism -> `ON`, or "off" and why."""
+    scratch: "namespaces.PrivateTmp | ScratchDirectory"
+    """The one place that programs can write to."""
     proc: int
-    """A descriptor of the /proc in which the programs' process numbers are valid."""
-    own_processes: bool
-    """Whether a pid namespace holds the programs: all of them can be ended at one stroke."""
-    enter: list[Callable[[], None]] = field(default_factory=list)
-    """What is left to do in the process of each program, in this order."""
+    """A descriptor of the /proc in which the children's process numbers are valid."""
+    pid_namespace: bool
+    """Whether a pid namespace holds the children: one signal ends all processes in it."""
+    child_steps: list[Callable[[], None]] = field(default_factory=list)
+    """What is left to do in each child, in this order."""
 
 
 class ScratchDirectory:
-    """Where there is no mount namespace: a directory on the disk, emptied after each program."""
+    """The scratch directory without a mount namespace: on the disk, emptied after each program."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -97,7 +102,7 @@ class ScratchDirectory:
         chdir(self._work)
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Delete it with all that is in it."""
         chdir("/")
         self._empty(self.path)
         rmdir(self.path)
@@ -117,46 +122,50 @@ class ScratchDirectory:
             rmdir(path)
 
 
-def confine(limits: Limits, without: Mapping[str, str], scratch_root: str) -> Jail:
-    """Confine this process by all mechanisms but those in `without` (name: why not).
+def confine(limits: Limits, disabled: Mapping[str, str], scratch_root: str) -> Confinement:
+    """Confine this process by all mechanisms but the disabled ones (name -> why).
 
-    Returns in the worker, which may be a child of the caller: where a pid namespace is made, the
-    calling process stays outside of it, waits for the worker and exits as it does. `scratch_root`
-    is the directory for scratch files where no private /tmp can be mounted.
+    Returns in the worker. Where a pid namespace is made, the worker is a child of the caller, which
+    stays outside, waits for the worker and exits as it does. `scratch_root` is the directory for
+    scratch files where no private /tmp can be mounted. Raises `MechanismFailed`.
     """
-    report = {name: f"off: {without[name]}" if name in without else ON for name in MECHANISMS}
+    report = {name: f"off: {disabled[name]}" if name in disabled else ON for name in MECHANISMS}
     privileged = namespaces.is_privileged()
-    if not privileged and "user" not in without:
+    if not privileged and "user" not in disabled:
         _attempt("user", namespaces.enter_user_namespace)
     for name, flag in namespaces.SEPARATE.items():
-        if name not in without:
+        if name not in disabled:
             _attempt(name, functools.partial(linux.unshare, flag))
-    if "uts" not in without:
+    if "uts" not in disabled:
         _attempt("uts", namespaces.name_host)
     host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if "pid" not in without:
+    if "pid" not in disabled:
         _continue_as_first_process()
-    tmp = _confine_files(limits, without, scratch_root, privileged=privileged)
+    scratch = _confine_files(limits, disabled, scratch_root, privileged=privileged)
     proc = host_proc
-    if "pid" not in without:
+    if "pid" not in disabled:
         os.close(host_proc)
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     else:
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    jail = Jail(report, tmp, proc, own_processes="pid" not in without)
-    jail.enter.append(linux.CapabilityDrop())
-    _confine_calls(jail, without)
-    report["limits"] = _limit_resources(limits, without)
+    confinement = Confinement(report, scratch, proc, pid_namespace="pid" not in disabled)
+    confinement.child_steps.append(linux.CapabilityDrop())
+    _confine_calls(confinement, disabled)
+    report["limits"] = _limit_resources(limits, disabled)
     # Nothing of this process may be read or traced by the programs, which run as the same user.
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    return jail
+    return confinement
 
 
 def below_minimum(report: Mapping[str, str]) -> str | None:
     """Why this confinement is too weak for untrusted programs, or None.
 
-    Enough is either all of an own user, file tree, process table and network, or a seccomp filter
-    and Landlock together, which refuse processes, network and files instead of hiding them.
+    Enough is an own user, file tree, process table and network. Enough is also a seccomp filter and
+    Landlock together, which refuse processes, network and files instead of hiding them.
+
+    Known not to hold: the second is weaker. Under it a program can change the mode and times of the
+    user's files, and fill the scratch directory. Landlock before version 3 does not refuse to
+    truncate files, and before version 6 a program can send SIGIO to other processes.
     """
 
     def off(*names: str) -> list[str]:
@@ -195,45 +204,45 @@ def _continue_as_first_process() -> None:
 
 
 def _confine_files(
-    limits: Limits, without: Mapping[str, str], scratch_root: str, *, privileged: bool
+    limits: Limits, disabled: Mapping[str, str], scratch_root: str, *, privileged: bool
 ) -> namespaces.PrivateTmp | ScratchDirectory:
     shown: list[str] = []
-    if "mount" not in without:
-        private_proc = "pid" not in without
+    if "mount" not in disabled:
+        private_proc = "pid" not in disabled
         shown = _attempt(
             "mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc)
         )
-    if privileged and ("mount" not in without or _open_to_all(python_paths())):
+    if privileged and ("mount" not in disabled or _open_to_all(python_paths())):
         namespaces.become_nobody()
-        if "user" not in without:
-            own_mounts = 0 if "mount" in without else linux.CLONE_NEWNS
+        if "user" not in disabled:
+            own_mounts = 0 if "mount" in disabled else linux.CLONE_NEWNS
             _attempt("user", lambda: namespaces.enter_user_namespace(own_mounts))
-    if "mount" in without:
+    if "mount" in disabled:
         return ScratchDirectory(tempfile.mkdtemp(prefix="jail-", dir=scratch_root))
-    tmp = namespaces.PrivateTmp(
+    private_tmp = namespaces.PrivateTmp(
         size=limits.tmp_bytes,
         files=limits.tmp_files,
         uid=os.geteuid(),
         gid=os.getegid(),
         shown=shown,
     )
-    _attempt("mount", tmp.mount)
-    return tmp
+    _attempt("mount", private_tmp.mount)
+    return private_tmp
 
 
-def _confine_calls(jail: Jail, without: Mapping[str, str]) -> None:
-    if "no_new_privs" not in without:
+def _confine_calls(confinement: Confinement, disabled: Mapping[str, str]) -> None:
+    if "no_new_privs" not in disabled:
         _attempt("no_new_privs", lambda: linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1))
-    if "landlock" not in without:
-        _attempt("landlock", lambda: _restrict_files(jail))
-    if "seccomp" in without:
+    if "landlock" not in disabled:
+        _attempt("landlock", lambda: _restrict_files(confinement))
+    if "seccomp" in disabled:
         return
-    code = seccomp.jail_filter(
-        processes_confined=jail.own_processes, network_confined="net" not in without
-    )
+    code = seccomp.worker_filter(net_namespace="net" not in disabled)
     _attempt("seccomp", lambda: seccomp.install(code))
-    if not jail.own_processes:
-        jail.enter.append(lambda: seccomp.install(seccomp.lone_process_filter(os.getpid())))
+    if not confinement.pid_namespace:
+        confinement.child_steps.append(
+            lambda: seccomp.install(seccomp.lone_process_filter(os.getpid()))
+        )
 
 
 def _open_to_all(paths: Collection[str]) -> bool:
@@ -242,15 +251,16 @@ def _open_to_all(paths: Collection[str]) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in parents if parent.exists())
 
 
-def _restrict_files(jail: Jail) -> None:
-    """Landlock for each program; the worker itself still has to read /proc."""
-    scratch = jail.tmp.path if isinstance(jail.tmp, ScratchDirectory) else "/tmp"
+def _restrict_files(confinement: Confinement) -> None:
+    """Landlock for each child; the worker itself still has to read /proc."""
+    place = confinement.scratch
+    scratch = place.path if isinstance(place, ScratchDirectory) else "/tmp"
     readable = [*python_paths(), *namespaces.SYSTEM, *namespaces.SYSTEM_FILES, "/dev/urandom"]
     rules = landlock.ruleset(readable, [scratch, "/dev/null"])
-    jail.enter.append(functools.partial(landlock.enforce, rules))
+    confinement.child_steps.append(functools.partial(landlock.enforce, rules))
 
 
-def _limit_resources(limits: Limits, without: Mapping[str, str]) -> str:
+def _limit_resources(limits: Limits, disabled: Mapping[str, str]) -> str:
     bounds = {
         resource.RLIMIT_AS: limits.memory_bytes,
         resource.RLIMIT_FSIZE: limits.file_bytes,
@@ -259,7 +269,7 @@ def _limit_resources(limits: Limits, without: Mapping[str, str]) -> str:
         resource.RLIMIT_STACK: 8 << 20,
     }
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
-    counted_apart = release >= (5, 14) and "user" not in without
+    counted_apart = release >= (5, 14) and "user" not in disabled
     if counted_apart:
         bounds[resource.RLIMIT_NPROC] = limits.processes
     for limit, value in bounds.items():
@@ -271,23 +281,24 @@ def _limit_resources(limits: Limits, without: Mapping[str, str]) -> str:
     return f"{ON}, but for processes: this kernel counts those of the whole node"
 
 
-def wanted(level: IsolationLevel, known: Collection[str] = MECHANISMS) -> dict[str, str]:
-    """The mechanisms left out from the start: Landlock stands in where there is no mount namespace
-    (a process under it can mount nothing), and "limits-only" makes no namespace.
+def disabled_at_first(level: IsolationLevel) -> dict[str, str]:
+    """The mechanisms disabled from the start: name -> why.
+
+    Landlock is for nodes that refuse the mount namespace, because a process under it can mount
+    nothing. "limits-only" makes no namespace.
     """
     if level == "limits-only":
-        why = "limits-only was asked for"
-        return {name: why for name in known if name in {"user", *namespaces.SEPARATE}}
-    return {"landlock": "the own file tree hides more"}
+        return dict.fromkeys(("user", *namespaces.SEPARATE), "limits-only was asked for")
+    return {"landlock": _HIDDEN_BY_MOUNT}
 
 
-def without_also(without: Mapping[str, str], name: str, why: str) -> dict[str, str]:
-    """`without`, one refused mechanism more, and what hangs on it."""
-    more = {**without, name: why}
+def disable_also(disabled: Mapping[str, str], name: str, why: str) -> dict[str, str]:
+    """`disabled`, one refused mechanism more, and those that need it."""
+    more = {**disabled, name: why}
     if name == "user" and not namespaces.is_privileged():
         more |= dict.fromkeys(namespaces.SEPARATE, "needs the user namespace")
     if "mount" in more:
         more.setdefault("pid", "needs the own file tree, for its /proc")
-        if name != "landlock" and without.get("landlock") == "the own file tree hides more":
+        if name != "landlock" and disabled.get("landlock") == _HIDDEN_BY_MOUNT:
             del more["landlock"]
     return more

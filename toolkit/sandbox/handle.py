@@ -1,24 +1,23 @@
-"""A worker process as the supervisor sees it: started, fed, listened to, ended and reaped.
+"""The supervisor's handle on a worker process: it starts, feeds, hears, ends and reaps it.
 
-The process itself is `toolkit.sandbox.worker`; the messages between the two are fixed there.
+The process itself is `toolkit.sandbox.worker`, the messages are those of
+`toolkit.sandbox.protocol`.
 """
 
 import contextlib
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from toolkit.errors import ToolkitError
 from toolkit.records import Answer, Outcome, Verdict
-from toolkit.sandbox import confine
-from toolkit.sandbox.worker import ALONE, LAST, REPLY, REQUEST, TOGETHER
+from toolkit.sandbox import confine, protocol
 
 DETAIL_CHARACTERS: Final = 200
 _START_SECONDS: Final = 120.0
@@ -31,27 +30,25 @@ _BOOT: Final = (
 
 
 class Job:
-    """A program on its way to a verdict."""
+    """A program on its way to a verdict; `ending` is the index of its problem's ending."""
 
-    __slots__ = ("alone", "attempts", "confirming", "number", "problem", "program", "timeout")
+    __slots__ = ("alone", "attempts", "confirming", "ending", "number", "program", "timeout")
 
-    def __init__(self, number: int, program: Answer, problem: int, timeout: float) -> None:
+    def __init__(self, number: int, program: Answer, ending: int, timeout: float) -> None:
         self.number = number
         self.program = program
-        self.problem = problem
+        self.ending = ending
         self.timeout = timeout
         self.attempts = 0
         self.alone = False
         self.confirming = False
 
-    def request(self, manner: bytes) -> bytes:
+    def request(self, mode: bytes) -> bytes:
         """The message that hands it to a worker."""
-        text = self.program.text.encode("utf-8", "surrogatepass")
-        head = REQUEST.pack(self.number, self.problem, self.timeout, manner, len(text))
-        return head + text
+        return protocol.request(self.number, self.ending, self.timeout, mode, self.program.text)
 
     def verdict(self, outcome: Outcome, detail: str, seconds: float) -> Verdict:
-        """What became of it, with the detail cut to DETAIL_CHARACTERS."""
+        """Its verdict, with the detail cut to DETAIL_CHARACTERS."""
         return Verdict(
             self.program.task_id,
             self.program.digest,
@@ -61,17 +58,27 @@ class Job:
         )
 
 
-class Worker:
-    """A worker process as the supervisor sees it."""
+class Reply(NamedTuple):
+    """What a worker says of a job; codes and loads are those of `toolkit.sandbox.protocol`."""
 
-    def __init__(self, setup: Mapping[str, object]) -> None:
+    job: Job
+    code: bytes
+    load: bytes
+    seconds: float
+    detail: str
+
+
+class WorkerHandle:
+    """A worker process, as the supervisor sees it."""
+
+    def __init__(self, setup: protocol.Setup) -> None:
         ours, theirs = socket.socketpair()
         self.channel = ours
         self.jobs: dict[int, Job] = {}  # in the order in which the worker will take them
         self.outbox = bytearray()
         self.is_dead = False
         self._inbox = bytearray()
-        self._heard = time.monotonic()
+        self._last_heard = time.monotonic()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-B", "-P", "-c", _BOOT.format(root=_source_root())],
@@ -82,60 +89,60 @@ class Worker:
                 cwd="/",
                 start_new_session=True,
             )
-        text = json.dumps(setup).encode()
         ours.settimeout(_START_SECONDS)
         with contextlib.suppress(OSError):  # it died: await_ready will say so
-            ours.sendall(struct.pack("=I", len(text)) + text)
+            ours.sendall(protocol.frame(setup))
 
     def await_ready(self) -> dict[str, str]:
-        """Wait until the worker is confined; answers its isolation report.
+        """Wait until the worker is confined; the isolation report.
 
-        Raises `MechanismFailed` naming what the node refused, `ToolkitError` when it died.
+        Raises `MechanismFailed` naming what the node refused, `ToolkitError` when the worker died.
         """
         try:
-            size = struct.unpack("=I", self._receive(4))[0]
-            message = json.loads(self._receive(size))
+            size = protocol.LENGTH.unpack(self._receive(protocol.LENGTH.size))[0]
+            answer = json.loads(self._receive(size))
         except (OSError, EOFError):
             raise ToolkitError(
                 f"a worker process did not start ({self.reap(at_once=True)}): "
                 f"does `{sys.executable} -c 'import toolkit'` work?"
             ) from None
-        if "failed" in message:
-            raise confine.MechanismFailed(message["failed"], message["why"])
+        if "failed" in answer:
+            refused: protocol.Refused = answer
+            raise confine.MechanismFailed(refused["failed"], refused["why"])
+        confined: protocol.Confined = answer
         self.channel.setblocking(False)
-        report: dict[str, str] = message["report"]
-        return report
+        return confined["report"]
 
     @property
     def silent_seconds(self) -> float:
-        """Since when nothing came from it, though it has work."""
-        return time.monotonic() - self._heard
+        """Since when nothing came from it, though it has jobs."""
+        return time.monotonic() - self._last_heard
 
     def submit_alone(self, job: Job) -> None:
-        """Queue a program, which gets a process of its own."""
+        """Queue a program that gets a child of its own."""
         job.alone = True
-        self._queue(job, ALONE)
+        self._queue(job, protocol.ALONE)
         self.flush()
 
-    def submit_together(self, jobs: Sequence[Job]) -> None:
-        """Queue programs, which share a process as far as they are tame."""
-        for job in jobs:
-            self._queue(job, LAST if job is jobs[-1] else TOGETHER)
+    def submit_batch(self, batch: Sequence[Job]) -> None:
+        """Queue programs of which the tame ones share a child."""
+        for job in batch:
+            self._queue(job, protocol.LAST if job is batch[-1] else protocol.TOGETHER)
         self.flush()
 
-    def _queue(self, job: Job, manner: bytes) -> None:
+    def _queue(self, job: Job, mode: bytes) -> None:
         if not self.jobs:
-            self._heard = time.monotonic()
+            self._last_heard = time.monotonic()
         self.jobs[job.number] = job
-        self.outbox += job.request(manner)
+        self.outbox += job.request(mode)
 
     @property
     def jobs_alone(self) -> int:
-        """How many of its jobs get a process of their own."""
+        """How many of its jobs get a child of their own."""
         return sum(job.alone for job in self.jobs.values())
 
     def forget(self) -> None:
-        """Replies to what was submitted so far no longer matter."""
+        """Drop all its jobs: replies to them no longer matter."""
         self.jobs.clear()
 
     def flush(self) -> None:
@@ -148,9 +155,9 @@ class Worker:
         except OSError:
             self.is_dead = True
 
-    def replies(self) -> list[tuple[Job, bytes, bytes, float, str]]:
-        """Job, outcome, quiet or busy, seconds and detail of each reply that is there in full."""
-        self._heard = time.monotonic()
+    def replies(self) -> list[Reply]:
+        """The replies that are there in full."""
+        self._last_heard = time.monotonic()
         try:
             if not (data := self.channel.recv(1 << 16)):
                 self.is_dead = True
@@ -160,15 +167,15 @@ class Worker:
             self.is_dead, data = True, b""
         self._inbox += data
         found = []
-        while len(self._inbox) >= REPLY.size:
-            number, outcome, quiet, seconds, size = REPLY.unpack_from(self._inbox)
-            end = REPLY.size + size
+        while len(self._inbox) >= protocol.REPLY.size:
+            number, code, load, seconds, size = protocol.REPLY.unpack_from(self._inbox)
+            end = protocol.REPLY.size + size
             if len(self._inbox) < end:
                 break
-            detail = self._inbox[REPLY.size : end].decode("utf-8", "replace")
+            detail = self._inbox[protocol.REPLY.size : end].decode("utf-8", "replace")
             del self._inbox[:end]
             if (job := self.jobs.pop(number, None)) is not None:
-                found.append((job, outcome, quiet, seconds, detail))
+                found.append(Reply(job, code, load, seconds, detail))
         return found
 
     def hang_up(self) -> None:
@@ -176,7 +183,7 @@ class Worker:
         self.channel.close()
 
     def reap(self, *, at_once: bool = False) -> str:
-        """Wait for its end, or bring it about; answers how it ended."""
+        """Wait for its end, or bring it about; how it ended."""
         self.channel.close()
         try:
             code = self._process.wait(timeout=0.5 if at_once else _STOP_SECONDS)

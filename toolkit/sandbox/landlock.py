@@ -25,8 +25,10 @@ def version() -> int:
 
 
 def ruleset(readable: Sequence[str], writable: Sequence[str]) -> int:
-    """A descriptor of the rules that only these paths, and what lies below, may be used; no TCP, no
-    abstract UNIX socket or signal out of the jail where the kernel knows them. Raises `OSError`.
+    """A descriptor of the rules that only these paths, and what lies below, may be used.
+
+    Where the kernel can, they also refuse TCP, and signals and abstract UNIX sockets to processes
+    that are not under them. Raises `OSError`.
     """
     level = version()
     rights = _FS_RIGHTS_BY_VERSION.get(level, _FS_RIGHTS_SINCE_5)

@@ -1,8 +1,8 @@
-"""The jail that namespaces make: an own user, mount table, process table, network and IPC.
+"""Confinement by namespaces: an own user, mount table, process table, network and IPC.
 
-Works without privileges through a user namespace. A process with CAP_SYS_ADMIN makes the other
-namespaces first and turns into an unprivileged user afterwards, so that root's programs are not
-root either and the process limit, which the kernel waives for root, binds them.
+A user namespace makes this work without privileges. A process with CAP_SYS_ADMIN makes the other
+namespaces first and becomes an unprivileged user afterwards. So root's programs are not root, and
+the process limit binds them, which the kernel waives for root.
 """
 
 import os
@@ -17,12 +17,12 @@ from toolkit.sandbox import linux
 
 NOBODY: Final = 65534
 WORK: Final = "/tmp/work"
-"""The working directory of a program inside the jail."""
+"""The working directory of a program."""
 _KEPT: Final = "/.kept"
 """Where the new root keeps what lies below /tmp, which the private /tmp hides."""
-_STAGE: Final = (
-    "/tmp"  # any directory will do: the tmpfs mounted on it leaves again with pivot_root
-)
+_STAGE: Final = "/tmp"
+"""Where the new root is built. Any directory will do: what is mounted on it leaves with the old
+root."""
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/mime.types")
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
@@ -76,12 +76,12 @@ def become_nobody() -> None:
 
 
 def name_host() -> None:
-    """Hide the node's name (in an own UTS namespace)."""
+    """Hide the node's name, in an own UTS namespace. Programs see the name that is set here."""
     socket.sethostname("jail")
 
 
 class PrivateTmp:
-    """The one writable place of a jail: /tmp, and in it the working directory.
+    """The one place that programs can write to: /tmp, and in it the working directory.
 
     `shown`: the paths below it that stay readable (a virtual environment in /tmp, say), as
     `build_root` returned them.
@@ -90,7 +90,7 @@ class PrivateTmp:
     def __init__(self, *, size: int, files: int, uid: int, gid: int, shown: Sequence[str]) -> None:
         self._shown = shown
         self._options = f"size={size},nr_inodes={files},mode=1777,uid={uid},gid={gid}"
-        self._looks: tuple[object, ...] = ()
+        self._pristine: tuple[object, ...] = ()
 
     def mount(self) -> None:
         """Mount it for the first time and stand in the working directory."""
@@ -100,11 +100,11 @@ class PrivateTmp:
             linux.mount(f"{_KEPT}/{number}", path, flags=linux.MS_BIND | linux.MS_REC)
         os.mkdir(WORK, 0o700)
         chdir(WORK)
-        self._looks = self._look()
+        self._pristine = self._fingerprint()
 
     def renew(self) -> None:
-        """After a program: if it left any trace, replace the whole file system."""
-        if self._look() != self._looks:
+        """Replace the whole file system if a program left any trace in it."""
+        if self._fingerprint() != self._pristine:
             chdir("/")
             linux.unmount("/tmp")
             self.mount()
@@ -112,7 +112,8 @@ class PrivateTmp:
     def remove(self) -> None:
         """Nothing to do: it ends with its mount namespace."""
 
-    def _look(self) -> tuple[object, ...]:
+    def _fingerprint(self) -> tuple[object, ...]:
+        """What every trace of a program changes; empty where it cannot be read."""
         try:
             use, top, work = os.statvfs("/tmp"), os.stat("/tmp"), os.stat(WORK)
         except OSError:
@@ -124,8 +125,8 @@ class PrivateTmp:
 
 
 def build_root(readable: Sequence[str], *, private_proc: bool) -> list[str]:
-    """Make a new root of what `readable` names (directories and files, read-only) and the
-    system's libraries, and nothing else; /tmp, /dev/shm and /var/tmp are one empty place.
+    """Make a new root of what `readable` names (directories and files, read-only), the system's
+    libraries, and nothing else. /tmp, /dev/shm and /var/tmp are one empty place.
 
     Returns the readable paths below /tmp, for `PrivateTmp`. Needs an own mount namespace and the
     capability to mount. Raises `OSError`.

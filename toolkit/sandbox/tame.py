@@ -1,25 +1,56 @@
 """Which programs may share a process: those that can reach nothing but their own values.
 
 Most model-written solutions are a function or two over numbers, strings and lists. Such a program
-needs no process of its own, if it is certain that it cannot touch what runs it: then one fork
-serves many (`toolkit.sandbox.together`), and the fork was most of what its verdict cost. The test
-is on the syntax tree, a list of what is allowed; whatever is not on it, harmless or not, is
-executed alone.
+needs no process of its own, if it cannot touch what runs it. Then one fork serves many programs
+(`toolkit.sandbox.together`), and the fork was most of what a verdict cost. The check reads the
+syntax tree and goes by a list of what is allowed; all other programs are executed alone.
 
-Why the list holds. A tame program reads attributes named in `DATA`, calls `METHODS`, and none of
-these leads from a value to a frame, a class, a module or a dictionary that others see; it stores
-and deletes none. A module's name stands only before a dot and a name of `MODULES`, so modules never
-become values. No builtin or function it can name takes an attribute's name and gives or sets the
-attribute, evaluates text, opens anything, or makes a class: `type(x)` is an operand of a comparison
-only, classes with their special methods cannot be written, and `format` is a method of a constant
-whose fields read no attribute. Nothing of it runs later: only a generator that is suspended in a
-`try` has something left to do, and is refused. What is left to share is the state of `random`, the
-caches of `re` and `typing`, the standard streams and memory, which the batch sets back and watches.
+Why the list holds, and where it does not
+-----------------------------------------
+T1. Only the syntax in `_NODES` is tame. A class, whose special methods run unseen, is not on it.
+    Test: tests/test_tame.py::test_syntax_that_is_not_on_the_list_is_not_tame
+T2. A tame program reads attributes in `DATA` and calls those in `METHODS`. None of these, read from
+    a value, is a frame, a class, a module or a shared dictionary.
+    Test: tests/test_tame.py::test_no_attribute_leads_from_a_value_to_something_shared
+    Test: tests/test_tame.py::test_attributes_that_reach_further_are_not_tame
+T3. A method is called on values of its own kind only. Known not to hold: a method of a class is a
+    function that takes any object (`Counter.copy(int)` gives `type`).
+    Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
+T4. A method is called on the spot and never becomes a value. Known not to hold: a function of the
+    program may give back what it is handed as `key=`.
+    Test: tests/test_tame.py::test_a_method_is_no_value
+    Known to fail: tests/test_tame.py::test_a_method_given_as_key_is_no_value
+T5. A tame program stores and deletes no attribute.
+    Test: tests/test_tame.py::test_attributes_are_neither_stored_nor_deleted
+T6. A module never becomes a value: its name stands only before a dot and a name of `MODULES`.
+    Test: tests/test_tame.py::test_a_module_is_no_value
+    Test: tests/test_tame.py::test_a_module_that_the_ending_binds_is_no_value_either
+T7. No function that it can name reads or sets attributes by name, evaluates text, opens a file or
+    makes a class. Known not to hold: `functools.cache` copies the attributes of a class into a
+    function, so that `cache(date).day` is a raw descriptor.
+    Test: tests/test_tame.py::test_functions_that_reach_further_are_not_tame
+    Known to fail: tests/test_tame.py::test_cache_hands_back_no_descriptor
+T8. `type` is called with one argument, as an operand of a comparison, and used for nothing else.
+    Test: tests/test_tame.py::test_type_is_compared_and_nothing_else
+T9. `format` is called on a constant, and no field of this constant reads an attribute or an index.
+    Test: tests/test_tame.py::test_format_reads_no_attribute
+T10. Names that begin with `__` are out of its reach, save `__name__`, which it may read.
+    Test: tests/test_tame.py::test_reserved_names_are_not_tame
+T11. Nothing of a program runs after its end. Only a generator that is suspended in a `try` has
+    something left to do, and it is not tame.
+    Test: tests/test_tame.py::test_a_generator_with_something_left_to_do_is_not_tame
+T12. What programs still share is the state of `random`, the caches of `re` and `typing`, the
+    standard streams and memory. The shared child sets them back after each program, or watches
+    them.
+    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+T13. Program and ending, compiled apart and executed in one dictionary, do what their joined text
+    does: each parses alone, and constants that only one compilation shares differ by identity only.
+    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+T14. Identity is compared only with None, True, False, `...` and `type(x)`. Known not to hold: bound
+    methods, which T4 fails to keep from being values, are equal if their objects are identical.
+    Test: tests/test_tame.py::test_identity_is_not_compared
 
-Executing program and test from two code objects in one dictionary equals executing their joined
-text, because each parses alone; constants, which one compilation would share and two do not, can be
-told apart only by identity: by `is`, which is allowed with None, True, False, `...` and `type(x)`
-only, and by bound methods, which are called on the spot.
+A test marked "Known to fail" is expected to fail, until the claim above it is repaired.
 """
 
 import ast
@@ -55,7 +86,7 @@ _BUILTINS: Final = _words("""
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, BaseException)
 }
-"""Those of the guard (exit, quit, help) are None; `input` finds a stream that gives nothing."""
+"""`exit`, `quit` and `help` are None, by the guard; `input` finds a stream that gives nothing."""
 
 _ALL_BUILTINS: Final = frozenset(dir(builtins))
 _REFUSED: Final = _ALL_BUILTINS - _BUILTINS
@@ -73,7 +104,7 @@ METHODS: Final = _words(f"""
     group groups groupdict start end span match search fullmatch findall finditer sub subn
     hexdigest digest weekday isoweekday strftime strptime isoformat total_seconds date time
 """) - {"format", "format_map"}
-"""Methods of values that may be called, those of the built-in types and of what `MODULES` gives."""
+"""Methods that may be called: those of the built-in types and of what `MODULES` gives."""
 
 _TYPING: Final = """
     Any Callable Collection Deque DefaultDict Dict FrozenSet Iterable Iterator Generator List
@@ -121,10 +152,13 @@ MODULES: Final[Mapping[str, frozenset[str]]] = {
         "typing": _TYPING,
     }.items()
 }
-"""What may be imported, and used as module.name. Not on it, though harmless looking: what reads or
-sets attributes by name (operator.attrgetter, functools.wraps, string.Formatter; copy.deepcopy does,
-for whoever forges its memo), makes classes (namedtuple, typing.Type) or changes what is shared
-(decimal.getcontext)."""
+"""What may be imported, and used as module.name. Not on it, though it looks harmless, is what
+
+- reads or sets attributes by name: operator.attrgetter, functools.wraps, string.Formatter, and
+  copy.deepcopy with a forged memo;
+- makes classes: namedtuple, typing.Type;
+- changes what is shared: decimal.getcontext.
+"""
 _ANY_NAME: Final = frozenset[str]().union(*MODULES.values())
 
 
@@ -139,11 +173,11 @@ class Names:
 NOTHING: Final = Names(frozenset(), {})
 
 
-def tame_test(tree: ast.Module) -> Names | None:
-    """The names that a problem's test binds; None when it is not tame.
+def tame_ending(tree: ast.Module) -> Names | None:
+    """The names that a problem's ending binds; None when it is not tame.
 
-    A test is its author's, not a model's, and may use what its prompt imports: any name of
-    `MODULES` will do as an attribute.
+    An ending is its author's, not a model's, and may use what its prompt imports: of a name that
+    it does not bind, it may read any name of `MODULES`.
     """
     nodes = list(_nodes(tree))
     names = _bindings(nodes)
@@ -152,13 +186,13 @@ def tame_test(tree: ast.Module) -> Names | None:
     return names
 
 
-def is_tame(tree: ast.Module, test: Names = NOTHING) -> bool:
-    """Whether a program may share a process with others, when its test binds the names `test`."""
+def is_tame(tree: ast.Module, ending: Names = NOTHING) -> bool:
+    """Whether a program may share a process with others; `ending`: the names its ending binds."""
     nodes = list(_nodes(tree))
     own = _bindings(nodes)
-    if own is None or any(test.modules.get(n, m) != m for n, m in own.modules.items()):
+    if own is None or any(ending.modules.get(n, m) != m for n, m in own.modules.items()):
         return False
-    names = Names(own.values | test.values, {**test.modules, **own.modules})
+    names = Names(own.values | ending.values, {**ending.modules, **own.modules})
     if not names.modules.keys().isdisjoint(names.values):
         return False
     return _are_tame(nodes, names, of_unbound=None)
@@ -212,8 +246,10 @@ def _bindings(nodes: Iterable[ast.AST]) -> Names | None:
 
 
 def _are_tame(nodes: Iterable[ast.AST], names: Names, of_unbound: Set[str] | None) -> bool:
-    """`of_unbound`: what may be read of a name that is not in `names`; None: anything, because
-    nothing else binds names, and it raises.
+    """Whether no node reaches beyond the program's own values.
+
+    `of_unbound`: the attributes that may be read of a name that is not in `names`. With None this
+    is anything: nothing else binds the name, so that it raises.
     """
     placed: set[int] = set()  # what stands where it may, though it may not elsewhere
     for node in nodes:  # a node comes before those in it

@@ -1,12 +1,20 @@
-"""Tame programs executed one after the other in one child of the worker.
+"""Tame programs executed one after the other in one child of the worker, which they share.
 
-The child decides which of the programs it was given are tame (`toolkit.sandbox.tame`) and
-executes those, each with an empty globals dictionary, fresh streams, the same lots and at the
-recursion depth that it has alone. It reports what became of each: believed, because a tame
-program cannot reach what reports. Whatever is out of the ordinary has no verdict here and is
-executed alone: a program that is not tame, takes long, needs much memory, runs out of stack or
-memory, or takes the child with it.
-So a batch can be in doubt about a program, but no load and no neighbour can change a verdict.
+The child decides which programs of a batch are tame (`toolkit.sandbox.tame`), and executes those.
+Each gets what it has when it is alone: an empty globals dictionary, fresh streams, the same random
+numbers, the same recursion depth. The child reports what became of each program.
+
+These reports are believed, passes too. This holds as far as the claims of `toolkit.sandbox.tame`
+hold, and some are known not to: a program that escapes the list decides its batch.
+
+Whatever is out of the ordinary has no verdict here, and is executed alone: a program that
+
+- is not tame,
+- takes long,
+- needs much memory, or leaves the child without memory or stack,
+- takes the child with it.
+
+So no load changes a verdict, and no neighbour does as long as the list holds.
 """
 
 import ast
@@ -29,28 +37,33 @@ from types import CodeType
 from typing import Any, Final
 
 from toolkit.sandbox import harness, tame
-from toolkit.sandbox.child import FAILED, PASSED, SLOW, UNFIT, Child
+from toolkit.sandbox.child import Child
+from toolkit.sandbox.protocol import FAILED, PASSED, SLOW, UNFIT
 
 _GROWN: Final = b"G"
-"""UNFIT, and the child has ended."""
+"""UNFIT, and the child has ended: the program left much memory behind."""
 _RECORD: Final = struct.Struct("=cfH")
-"""Outcome, seconds, bytes of detail that follow: of the next candidate."""
-_PATIENCE_SECONDS: Final = 0.25
-_PATIENCE_SHARE: Final = 0.25
-"""Of a program's timeout: what it may take here."""
-_GROWTH_KIB: Final = 64 << 10
-_LONGEST_TEST: Final = 1 << 16
+"""Code, seconds, bytes of detail that follow: of the next candidate."""
+_ALLOWANCE_SECONDS: Final = 0.25
+_ALLOWANCE_SHARE: Final = 0.25
+"""A program may take this share of its timeout here, and no more than these seconds."""
+_MAX_GROWTH_KIB: Final = 64 << 10
+_MAX_ENDING: Final = 1 << 16
+"""Characters; a longer ending is not parsed, and its programs are executed alone."""
 _TYPING_CACHES: Final = tuple(getattr(typing, "_cleanups", ()))
 _FRAMES_ABOVE: Final = 1
 """Makes a program start at the recursion depth that it has when it is alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class SharedTest:
-    """A problem's test and its call, compiled once for all programs of the problem."""
+class Ending:
+    """The text that follows each program of a problem, compiled once for all of them.
+
+    `names`: what it binds.
+    """
 
     text: str
-    code: CodeType
+    compiled: CodeType
     names: tame.Names
 
 
@@ -60,33 +73,33 @@ class Candidate:
 
     number: int
     text: str
-    test: SharedTest
+    ending: Ending
     timeout: float
 
     @property
-    def patience(self) -> float:
-        """Seconds that it may take here."""
-        return min(_PATIENCE_SECONDS, _PATIENCE_SHARE * self.timeout)
+    def allowance(self) -> float:
+        """Seconds of CPU time that it may take here."""
+        return min(_ALLOWANCE_SECONDS, _ALLOWANCE_SHARE * self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a batch says of one program: the outcome, or UNFIT or SLOW."""
+class Result:
+    """What the shared child says of one program: `code` is a verdict, or UNFIT or SLOW."""
 
     number: int
-    outcome: bytes
+    code: bytes
     seconds: float = 0.0
     detail: bytes = b""
 
 
-def share_test(text: str) -> SharedTest | None:
+def compile_ending(text: str) -> Ending | None:
     """None when it is not tame, so that programs of this problem are executed alone."""
-    if len(text) > _LONGEST_TEST:
+    if len(text) > _MAX_ENDING:
         return None
     try:
         tree = _parse(text)
-        names = tame.tame_test(tree)
-        return SharedTest(text, compile(tree, "<string>", "exec"), names) if names else None
+        names = tame.tame_ending(tree)
+        return Ending(text, compile(tree, "<string>", "exec"), names) if names else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -98,43 +111,44 @@ def _parse(text: str) -> ast.Module:
     return tree
 
 
-def execute_batch(candidates: Sequence[Candidate], report: int) -> None:
-    """In the child: execute what is tame and write a record for each candidate to `report`.
+def execute_batch(batch: Sequence[Candidate], pipe: int) -> None:
+    """In the child: execute what is tame, and write a record for each candidate to `pipe`.
 
     Ends early when a program has left much memory behind.
     """
-    lots = random.getstate()
+    random_state = random.getstate()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for candidate in candidates:
+    for candidate in batch:
         started = time.process_time()
-        outcome, detail = _outcome(candidate)
-        _forget(lots)
+        code, detail = _execute(candidate)
+        _set_back(random_state)
         seconds = time.process_time() - started
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _GROWTH_KIB
-        if grown or seconds > candidate.patience:
-            outcome, detail = (_GROWN if grown else SLOW), b""
-        os.write(report, _RECORD.pack(outcome, seconds, len(detail)) + detail)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _MAX_GROWTH_KIB
+        if grown or seconds > candidate.allowance:
+            code, detail = (_GROWN if grown else SLOW), b""
+        os.write(pipe, _RECORD.pack(code, seconds, len(detail)) + detail)
         if grown:
             return
 
 
-def _outcome(candidate: Candidate) -> tuple[bytes, bytes]:
+def _execute(candidate: Candidate) -> tuple[bytes, bytes]:
+    """Code and detail."""
     scope: dict[str, object] = {}
     try:
         try:
             tree = _parse(candidate.text)
         except (SyntaxError, ValueError):
-            # Joined with its test it may mean something else; if not, that is the message.
-            compile(candidate.text + candidate.test.text, "<string>", "exec")
+            # Joined with its ending it may mean something else; if not, that is the message.
+            compile(candidate.text + candidate.ending.text, "<string>", "exec")
             return UNFIT, b""
-        if not tame.is_tame(tree, candidate.test.names):
+        if not tame.is_tame(tree, candidate.ending.names):
             return UNFIT, b""
-        code = compile(tree, "<string>", "exec")
+        compiled = compile(tree, "<string>", "exec")
         del tree
         sys.stdout = sys.stderr = sys.stdin = harness.WriteOnlyStringIO()
         ended: list[bool] = []
-        codes = code, candidate.test.code
-        harness.at_depth(_FRAMES_ABOVE, functools.partial(_run, codes, scope, ended))
+        texts = compiled, candidate.ending.compiled
+        harness.at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, texts, scope, ended))
         # Without a mark it raised StopIteration, which `map` takes for the end of the steps.
         return (PASSED if ended else FAILED), b""
     except (RecursionError, MemoryError):
@@ -145,53 +159,56 @@ def _outcome(candidate: Candidate) -> tuple[bytes, bytes]:
         scope.clear()
 
 
-def _run(codes: Sequence[CodeType], scope: dict[str, object], ended: list[bool]) -> None:
+def _run_steps(texts: Sequence[CodeType], scope: dict[str, object], ended: list[bool]) -> None:
     # As in the harness, which has as many calls in C.
-    steps = [functools.partial(exec, code, scope) for code in codes]
+    steps = [functools.partial(exec, text, scope) for text in texts]
     deque(map(operator.call, [*steps, functools.partial(ended.append, True)]), maxlen=0)
 
 
-def _forget(lots: tuple[Any, ...]) -> None:
-    """Leave nothing of a program to the next: values in cycles, cached by equality, lots drawn."""
+def _set_back(random_state: tuple[Any, ...]) -> None:
+    """Leave nothing of a program to the next: values in cycles, caches by equality, the state of
+    `random`.
+    """
     gc.collect()
     for clear in (re.purge, *_TYPING_CACHES):
         clear()
-    random.setstate(lots)
+    random.setstate(random_state)
 
 
-def watch(
-    candidates: Sequence[Candidate], child: Child, look_up: Callable[[], None]
-) -> Iterator[Found]:
-    """In the worker: what the child reports of a beginning of `candidates`, as it comes.
+def read_results(
+    batch: Sequence[Candidate], child: Child, check_supervisor: Callable[[], None]
+) -> Iterator[Result]:
+    """In the worker: the results of a first part of `batch`, as they come; the rest is for another
+    child.
 
-    The last of them is SLOW when the child computed too long for it and UNFIT when the child died;
-    the rest is for another child. `look_up` is called now and then.
+    The last result is SLOW when the child computed too long, and UNFIT when the child died.
+    `check_supervisor` is called now and then.
     """
     poll = select.poll()
-    poll.register(child.report, select.POLLIN)
-    waiting = deque(candidates)
-    inbox, since = b"", 0.0
+    poll.register(child.pipe, select.POLLIN)
+    waiting = deque(batch)
+    inbox, accounted = b"", 0.0
     while waiting:
-        patience = waiting[0].patience
-        while not poll.poll(1000 * patience):
-            look_up()
-            if child.seconds_computed() > since + patience:
-                yield Found(waiting[0].number, SLOW)
+        allowance = waiting[0].allowance
+        while not poll.poll(1000 * allowance):
+            check_supervisor()
+            if child.main_thread_seconds() > accounted + allowance:
+                yield Result(waiting[0].number, SLOW)
                 return
-        data = os.read(child.report, 1 << 16)
+        data = os.read(child.pipe, 1 << 16)
         if not data:
-            yield Found(waiting[0].number, UNFIT)
+            yield Result(waiting[0].number, UNFIT)
             return
         inbox += data
         while len(inbox) >= _RECORD.size:
-            outcome, seconds, size = _RECORD.unpack_from(inbox)
+            code, seconds, size = _RECORD.unpack_from(inbox)
             end = _RECORD.size + size
             if len(inbox) < end:
                 break
             detail, inbox = inbox[_RECORD.size : end], inbox[end:]
             number = waiting.popleft().number
-            if outcome == _GROWN:
-                yield Found(number, UNFIT)
+            if code == _GROWN:
+                yield Result(number, UNFIT)
                 return
-            since += seconds
-            yield Found(number, outcome, seconds, detail)
+            accounted += seconds
+            yield Result(number, code, seconds, detail)

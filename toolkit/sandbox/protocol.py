@@ -1,0 +1,80 @@
+"""The messages of supervisor and worker, and the codes in them.
+
+The two talk over one socket. First the supervisor sends a `Setup`, and the worker answers with a
+`Confined` or a `Refused`: each is JSON text after its length. From then on every job is one
+request, and every request gets one reply. A worker takes requests in their order; replies name
+their job, and may come in another order.
+
+Nothing that comes from a worker is unpickled or evaluated: a reply is a fixed head and a text.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, Final, TypedDict
+
+LENGTH: Final = struct.Struct("=I")
+"""Bytes of JSON text that follow."""
+
+REQUEST: Final = struct.Struct("=QIfcI")
+"""Number of the job, index of its ending, timeout in seconds, mode, bytes of text that follow."""
+ALONE, TOGETHER, LAST = b"A", b"T", b"L"
+"""Mode: in a child of its own; in a batch; in a batch, which is complete with it."""
+
+REPLY: Final = struct.Struct("=QccfH")
+"""Number of the job, code, load, seconds, bytes of detail that follow."""
+PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
+"""Codes that are verdicts."""
+UNFIT, SLOW = b"U", b"S"
+"""Codes of a batch without a verdict: the program must be executed alone. UNFIT: it is not tame,
+or did something out of the ordinary. SLOW: it took long, and will probably time out."""
+QUIET, BUSY = b"Q", b"B"
+"""Load. BUSY: the program's time ran out while it often had to wait for a core; the verdict is
+doubtful."""
+
+
+class Setup(TypedDict):
+    """What a worker is told at its start."""
+
+    limits: dict[str, Any]
+    """The fields of `toolkit.sandbox.confine.Limits`."""
+    endings: list[str]
+    """The text that follows each program of a problem; requests name it by its index."""
+    disabled: dict[str, str]
+    """Mechanisms of confinement to leave out: name -> why."""
+    scratch_root: str
+    """The directory for scratch files where no private /tmp can be mounted."""
+
+
+class Confined(TypedDict):
+    """The worker's answer when it is ready."""
+
+    report: dict[str, str]
+    """The isolation report: mechanism -> "on", or "off" and why."""
+
+
+class Refused(TypedDict):
+    """The worker's answer when the node refuses a mechanism; the worker then ends."""
+
+    failed: str
+    """Name of the mechanism."""
+    why: str
+
+
+def frame(message: Mapping[str, object]) -> bytes:
+    """A `Setup`, or the answer to it, as it is sent."""
+    text = json.dumps(message).encode()
+    return LENGTH.pack(len(text)) + text
+
+
+def request(number: int, ending: int, timeout: float, mode: bytes, program: str) -> bytes:
+    """A request, as it is sent; `program` may hold lone surrogates."""
+    text = program.encode("utf-8", "surrogatepass")
+    return REQUEST.pack(number, ending, timeout, mode, len(text)) + text
+
+
+def reply(
+    number: int, code: bytes, load: bytes = QUIET, seconds: float = 0.0, detail: bytes = b""
+) -> bytes:
+    """A reply, as it is sent; `detail` has less than 65,536 bytes."""
+    return REPLY.pack(number, code, load, seconds, len(detail)) + detail
