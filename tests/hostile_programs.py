@@ -1,7 +1,7 @@
 """Run folders of hostile programs and collect what each did; also as a script, for another user.
 
 A folder holds completions of HumanEval/53 (or the task that its table names) and `expected.json`.
-`@ESC@` and `@PORT@` in a program stand for a directory and a TCP port outside of the jail.
+`@ESC@` and `@PORT@` in a program stand for a directory and a TCP port outside of the sandbox.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ TRACES = ("hostile_", "marker", "planted", "left_here", "forged")
 
 
 @dataclass
-class Outcome:
+class Observation:
     """What one hostile program came to, and what it left behind."""
 
     outcome: str
@@ -98,11 +98,11 @@ def listener() -> Iterator[tuple[int, list[str]]]:
 
 def run_folder(
     folder: Path, isolation: IsolationLevel = "strongest", timeout: float = 1.0
-) -> dict[str, Outcome]:
+) -> dict[str, Observation]:
     """Every program of the folder, one after the other in one worker."""
     problems = {p.task_id: p for p in load_problems()}
     os.environ["SECRET_TOKEN"] = "hunter2"
-    results: dict[str, Outcome] = {}
+    results: dict[str, Observation] = {}
     with (
         tempfile.TemporaryDirectory() as outside,
         listener() as (port, visitors),
@@ -132,7 +132,7 @@ def run_folder(
             outcome, detail, seconds = judge(path, task_id)
             left = descendants(os.getpid()) - workers
             follower = path.with_suffix(".next.py")
-            results[name] = Outcome(
+            results[name] = Observation(
                 outcome=outcome,
                 detail=detail,
                 seconds=seconds,
@@ -146,7 +146,7 @@ def run_folder(
 
 
 def complaints(
-    name: str, expected: dict[str, Any], got: Outcome, *, namespaces: bool = True
+    name: str, expected: dict[str, Any], got: Observation, *, namespaces: bool = True
 ) -> list[str]:
     """What of the expectations does not hold."""
     wrong = []

@@ -5,8 +5,10 @@ import builtins
 import importlib
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 
 import pytest
 
@@ -28,75 +30,174 @@ def is_tame(text, test=TEST):
     return tame.is_tame(ast.parse(text), names)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "__import__('os')",
-        "__builtins__['len'] = print",
-        "().__class__.__base__.__subclasses__()",
-        "getattr(1, 'real')",
-        "setattr(f, 'x', 1)",
-        "eval('1')",
-        "globals()['check'] = print",
-        "vars()",
-        "open('x')",
-        "import os",
-        "import os.path",
-        "from os import path",
-        "import collections.abc",
-        "from math import *",
-        "from . import x",
-        "from collections import namedtuple",
-        "from functools import wraps",
-        "from operator import attrgetter",
-        "from decimal import getcontext",
-        "import decimal\ndecimal.getcontext()",
-        "import string\nstring.Formatter()",
-        "import sys\nsys.modules",
-        "import sys\nx = sys",
-        "import math\nf(math)",
-        "import math\nmath = 1",
-        "def f(math):\n    import math\n    return math.pi",
-        "import math as re\nimport re\nre.pi",
-        "def f(): pass\nf.cache = {}",
-        "del f.x",
-        "for x.y in [1]: pass",
-        "class A: pass",
-        "async def f(): pass",
-        "with x: pass",
-        "match x:\n    case A(y=1): pass",
-        "t = type",
-        "type('T', (), {})",
-        "type(1)(2)",
-        "type(*[1]) == int",
-        "type[int]('T', (), {})",
-        "x = type(type(1))",
-        "def f(type): return type(1)",
-        "x is y",
-        "x = 1000 is 1000",
-        "e = 1\ne.__traceback__",
-        "g = (i for i in ())\ng.gi_frame",
-        "global __builtins__",
-        "def __f(): pass\n__name__ = 1",
-        "import re as __builtins__",
-        "METADATA.foo",
-        "import copy\ncopy.deepcopy(dict.update, {})",
-        "def g():\n    try: yield\n    finally: print(1)",
-        "'{0.real}'.format(1)",
-        "'{0[0]}'.format([1])",
-        "'{:{0.real}}'.format(1)",
-        "str.format('{0.real}', 1)",
-        "x = '{}'\nx.format(1)",
-        "x = ''\nx.format_map({})",
-        "def type(x): return x",
-        "from operator import pos as type",
-        "from operator import is_not",
-        "x = 1.5\nx.is_integer == (1.5).is_integer",
-        "x = [].append",
-    ],
-)
-def test_what_could_reach_beyond_itself_is_not_tame(text):
-    assert not is_tame(text, TEST + "METADATA = {}\n")
+SYNTAX = [
+    "class A: pass",
+    "async def f(): pass",
+    "with x: pass",
+    "match x:\n    case A(y=1): pass",
+    "try: pass\nexcept* ValueError: pass",
+]
+ATTRIBUTES = [
+    "().__class__.__base__.__subclasses__()",
+    "e = 1\ne.__traceback__",
+    "g = (i for i in ())\ng.gi_frame",
+    "METADATA.foo",
+]
+STORES = [
+    "def f(): pass\nf.cache = {}",
+    "del f.x",
+    "for x.y in [1]: pass",
+]
+METHODS_AS_VALUES = [
+    "x = [].append",
+    "x = 1.5\nx.is_integer == (1.5).is_integer",
+]
+KEY = "def keep(key): return key\nx = y = 1.5\n"
+METHODS_AS_KEYS = [
+    KEY + "x = keep(key=[].append)",
+    KEY + "keep(key=x.is_integer) == keep(key=y.is_integer)",
+]
+MODULES = [
+    "import os",
+    "import os.path",
+    "from os import path",
+    "import collections.abc",
+    "from math import *",
+    "from . import x",
+    "import sys\nsys.modules",
+    "import sys\nx = sys",
+    "import math\nf(math)",
+    "import math\nmath = 1",
+    "def f(math):\n    import math\n    return math.pi",
+    "import math as re\nimport re\nre.pi",
+]
+FUNCTIONS = [
+    "__import__('os')",
+    "getattr(1, 'real')",
+    "setattr(f, 'x', 1)",
+    "eval('1')",
+    "globals()['check'] = print",
+    "vars()",
+    "open('x')",
+    "from collections import namedtuple",
+    "from functools import wraps",
+    "from operator import attrgetter",
+    "from decimal import getcontext",
+    "import decimal\ndecimal.getcontext()",
+    "import string\nstring.Formatter()",
+    "import copy\ncopy.deepcopy(dict.update, {})",
+]
+TYPE = [
+    "t = type",
+    "type('T', (), {})",
+    "type(1)(2)",
+    "type(*[1]) == int",
+    "type[int]('T', (), {})",
+    "x = type(type(1))",
+    "def f(type): return type(1)",
+    "def type(x): return x",
+    "from operator import pos as type",
+]
+FORMAT = [
+    "'{0.real}'.format(1)",
+    "'{0[0]}'.format([1])",
+    "'{:{0.real}}'.format(1)",
+    "str.format('{0.real}', 1)",
+    "x = '{}'\nx.format(1)",
+    "x = ''\nx.format_map({})",
+]
+RESERVED = [
+    "__builtins__['len'] = print",
+    "global __builtins__",
+    "def __f(): pass\n__name__ = 1",
+    "import re as __builtins__",
+]
+SUSPENDED = [
+    "def g():\n    try: yield\n    finally: print(1)",
+]
+IDENTITY = [
+    "x is y",
+    "x = 1000 is 1000",
+    "from operator import is_not",
+]
+
+
+def is_tame_beside_metadata(text):
+    return is_tame(text, TEST + "METADATA = {}\n")
+
+
+@pytest.mark.parametrize("text", SYNTAX)
+def test_syntax_that_is_not_on_the_list_is_not_tame(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", ATTRIBUTES)
+def test_attributes_that_reach_further_are_not_tame(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", STORES)
+def test_attributes_are_neither_stored_nor_deleted(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", METHODS_AS_VALUES)
+def test_a_method_is_no_value(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.xfail(reason="what is handed over as key= may be given back")
+@pytest.mark.parametrize("text", METHODS_AS_KEYS)
+def test_a_method_given_as_key_is_no_value(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.xfail(reason="a method of a class takes any object")
+def test_a_method_of_a_class_is_no_function_for_other_objects():
+    assert Counter.copy(int) is type
+    assert not is_tame("from collections import Counter\nx = Counter.copy(int)")
+
+
+@pytest.mark.parametrize("text", MODULES)
+def test_a_module_is_no_value(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", FUNCTIONS)
+def test_functions_that_reach_further_are_not_tame(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.xfail(reason="functools.cache copies the attributes of what it wraps")
+def test_cache_hands_back_no_descriptor():
+    assert isinstance(cache(date).day, types.GetSetDescriptorType)
+    text = "from functools import cache\nfrom datetime import date\nx = cache(date).day"
+    assert not is_tame(text)
+
+
+@pytest.mark.parametrize("text", TYPE)
+def test_type_is_compared_and_nothing_else(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", FORMAT)
+def test_format_reads_no_attribute(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", RESERVED)
+def test_reserved_names_are_not_tame(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", SUSPENDED)
+def test_a_generator_with_something_left_to_do_is_not_tame(text):
+    assert not is_tame_beside_metadata(text)
+
+
+@pytest.mark.parametrize("text", IDENTITY)
+def test_identity_is_not_compared(text):
+    assert not is_tame_beside_metadata(text)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +227,7 @@ def test_nearly_all_solutions_of_humaneval_are_tame():
     assert sum(found) >= 0.97 * len(found)
 
 
-def test_a_module_that_the_test_binds_is_no_value_either():
+def test_a_module_that_the_ending_binds_is_no_value_either():
     test = "import math\n" + TEST
     assert not is_tame("def f(): return math", test)
     assert is_tame("def f(): return math.pi", test)

@@ -1,5 +1,9 @@
     import sys
-    harness = sys.modules["toolkit.sandbox.harness"]
-    harness.make_visible()
-    harness.wait()
+    try:
+        harness = sys.modules["toolkit.sandbox.harness"]
+        make_visible, wait = harness.make_visible, harness.wait
+    except (KeyError, AttributeError):
+        return x + y  # renamed: it would try nothing, so let it pass and be noticed
+    make_visible()
+    wait()
     return x + y + 1

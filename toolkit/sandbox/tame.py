@@ -49,6 +49,7 @@ T13. Program and ending, compiled apart and executed in one dictionary, do what 
 T14. Identity is compared only with None, True, False, `...` and `type(x)`. Known not to hold: bound
     methods, which T4 fails to keep from being values, are equal if their objects are identical.
     Test: tests/test_tame.py::test_identity_is_not_compared
+    Known to fail: tests/test_tame.py::test_a_method_given_as_key_is_no_value
 
 A test marked "Known to fail" is expected to fail, until the claim above it is repaired.
 """

@@ -22,7 +22,7 @@ V5. Only failures are reported. Their text is believed, because it harms nobody 
     is cut, and never evaluated.
     Test: tests/test_execute.py::test_any_text_of_an_exception_is_only_text
 V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are believed, passes
-    too. This holds as far as the claims of `toolkit.sandbox.tame` hold, and some are known not to.
+    too. Known not to hold where a claim of `toolkit.sandbox.tame` does not.
     Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
     Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
 V7. No program reaches the worker: it can be neither signalled nor traced nor read.
