@@ -41,8 +41,10 @@ class Monitor:
         self._alarmed = False
 
     def decide(self, deadline: float, check_supervisor: Callable[[], None]) -> None:
-        """Wait until the program has ended, failed or run out of time, or the monotonic clock has
-        reached `deadline`; `check_supervisor` is called now and then.
+        """Wait until the program has ended, failed or run out of time.
+
+        It has run out of time, too, when the monotonic clock has reached `deadline`.
+        `check_supervisor` is called now and then.
         """
         hint = select.poll()
         hint.register(self._child.pipe, select.POLLIN)

@@ -21,8 +21,9 @@ class Child:
         self._pid_namespace = pid_namespace
 
     def syscall_state(self) -> bytes:
-        """/proc/PID/syscall: the call that the main thread waits in, with its arguments, the stack
-        pointer and the program counter; empty where it may not be read.
+        """The call that the main thread waits in, its arguments, stack pointer and program counter.
+
+        As in /proc/PID/syscall; empty where this may not be read.
         """
         return self._read(f"{self.pid}/syscall")
 

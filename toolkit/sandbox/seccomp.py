@@ -162,8 +162,8 @@ class _Filter:
         mine = call[self._column]
         if mine is None:
             return
-        # On a match of the number: load, the tests, one verdict, the other; then the number again,
-        # because another rule may look at another argument of the same call.
+        # On a match of the number: load, the tests, one verdict, the other. Then load the number
+        # again, because another rule may test another argument of the same call.
         self._emit(_JUMP_EQUAL, mine, otherwise=len(tests) + 4)
         self._emit(_LOAD_WORD, _ARGUMENTS_OFFSET + 8 * argument)
         for index, (operation, value) in enumerate(tests):

@@ -44,7 +44,8 @@ T12. What programs still share is the state of `random`, the caches of `re` and 
     them.
     Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
 T13. Program and ending, compiled apart and executed in one dictionary, do what their joined text
-    does: each parses alone, and constants that only one compilation shares differ by identity only.
+    does. For each parses alone, and constants that two compilations do not share differ only by
+    identity.
     Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
 T14. Identity is compared only with None, True, False, `...` and `type(x)`. Known not to hold: bound
     methods, which T4 fails to keep from being values, are equal if their objects are identical.
@@ -177,8 +178,8 @@ NOTHING: Final = Names(frozenset(), {})
 def tame_ending(tree: ast.Module) -> Names | None:
     """The names that a problem's ending binds; None when it is not tame.
 
-    An ending is its author's, not a model's, and may use what its prompt imports: of a name that
-    it does not bind, it may read any name of `MODULES`.
+    An ending is its author's, not a model's, and may use what its prompt imports. So of a name
+    that it does not bind, it may read any name of `MODULES`.
     """
     nodes = list(_nodes(tree))
     names = _bindings(nodes)

@@ -14,8 +14,8 @@ V2. A pass is the system call, stack pointer and program counter of an empty pro
 V3. Where the kernel does not tell these two apart, the worker refuses to serve.
     Test: tests/test_execute.py::test_calibration_refuses_a_kernel_that_hides_where_a_child_waits
 V4. The C call ends at the first failure, so no step to the wait can be skipped, replaced or jumped
-    to. Known not to hold: after a failure Python code of the harness runs at the same depth, and a
-    program that replaces or traces this code can wait in it and pass.
+    to. Known not to hold: after a failure Python code of the harness runs at the same depth. A
+    program that replaces or traces this code can wait in it, and pass.
     Test: tests/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
     Known to fail: tests/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
@@ -204,8 +204,8 @@ class Worker:
         """Learn what the kernel shows of a child whose program has ended.
 
         Raises `MechanismFailed` unless it shows something else of a child whose program merely
-        waits in the same call. To be called, as `serve`, from Python code that no C code called
-        in between: children are compared by the depth of the C stack at which they were forked.
+        waits in the same call. Children are compared by the depth of the C stack at which they
+        were forked. So this and `serve` must be called from Python code, with no C code between.
         """
         for _ in range(3):
             ended = self._state_after("")
