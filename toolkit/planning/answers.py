@@ -113,7 +113,7 @@ def _whole(k: float) -> int | None:
 def _coverage(pilot: Pilot, k: int) -> dict[str, float]:
     """pass@k of such problems with its interval, and the estimate for these very problems."""
     fail = pilot.forecast.at(k)
-    same = empirical_bayes(pilot.counts, pilot.fits.map, np.array([k]))
+    same = empirical_bayes(pilot.counts, pilot.count_fits.map, np.array([k]))
     found = {"pass_at_k": 1 - fail.estimate, "lo": 1 - fail.hi, "hi": 1 - fail.lo}
     return found | {"these_problems": 1 - float(same[0])}
 

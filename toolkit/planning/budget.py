@@ -19,7 +19,7 @@ from toolkit.errors import UsageError
 from toolkit.runs.run import Run, result_file
 from toolkit.runs.usage import read_spent
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import FARTHEST, Fits, Forecast, Interval, forecast, resample
+from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast, resample
 from toolkit.stats.stopping import StoppingRule
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class Pilot:
     tokens: Floats
     rate: float | None
     full_humaneval: bool
-    fits: Fits
+    count_fits: CountFits
     forecast: Forecast
 
 
@@ -68,16 +68,16 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
     tokens = (table["tokens"] / (table["n"] + table["unjudged"])).to_numpy()
     with threadpool_limits(limits=1):
-        fitted = Fits.of(counts)
+        count_fits = CountFits.of(counts)
         draws = resample(len(counts), replicates, np.random.default_rng(seed))
-        ahead = forecast(counts, fitted, draws)
+        ahead = forecast(counts, count_fits, draws)
     return Pilot(
         title=document["title"],
         counts=counts,
         tokens=tokens,
         rate=read_spent(run).tokens_per_second,
         full_humaneval=bool(document.get("full_humaneval")),
-        fits=fitted,
+        count_fits=count_fits,
         forecast=ahead,
     )
 
@@ -95,7 +95,7 @@ def adaptive_cost(pilot: Pilot, k: float, r: int, minimum: int, prices: Prices) 
     """
     cap = int(min(k, FARTHEST))
     rule = StoppingRule.batches(r, min(minimum, cap), cap, 0)
-    fit, counts = pilot.fits.map, pilot.counts
+    fit, counts = pilot.count_fits.map, pilot.counts
     each = rule.expected_samples(fit.a + counts.c, fit.b + counts.n - counts.c)
     return _cost(pilot, each, prices)
 

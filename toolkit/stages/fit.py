@@ -224,9 +224,9 @@ def _fits(shown: Curve, top: int, inference: Inference) -> dict[str, dict[str, A
     line = laws.log_log_line(shown.k[grid], shown.fail_at_k[grid])
     power = laws.exp_power(shown.k[grid], shown.pass_at_k[grid])
     models = {
-        "beta_binomial": inference.fits.ml,
-        "beta_binomial_map": inference.fits.map,
-        "zero_inflated_beta_binomial": inference.fits.floor,
+        "beta_binomial": inference.count_fits.ml,
+        "beta_binomial_map": inference.count_fits.map,
+        "zero_inflated_beta_binomial": inference.count_fits.floor,
         "scaled_beta_binomial": inference.scaled_fit,
     }
     beyond = k_grid(10 * top)
