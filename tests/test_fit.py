@@ -9,7 +9,14 @@ import polars as pl
 import pytest
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
-from toolkit.report.document import FitContext, JudgeFacts, SamplingFacts, read_fit, write_fit
+from toolkit.report.document import (
+    FitContext,
+    JudgeFacts,
+    SamplingFacts,
+    Slope,
+    read_fit,
+    write_fit,
+)
 from toolkit.report.report import report_blocks
 from toolkit.report.terminal import describe_fit
 from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
@@ -104,7 +111,7 @@ def whole():
 
 
 def test_a_document_is_read_as_it_was_written(tmp_path, whole):
-    document, _ = whole
+    document = dataclasses.replace(whole[0], slopes=(Slope(1, 10, -0.3, -0.4, -0.2),))
     write_fit(document, tmp_path)
     assert read_fit(tmp_path) == document
     found = json.loads((tmp_path / "fit.json").read_text())
@@ -113,7 +120,16 @@ def test_a_document_is_read_as_it_was_written(tmp_path, whole):
     assert found["stopping"] == {"r": 2, "looks": [3, 6, 9]}
     assert list(found["pass_at_k"]) == ["1", "2", "3", "5", "9"]
     assert found["se_fixed_set"]["9"] is None
+    assert found["slopes"] == [{"from": 1, "to": 10, "estimate": -0.3, "lo": -0.4, "hi": -0.2}]
     assert found["overtakes"].keys() == {"reference", "pass_at_1", "k", "lo", "hi"}
+
+
+def test_nan_is_never_written(tmp_path, whole):
+    document, _ = whole
+    write_fit(document, tmp_path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_fit(dataclasses.replace(document, goodness_of_fit=float("nan")), tmp_path)
+    assert read_fit(tmp_path) == document
 
 
 def test_fit_json_of_version_0_1_0_is_read(tmp_path):

@@ -131,7 +131,8 @@ def _coverage(pilot: Pilot, k: int) -> dict[str, float]:
 
 def advice_text(document: Mapping[str, Any]) -> str:
     """For people."""
-    n = f"{document['n_min']} to {document['n_max']}"
+    low, high = document["n_min"], document["n_max"]
+    n = f"{low}" if low == high else f"{low} to {high}"
     rate = document["tokens_per_second"]
     speed = f"{rate:,.0f} tokens/s a GPU" if rate else "speed unknown: give --tokens-per-second"
     lines = [

@@ -35,8 +35,8 @@ Constants of the preset `llama-8b-a100`, each with its source:
   tokens; the experiment's are reported at 100 to 150.
 - Runaways: in those data 0.7 % are longer than eight times their problem's median. Here 0.5 % run
   into max_tokens.
-- Assumed, and flags of `analysis/simulate.py`: speeds differ by 2 % from node to node, an engine
-  is up after 90 s, a preempted task runs again after 60 s, a shard takes 0.1 s to write.
+- Assumed, and flags of `analysis/simulate.py`: speeds differ by 2 % from node to node. An engine is
+  up after 90 s. A preempted task runs again after 60 s. A shard takes 0.1 s to write.
 """
 
 import heapq

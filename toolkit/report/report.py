@@ -265,7 +265,7 @@ def _forecast(document: FitDocument) -> Iterator[Block]:
         "The interval comes from a bootstrap over problems. It is the union of two intervals: that "
         "of the beta-binomial and that of the zero-inflated one. It was tested on 300 simulated "
         "benchmarks of each of four known laws, with 164 problems and n = 100 "
-        f"(`{COVERAGE_COMMAND}`). It held the true fail@1000 so often:"
+        f"(`{COVERAGE_COMMAND}`). So often it held the true fail@1000:"
     )
     yield Table(["law", "held"], [[law, _percent(held)] for law, held in COVERAGE.items()])
     yield Paragraph(

@@ -144,7 +144,7 @@ def _kept(out: Path) -> FitDocument | None:
     try:
         return read_fit(out) if (out / FIT_JSON).is_file() else None
     except ToolkitError as error:
-        log.warning("%s", error)
+        log.warning("fitted anew: %s", error)
         return None
 
 
