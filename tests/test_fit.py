@@ -24,7 +24,7 @@ from toolkit.stats.stopping import StoppingRule
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")
-OLD = Path(__file__).resolve().parent / "data" / "fit-0.1.0.json"
+OLD = Path(__file__).resolve().parent / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
 CONTEXT = FitContext(title="a test")
 SAMPLING = SamplingFacts("m/model", "vllm", "chat", 0.7, 0.9, 512)
 
@@ -227,7 +227,7 @@ def test_the_report_says_how_it_was_sampled_and_judged(whole):
         "['model', 'm/model'], ['backend', 'vllm'], ['prompt_style', 'chat']",
         "['output tokens', '1200']",
         "['verifier', 'python_tests'], ['version', '2']",
-        "['time limit of an answer, seconds', '3.5'], ['libraries', 'numpy']",
+        "['time limit of an answer', '3.5 s'], ['libraries', 'numpy']",
     ):
         assert said in text, said
     of_counts = dataclasses.replace(document, sampling=None, judge=None)

@@ -46,9 +46,7 @@ def main() -> int:
     rule = stopping_rule(flags)
     if flags.counts is not None:
         counts, context = read_counts_csv(flags.counts, rule), FitContext(title=flags.counts.name)
-        document, _ = fit_counts(
-            counts, flags.out, context, rule=rule, replicates=flags.replicates
-        )
+        document, _ = fit_counts(counts, flags.out, context, rule=rule, replicates=flags.replicates)
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)

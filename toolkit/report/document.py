@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replacing
+from toolkit.records import Setting
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
@@ -36,11 +37,11 @@ class SamplingFacts:
 
 @dataclass(frozen=True, slots=True)
 class JudgeFacts:
-    """How the run was judged: the kind of verifier, its version, and settings such as timeout."""
+    """How the run was judged: the kind of verifier, its version, and all its settings."""
 
     verifier: str
     version: int
-    settings: dict[str, float | str]
+    settings: dict[str, Setting]
 
 
 @dataclass(frozen=True, slots=True)

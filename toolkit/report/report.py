@@ -19,8 +19,6 @@ from toolkit.stats.inference import FLOOR_CRITICAL
 
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
-SETTING_NAMES = {"timeout": "time limit of an answer, seconds"}
-"""Settings of a judge in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,14 +290,15 @@ def _provenance(document: FitDocument) -> Iterator[Block]:
         yield Heading("How it was sampled")
         facts = {**dataclasses.asdict(document.sampling), "output tokens": document.tokens}
         yield Table(["", ""], [[k, str(v)] for k, v in facts.items() if v is not None])
-    if document.judge:
+    if judge := document.judge:
         yield Heading("How it was judged")
-        settings = document.judge.settings
-        named = {SETTING_NAMES.get(key, key): value for key, value in settings.items()}
-        facts = {"verifier": document.judge.verifier, "version": document.judge.version, **named}
-        yield Table(
-            ["", ""], [[k, f"{v:g}" if isinstance(v, float) else str(v)] for k, v in facts.items()]
-        )
+        rows = [["verifier", judge.verifier], ["version", str(judge.version)]]
+        for name, value in judge.settings.items():
+            if name == "timeout":
+                rows.append(["time limit of an answer", f"{value:g} s"])
+            else:
+                rows.append([name, str(value)])
+        yield Table(["", ""], rows)
 
 
 def render_markdown(title: str, blocks: Sequence[Block]) -> str:
