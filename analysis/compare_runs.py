@@ -2,25 +2,29 @@
 
 python analysis/compare_runs.py A B [--usd-per-gpu-hour 2] [--tokens-per-second 4000]
 
-The interval speaks of such problems: mean difference of the unbiased pass@k over the problems that
-both runs have, +- 1.96 standard errors of that mean. Coverage is also set against the output tokens
-and dollars of k samples of every problem: k tries of one model may cost what k/10 of another do.
+Compared is the mean difference of the unbiased pass@k over the problems that both runs have. The
+interval is that mean +- 1.96 of its standard errors, and speaks of such problems.
+
+Coverage is also set against the output tokens and dollars of k samples of every problem: k tries
+of one model may cost what k/10 of another do.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from toolkit.cli import Parser, run_job
 from toolkit.errors import UsageError
-from toolkit.report.figures import draw_coverage, draw_scatter
+from toolkit.report.comparisons import draw_coverage, draw_scatter
+from toolkit.report.document import read_fit
 from toolkit.runs.run import open_run, result_file
+from toolkit.stats.arrays import Floats
 from toolkit.stats.curve import Counts
 from toolkit.stats.passk import k_grid
-from toolkit.stats.stopping import StoppingRule
+
+Row = tuple[int, float, float, float, float]
+"""k, pass@k of A and of B, and the ends of the interval of their difference."""
 
 
 def main() -> int:
@@ -29,8 +33,8 @@ def main() -> int:
     parser.add_argument("a", type=Path, metavar="A", help="a run that was fitted")
     parser.add_argument("b", type=Path, metavar="B", help="another")
     parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
-    parser.add_argument("--tokens-per-second", type=float, default=4000.0,
-                        help="of one GPU, to turn tokens into dollars [4000]")  # fmt: skip
+    speed = "of one GPU, to turn tokens into dollars [4000]"
+    parser.add_argument("--tokens-per-second", type=float, default=4000.0, help=speed)
     parser.add_argument("--out", type=Path, default=Path("compare"), help="figure, no suffix")
     flags = parser.parse_args()
     both = read_counts(flags.a).join(read_counts(flags.b), on="task_id", suffix="_b")
@@ -39,24 +43,16 @@ def main() -> int:
         raise UsageError(
             f"{flags.a} and {flags.b} share {both.height} problems: nothing to compare"
         )
-    a = Counts.of(both["n"], both["c"], read_rule(flags.a))
-    b = Counts.of(both["n_b"], both["c_b"], read_rule(flags.b))
+    first, second = (read_fit(open_run(path).results_dir) for path in (flags.a, flags.b))
+    a = Counts.of(both["n"], both["c"], first.stopping)
+    b = Counts.of(both["n_b"], both["c_b"], second.stopping)
     print(f"A {flags.a}\nB {flags.b}\n{both.height} problems in common\n")
     rows = compare(a, b)
     tokens = [mean_tokens(both, suffix) for suffix in ("", "_b")]
     usd_per_token = flags.usd_per_gpu_hour / 3600 / flags.tokens_per_second
-    print(f"{'k':>6} {'A':>8} {'B':>8} {'A - B':>8} {'95 %':>18} {'A tokens':>11} {'B tokens':>11}"
-          f" {'A $':>8} {'B $':>8}")  # fmt: skip
-    for k, first, second, low, high in rows:
-        spent = [k * each for each in tokens]
-        print(f"{k:>6} {first:8.4f} {second:8.4f} {first - second:8.4f} {low:8.4f} .. {high:6.4f}"
-              f" {spent[0]:11.0f} {spent[1]:11.0f} {spent[0] * usd_per_token:8.4f}"
-              f" {spent[1] * usd_per_token:8.4f}")  # fmt: skip
-    k, _, _, low, high = rows[-1]
-    print(f"\n'A beats B' at k = {k}: {'supported' if low > 0 else 'not supported'}; 'B beats A': "
-          f"{'supported' if high < 0 else 'not supported'}")  # fmt: skip
-    draw_scatter((1 - a.fail_at_k([1])[:, 0]).tolist(), (1 - b.fail_at_k([1])[:, 0]).tolist(),
-                 ("pass@1 of a problem, A", "pass@1 of a problem, B"), flags.out)  # fmt: skip
+    print_rows(rows, tokens, usd_per_token)
+    rates = [(1 - counts.fail_at_k([1])[:, 0]).tolist() for counts in (a, b)]
+    draw_scatter(*rates, ("pass@1 of a problem, A", "pass@1 of a problem, B"), flags.out)
     by_tokens = flags.out.with_name(flags.out.name + "-tokens")
     curves = {
         f"{'AB'[i]} {path}": ([row[0] * tokens[i] for row in rows], [row[1 + i] for row in rows])
@@ -67,8 +63,23 @@ def main() -> int:
     return 0
 
 
-def compare(a: Counts, b: Counts) -> list[tuple[int, float, float, float, float]]:
-    """k, pass@k of both, and the 95 % interval of the difference, for each k that both have."""
+def print_rows(rows: list[Row], tokens: list[float], usd_per_token: float) -> None:
+    """The table, and the verdict at its largest k; `tokens` of one sample of every problem."""
+    spent = f"{'A tokens':>11} {'B tokens':>11} {'A $':>8} {'B $':>8}"
+    print(f"{'k':>6} {'A':>8} {'B':>8} {'A - B':>8} {'95 %':>18} {spent}")
+    for k, first, second, low, high in rows:
+        used = [k * each for each in tokens]
+        usd = [each * usd_per_token for each in used]
+        spent = f"{used[0]:11.0f} {used[1]:11.0f} {usd[0]:8.4f} {usd[1]:8.4f}"
+        difference = f"{first - second:8.4f} {low:8.4f} .. {high:6.4f}"
+        print(f"{k:>6} {first:8.4f} {second:8.4f} {difference} {spent}")
+    k, _, _, low, high = rows[-1]
+    a_wins, b_wins = ("supported" if wins else "not supported" for wins in (low > 0, high < 0))
+    print(f"\n'A beats B' at k = {k}: {a_wins}; 'B beats A': {b_wins}")
+
+
+def compare(a: Counts, b: Counts) -> list[Row]:
+    """One row for each k that both have."""
     rows = []
     for k in k_grid(min(a.k_max, b.k_max)):
         first, second = (1 - counts.fail_at_k([k])[:, 0] for counts in (a, b))
@@ -89,13 +100,7 @@ def read_counts(path: Path) -> pl.DataFrame:
     return pl.read_parquet(table).select("task_id", "n", "c", "tokens", "unjudged")
 
 
-def read_rule(path: Path) -> StoppingRule | None:
-    """The rule by which the run's sampling stopped, as its results say."""
-    found = json.loads(result_file(open_run(path), "fit.json").read_text(encoding="utf-8"))
-    return StoppingRule.of_document(found["stopping"]) if found["stopping"] else None
-
-
-def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+def difference(first: Floats, second: Floats) -> tuple[float, float]:
     """95 % interval of the mean of first - second, paired by problem."""
     apart = first - second
     error = 1.96 * float(apart.std(ddof=1)) / np.sqrt(len(apart))

@@ -2,20 +2,20 @@
 
 python analysis/cost.py RUN [RUN ...] [--usd-per-gpu-hour 2.0] [--out cost]
 
-GPU-hours are those of the sampling tasks, as their shards say, times the GPUs of an engine: from
-its first slice to its last, and the start of the engine, which is paid for too. A task that left
-no shard is not seen. Tokens in are those of the prompts as submitted; the engine's prefix cache
-saves most of their work.
+GPU-hours are those of the sampling tasks, as their shards say, times the GPUs of an engine. A task
+counts from its first slice to its last, and so does the start of its engine, which is paid for too.
+A task that left no shard is not seen. Tokens in are those of the prompts as submitted; the engine's
+prefix cache saves most of their work.
 """
 
-import json
 from pathlib import Path
 
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.report.figures import draw_bars
-from toolkit.runs.run import Run, open_run, result_file
+from toolkit.report.comparisons import draw_bars
+from toolkit.report.document import read_fit
+from toolkit.runs.run import Run, open_run
 from toolkit.runs.usage import read_spent
 
 
@@ -45,11 +45,10 @@ def main() -> int:
 
 def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
-    path = result_file(run, "fit.json")
+    document = read_fit(run.results_dir)
+    coverage = 100 * document.pass_at_k[document.k_max]
     spent = read_spent(run)
     usd = spent.gpu_hours * price
-    fit = json.loads(path.read_text(encoding="utf-8"))
-    coverage = 100 * fit["pass_at_k"][str(fit["k_max"])]
     return {
         "run": run.path.name,
         "tasks": spent.tasks,

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.report.figures import draw_curves
+from toolkit.report.comparisons import draw_curves
 from toolkit.runs.run import open_run, result_file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.report.figures import draw_bars
+from toolkit.report.comparisons import draw_bars
 from toolkit.runs.run import open_run, result_file
 
 
@@ -32,10 +32,8 @@ def main() -> int:
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(hardest)
     print(f"{counts.height} problems, {counts.filter(pl.col('c') == 0).height} unsolved")
-    draw_bars(
-        hardest["task_id"].to_list(), hardest["rate"].to_list(), "share of passing samples, c/n",
-        flags.out,
-    )  # fmt: skip
+    names, rates = hardest["task_id"].to_list(), hardest["rate"].to_list()
+    draw_bars(names, rates, "share of passing samples, c/n", flags.out)
     print(f"figure: {flags.out}.png, {flags.out}.svg")
     return 0
 

@@ -2,11 +2,12 @@
 
 python analysis/simulate.py [--preset llama-8b-a100] [--preemptions 1] [--repeats 40]
 
-Small slices lose little work when a task is preempted, large ones are fewer files: the table has
-the wall time by slice size, and the largest size within 1 % of the least. Two files a slice. The
-intervals are the middle 90 % of the repeats. toolkit/planning/simulation.py has the model and the
-source of every constant; --lengths takes the completions of a run of yours in place of its
-distribution.
+Small slices lose little work when a task is preempted. Large ones are fewer files: two a slice.
+The table has the wall time by slice size; below it stands the largest size within 1 % of the least.
+The intervals are the middle 90 % of the repeats.
+
+toolkit/planning/simulation.py has the model and the source of every constant. --lengths takes the
+lengths of the completions of a run instead.
 """
 
 import dataclasses
@@ -31,12 +32,16 @@ from toolkit.planning.simulation import (
     sweep,
 )
 from toolkit.problems.load import load_problems
-from toolkit.report.figures import draw_sizes
+from toolkit.report.comparisons import draw_sizes
 from toolkit.runs.run import open_run
 from toolkit.runs.shards import SAMPLE_SCHEMA
 
 PRESETS = Path(__file__).resolve().parents[1] / "jobs" / "presets"
 Draw = Callable[[np.random.Generator], Lengths]
+SPEED = (
+    "of one full engine, measured [as reported by the experiment at 256 sequences, carried over to "
+    "the preset's batch]"
+)
 SIZES = (32, 64, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
@@ -50,15 +55,25 @@ def main() -> int:
     ids, samples = [p.task_id for p in problems], config.quantity.samples
     draw = measured(flags.lengths, ids, samples) if flags.lengths else assumed(ids, config)
     cluster = Cluster(
-        config.resources.array, flags.startup_seconds, flags.speed_spread, flags.preemptions,
-        flags.requeue_seconds, flags.write_seconds, flags.usd_per_gpu_hour,
-    )  # fmt: skip
+        tasks=config.resources.array,
+        startup_seconds=flags.startup_seconds,
+        speed_spread=flags.speed_spread,
+        preemptions=flags.preemptions,
+        requeue_seconds=flags.requeue_seconds,
+        write_seconds=flags.write_seconds,
+        usd_per_gpu_hour=flags.usd_per_gpu_hour,
+    )
     sizes = [(n, min(n, flags.slice_seeds or config.quantity.slice_seeds)) for n in flags.sizes]
     engine = engine_of(config, flags.bandwidth, flags.tokens_per_second, draw)
     outcomes = sweep(ids, samples, sizes, engine, cluster, draw, flags.repeats)
     table = pl.DataFrame([row(size, found) for size, found in outcomes.items()])
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True,
-                   tbl_hide_column_data_types=True):  # fmt: skip
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=160,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+    ):
         print(table)
     walls = {size: np.array([o.wall for o in found]) for size, found in outcomes.items()}
     best = largest_within(walls)
@@ -76,8 +91,7 @@ def parse() -> Namespace:
     add("--sizes", type=int, nargs="+", default=SIZES, help=f"slice_samples [{SIZES}]")
     add("--slice-seeds", type=int, help="most seeds of a problem in a slice [the preset's]")
     add("--lengths", type=Path, metavar="RUN", help="a run whose completions' lengths are drawn")
-    add("--tokens-per-second", type=float, help="of one full engine, measured [as reported by the "
-        "experiment at 256 sequences, carried over to the preset's batch]")  # fmt: skip
+    add("--tokens-per-second", type=float, help=SPEED)
     add("--bandwidth", type=float, default=1.555e12, help="of GPU memory, bytes/s [1.555e12]")
     add("--startup-seconds", type=float, default=90.0, help="until an engine is up [90]")
     add("--speed-spread", type=float, default=0.02, help="sd of log speed of nodes [0.02]")

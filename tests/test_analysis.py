@@ -74,8 +74,8 @@ def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
         write_shard(run, slice_, rows, facts)
     done = script("cost.py", "a", "--usd-per-gpu-hour", "2.5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    names, values = ([c.strip() for c in line.split("┆")] for line in done.stdout.splitlines()
-                     if "┆" in line)  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if "┆" in line]
+    names, values = ([cell.strip() for cell in line.split("┆")] for line in lines)
     row = dict(zip(names, values, strict=True))
     count = len(run.slices())
     assert (row["tokens_in"], row["tokens_out"]) == (str(500 * count), str(7200 * count))

@@ -1,5 +1,6 @@
 """From counts to fit.json, figures and report; reference values of three sets of counts."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,13 +8,25 @@ import numpy as np
 import polars as pl
 import pytest
 
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import CorruptShard, ToolkitError, UsageError
+from toolkit.report.document import (
+    FitContext,
+    JudgeFacts,
+    SamplingFacts,
+    Slope,
+    read_fit,
+    write_fit,
+)
 from toolkit.report.report import report_blocks
+from toolkit.report.terminal import describe_fit
 from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
+from toolkit.stats.stopping import StoppingRule
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")
-CONTEXT = {"title": "a test", "complete": True}
+OLD = Path(__file__).resolve().parent / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
+CONTEXT = FitContext(title="a test")
+SAMPLING = SamplingFacts("m/model", "vllm", "chat", 0.7, 0.9, 512)
 
 
 def beta_counts(problems=80, n=60, seed=1):
@@ -27,48 +40,45 @@ def beta_counts(problems=80, n=60, seed=1):
 @pytest.mark.parametrize("name", SETS)
 def test_the_reference_values(name):
     want = json.loads((SHARED / "expected.json").read_text())[name]
-    found = fit_document(read_counts_csv(SHARED / f"{name}.csv"), replicates=300)
-    assert (found["problems"], found["unsolved"]) == (want["problems"], want["unsolved_c0"])
+    found = fit_document(read_counts_csv(SHARED / f"{name}.csv"), CONTEXT, replicates=300)
+    assert (found.problems, found.unsolved) == (want["problems"], want["unsolved_c0"])
     for k, value in want["pass_at_k"].items():
-        assert found["pass_at_k"][k] == pytest.approx(value, abs=1e-9)
+        assert found.pass_at_k[int(k)] == pytest.approx(value, abs=1e-9)
     for k, errors in want["se"].items():
-        pairs = (("se_superpop", "se_superpopulation"), ("se_fixed_set", "se_fixed_set"))
-        for theirs, ours in pairs:
+        pairs = {"se_superpop": found.se_superpopulation, "se_fixed_set": found.se_fixed_set}
+        for theirs, ours in pairs.items():
             if theirs in errors:
-                assert found[ours][k] == pytest.approx(errors[theirs], rel=1e-6)
-    line, power = found["fits"]["log_log_line"], found["fits"]["exp_power"]
-    assert line["slope"] == pytest.approx(want["ols_loglog"]["slope"], abs=1e-9)
-    assert line["intercept"] == pytest.approx(want["ols_loglog"]["intercept"], abs=1e-9)
-    assert power["a"] == pytest.approx(want["exp_power"]["a"], rel=1e-9)
-    assert power["b"] == pytest.approx(want["exp_power"]["b"], rel=1e-9)
-    beta, expected = found["fits"]["beta_binomial"], want["beta_binomial"]
-    assert beta["neg_log_lik"] == pytest.approx(expected["neg_log_lik"], abs=1e-4)
-    assert beta["a"] == pytest.approx(expected["a"], rel=0.005)
-    assert beta["b"] == pytest.approx(expected["b"], rel=0.005)
+                assert ours[int(k)] == pytest.approx(errors[theirs], rel=1e-6)
+    line, power = found.fits.log_log_line, found.fits.exp_power
+    assert line.slope == pytest.approx(want["ols_loglog"]["slope"], abs=1e-9)
+    assert line.intercept == pytest.approx(want["ols_loglog"]["intercept"], abs=1e-9)
+    assert power.a == pytest.approx(want["exp_power"]["a"], rel=1e-9)
+    assert power.b == pytest.approx(want["exp_power"]["b"], rel=1e-9)
+    beta, expected = found.fits.beta_binomial, want["beta_binomial"]
+    assert beta.neg_log_lik == pytest.approx(expected["neg_log_lik"], abs=1e-4)
+    assert beta.a == pytest.approx(expected["a"], rel=0.005)
+    assert beta.b == pytest.approx(expected["b"], rel=0.005)
     for k, value in expected["model_fail_at"].items():
-        if k in beta["fail_at_k"]:
-            assert beta["fail_at_k"][k] == pytest.approx(value, rel=0.002)
-    floor = found["fits"]["zero_inflated_beta_binomial"]
+        if int(k) in beta.fail_at_k:
+            assert beta.fail_at_k[int(k)] == pytest.approx(value, rel=0.002)
+    floor = found.fits.zero_inflated_beta_binomial
     reference = want["zero_inflated_beta_binomial"]
-    assert floor["neg_log_lik"] <= reference["neg_log_lik"] + 1e-3
-    scaled, reference = found["fits"]["scaled_beta_binomial"], want["scaled_beta_binomial"]
-    assert scaled["neg_log_lik"] <= reference["neg_log_lik"] + 0.05
+    assert floor.neg_log_lik <= reference["neg_log_lik"] + 1e-3
+    scaled, reference = found.fits.scaled_beta_binomial, want["scaled_beta_binomial"]
+    assert scaled.neg_log_lik <= reference["neg_log_lik"] + 0.05
     for k, value in reference["model_fail_at"].items():
-        if k in scaled["fail_at_k"]:
-            assert scaled["fail_at_k"][k] == pytest.approx(value, rel=0.01)
-    assert found["power_law"]["supported"] is (name == "open_sim_llama_n1000")
+        if int(k) in scaled.fail_at_k:
+            assert scaled.fail_at_k[int(k)] == pytest.approx(value, rel=0.01)
+    assert found.power_law.supported is (name == "open_sim_llama_n1000")
 
 
 def test_results_are_written_whole_and_kept_while_the_counts_stay(tmp_path):
     document, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
     assert fresh
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    tables = {"counts.parquet", "curve.parquet", "fit.json", "report.html", "report.md"}
     figures = ("pass_at_k", "fail_at_k", "slope", "difficulty")
-    assert names == {
-        "counts.parquet", "curve.parquet", "fit.json", "report.html", "report.md",
-        *(f"figures/{f}.{s}" for f in figures for s in ("svg", "png")),
-    }  # fmt: skip
-    assert json.loads((tmp_path / "fit.json").read_text()) == document
+    assert names == tables | {f"figures/{f}.{s}" for f in figures for s in ("svg", "png")}
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     again, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
     assert not fresh
@@ -76,29 +86,162 @@ def test_results_are_written_whole_and_kept_while_the_counts_stay(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
     _, fresh = fit_counts(beta_counts(n=61), tmp_path, CONTEXT, replicates=100)
     assert fresh
+    judge = JudgeFacts("python_tests", 1, {"timeout": 3.0})
+    context = dataclasses.replace(CONTEXT, judge=judge)
+    _, fresh = fit_counts(beta_counts(n=61), tmp_path, context, replicates=100)
+    assert fresh
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A document with every part: a run, a judge, a rule, all of HumanEval."""
+    context = FitContext(
+        title="all of it",
+        planned=9,
+        sampled=9,
+        evaluated=9,
+        tokens=1200,
+        full_humaneval=True,
+        sampling=SAMPLING,
+        judge=JudgeFacts("python_tests", 2, {"timeout": 3.5, "libraries": "numpy"}),
+    )
+    rule = StoppingRule(2, (3, 6, 9))
+    counts = pl.DataFrame({"task_id": ["a", "b", "c", "d"], "n": [3, 9, 9, 6], "c": [2, 1, 0, 3]})
+    return fit_document(counts, context, rule, replicates=100, inputs="digest"), counts
+
+
+def test_a_document_is_read_as_it_was_written(tmp_path, whole):
+    document = dataclasses.replace(whole[0], slopes=(Slope(1, 10, -0.3, -0.4, -0.2),))
+    write_fit(document, tmp_path)
+    assert read_fit(tmp_path) == document
+    found = json.loads((tmp_path / "fit.json").read_text())
+    settings = {"timeout": 3.5, "libraries": "numpy"}
+    assert found["judge"] == {"verifier": "python_tests", "version": 2, "settings": settings}
+    assert found["stopping"] == {"r": 2, "looks": [3, 6, 9]}
+    assert list(found["pass_at_k"]) == ["1", "2", "3", "5", "9"]
+    assert found["se_fixed_set"]["9"] is None
+    assert found["slopes"] == [{"from": 1, "to": 10, "estimate": -0.3, "lo": -0.4, "hi": -0.2}]
+    assert found["overtakes"].keys() == {"reference", "pass_at_1", "k", "lo", "hi"}
+
+
+def test_nan_is_never_written(tmp_path, whole):
+    document, _ = whole
+    write_fit(document, tmp_path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_fit(dataclasses.replace(document, goodness_of_fit=float("nan")), tmp_path)
+    assert read_fit(tmp_path) == document
+
+
+def test_fit_json_of_version_0_1_0_is_read(tmp_path):
+    (tmp_path / "fit.json").write_text(OLD.read_text())
+    old, document = json.loads(OLD.read_text()), read_fit(tmp_path)
+    assert document.judge is None
+    write_fit(document, tmp_path)
+    assert json.loads((tmp_path / "fit.json").read_text()) == old | {"judge": None}
+    # Of a file of counts it had fewer keys.
+    absent = ("planned", "sampled", "evaluated", "tokens", "full_humaneval", "chosen", "sampling")
+    (tmp_path / "fit.json").write_text(json.dumps({k: old[k] for k in old if k not in absent}))
+    document = read_fit(tmp_path)
+    assert (document.planned, document.tokens, document.sampling) == (None, None, None)
+    assert not document.full_humaneval
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text[: len(text) // 2], "delimiter|Expecting|Unterminated"),
+        (lambda _: "[1, 2]", r"the document is '\[1, 2\]'"),
+        (lambda _: '{"accuracy": 0.5}', "the document lacks 'title'"),
+        (lambda text: text.replace('"problems": 4', '"problems": "4"'), "problems is '4'"),
+        (lambda text: text.replace('"r": 2', '"r": 0'), "stopping rule: r = 0"),
+        (lambda text: text.replace('"lo": ', '"low": ', 1), "band.1 lacks 'lo'"),
+        (lambda text: text.replace('"pass_at_k": {\n  "1"', '"pass_at_k": {\n  "x"'), "'x'"),
+    ],
+)
+def test_a_damaged_document_is_said_in_one_line_with_a_remedy(tmp_path, damage, says):
+    results = tmp_path / "run" / "results"
+    results.mkdir(parents=True)
+    text = OLD.read_text()
+    assert damage(text) != text
+    (results / "fit.json").write_text(damage(text))
+    with pytest.raises(CorruptShard, match=says) as caught:
+        read_fit(results)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{results / 'fit.json'}: cannot be read (")
+    assert message.endswith(f": run `python jobs/fit.py {tmp_path / 'run'}`")
+
+
+def test_a_damaged_document_is_fitted_anew(tmp_path):
+    document, _ = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
+    (tmp_path / "fit.json").write_text("{}")
+    again, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
+    assert fresh
+    assert again == read_fit(tmp_path) == document
+
+
+def test_a_missing_document_is_said_with_the_command_that_writes_it(tmp_path):
+    with pytest.raises(UsageError, match=rf"missing: run `python jobs/fit.py {tmp_path}`"):
+        read_fit(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"), [([9, 9, 9, 9], "n = 9 (stopped"), ([9, 9, 9, 6], "n = 6 to 9 (stopped")]
+)
+def test_the_terminal_says_how_sampling_stopped(n, shown):
+    """Where every problem went on to the cap all n are equal."""
+    counts = pl.DataFrame({"task_id": ["a", "b", "c", "d"], "n": n, "c": [1, 0, 1, n[3] // 4]})
+    rule = StoppingRule(2, (3, 6, 9)) if n[3] == 9 else StoppingRule(1, (3, 6, 9))
+    document = fit_document(counts, CONTEXT, rule, replicates=100)
+    assert f"{shown} at {rule.r} passes), " in describe_fit(document, Path("out"))
 
 
 def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
-    context = CONTEXT | {"complete": False, "evaluated": 10, "planned": 20, "chosen": True}
+    context = dataclasses.replace(CONTEXT, complete=False, evaluated=10, planned=20, chosen=True)
     document, _ = fit_counts(beta_counts(), tmp_path, context, replicates=100)
     html = (tmp_path / "report.html").read_text()
     assert html.count('src="data:image/svg+xml;base64,') == 4
     assert "http" not in html.split("<body>")[1].replace("data:image", "")
     markdown = (tmp_path / "report.md").read_text()
     for said in (
-        "INCOMPLETE: 10 of 20", "were chosen", f"{document['unsolved']} problems are unsolved",
-        "Goodness of fit", "Likelihood-ratio test", "such problems", "these problems", "bracket",
-        "as in the blog", "Unsolved: t/",
-    ):  # fmt: skip
+        "INCOMPLETE: 10 of 20",
+        "were chosen",
+        f"{document.unsolved} problems are unsolved",
+        "Goodness of fit",
+        "Likelihood-ratio test",
+        "such problems",
+        "these problems",
+        "bracket",
+        "as in the blog",
+        "Unsolved: t/",
+    ):
         assert said in markdown, said
 
 
-def test_an_unsupported_power_law_is_said_with_its_reasons(tmp_path):
+def test_the_report_says_how_it_was_sampled_and_judged(whole):
+    document, counts = whole
+    text = " ".join(str(block) for block in report_blocks(document, counts))
+    for said in (
+        "a problem got no more samples once it had 2 passes",
+        "This was checked after 3, 6, 9 samples",
+        "['model', 'm/model'], ['backend', 'vllm'], ['prompt_style', 'chat']",
+        "['output tokens', '1200']",
+        "['verifier', 'python_tests'], ['version', '2']",
+        "['time limit of an answer', '3.5 s'], ['libraries', 'numpy']",
+    ):
+        assert said in text, said
+    of_counts = dataclasses.replace(document, sampling=None, judge=None)
+    text = " ".join(str(block) for block in report_blocks(of_counts, counts))
+    assert "How it was" not in text
+
+
+def test_an_unsupported_power_law_is_said_with_its_reasons():
     easy = pl.DataFrame({"task_id": ["a", "b", "c"], "n": 12, "c": [3, 6, 12]})
-    document = fit_document(easy, replicates=100)
-    assert not document["power_law"]["supported"]
-    text = " ".join(str(b) for b in report_blocks({**document, **CONTEXT}, easy))
-    assert "A power law is not supported: k spans 1.1 decades" in text
+    document = fit_document(easy, CONTEXT, replicates=100)
+    assert not document.power_law.supported
+    text = " ".join(str(b) for b in report_blocks(document, easy))
+    assert "A power law is not supported" in text
+    assert "k spans 1.1 decades" in text
     assert "0 problems are unsolved at the largest k" in text
 
 
@@ -106,21 +249,30 @@ def test_an_unsupported_power_law_is_said_with_its_reasons(tmp_path):
 def test_extreme_counts_have_finite_results(tmp_path, c):
     counts = pl.DataFrame({"task_id": ["a", "b", "c"], "n": 8, "c": c})
     document, _ = fit_counts(counts, tmp_path, CONTEXT, replicates=100)
-    assert "NaN" not in json.dumps(document)
-    assert "Infinity" not in json.dumps(document)
+    text = (tmp_path / "fit.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert read_fit(tmp_path) == document
     assert (tmp_path / "report.html").exists()
 
 
 def test_one_sample_and_missing_problems_do_not_break_it(tmp_path):
     counts = pl.DataFrame({"task_id": ["a", "b", "c"], "n": [1, 1, 0], "c": [1, 0, 0]})
     document, _ = fit_counts(counts, tmp_path, CONTEXT, replicates=100)
-    assert document["problems"] == 2
+    assert document.problems == 2
     assert "left out: c" in (tmp_path / "report.md").read_text()
     solved = counts.with_columns(c=pl.col("n"))
     fit_counts(solved, tmp_path, CONTEXT, replicates=100)
     assert "left out: c" in (tmp_path / "report.md").read_text()
     with pytest.raises(ToolkitError, match="no sample has a verdict"):
-        fit_document(counts.with_columns(n=0, c=0))
+        fit_document(counts.with_columns(n=0, c=0), CONTEXT)
+
+
+def test_a_single_problem_has_no_error_between_problems(tmp_path):
+    one = pl.DataFrame({"task_id": ["a"], "n": [6], "c": [2]})
+    document, _ = fit_counts(one, tmp_path, CONTEXT, replicates=100)
+    assert set(document.se_superpopulation.values()) == {None}
+    assert read_fit(tmp_path) == document
 
 
 @pytest.mark.parametrize(
@@ -129,7 +281,7 @@ def test_one_sample_and_missing_problems_do_not_break_it(tmp_path):
         ("problem_id,n\na,1\n", "needs the columns"),
         ("problem_id,n,c\na,5,6\n", "counts.csv:2: n = 5, c = 6"),
         ("problem_id,n,c\na,5,1\nb,x,1\n", "counts.csv:3: n = x"),
-        ("task_id,n,c\na,5,1\na,5,2\n", "problem a stands there twice"),
+        ("task_id,n,c\na,5,1\na,5,2\n", "problem a has more than one row"),
     ],
 )
 def test_bad_counts_are_refused_by_file_line_and_column(tmp_path, text, says):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import Fits, Forecast, bracket, forecast, resample
+from toolkit.stats.forecast import CountFits, Forecast, bracket, forecast, resample
 from toolkit.stats.laws import BetaBinomial
 
 
@@ -12,7 +12,7 @@ from toolkit.stats.laws import BetaBinomial
 def ahead():
     random = np.random.default_rng(3)
     counts = Counts.of([100] * 164, random.binomial(100, random.beta(0.29, 0.17, size=164)))
-    return counts, forecast(counts, Fits.of(counts), resample(164, 100, random))
+    return counts, forecast(counts, CountFits.of(counts), resample(164, 100, random))
 
 
 def test_inside_the_samples_it_is_the_unbiased_curve(ahead):

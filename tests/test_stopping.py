@@ -1,6 +1,7 @@
 """Estimators under a stopping rule: exact by enumeration, and the plain one's bias as a contrast."""
 
 import itertools
+import re
 from fractions import Fraction
 from math import comb
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
-from toolkit.stats import passk
+from toolkit.stats import passk, stopping
 from toolkit.stats.curve import Counts, curve
+from toolkit.stats.laws import Tally, beta_binomial
 from toolkit.stats.stopping import StoppingRule
 
 RULES = [
@@ -24,18 +26,109 @@ RULES = [
 ]
 
 
-def outcomes(rule, p):
-    """Every (n, c) that the rule can leave, with its exact probability."""
+each_rule = pytest.mark.parametrize(
+    "rule", RULES, ids=lambda r: f"r{r.r}-{'-'.join(map(str, r.looks))}"
+)
+
+
+def orders(rule):
+    """(n, c) that the rule can leave -> all orders of the n outcomes that leave it."""
     found = {}
     for bits in itertools.product((0, 1), repeat=rule.cap):
-        probability = p ** sum(bits) * (1 - p) ** (rule.cap - sum(bits))
         n = next(t for t in rule.looks if sum(bits[:t]) >= rule.r or t == rule.cap)
-        key = n, sum(bits[:n])
-        found[key] = found.get(key, 0) + probability
+        found.setdefault((n, sum(bits[:n])), set()).add(bits[:n])
     return found
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"r{r.r}-{'-'.join(map(str, r.looks))}")
+def outcomes(rule, p):
+    """Every (n, c) that the rule can leave, with its exact probability."""
+    return {(n, c): len(o) * p**c * (1 - p) ** (n - c) for (n, c), o in orders(rule).items()}
+
+
+def test_every_claim_is_numbered_and_names_a_test_of_this_file():
+    claims = re.split(r"^(S\d+) ", stopping.__doc__, flags=re.MULTILINE)[1:]
+    assert claims[::2] == [f"S{i}" for i in range(1, len(claims) // 2 + 1)]
+    for number, text in zip(claims[::2], claims[1::2], strict=True):
+        named = re.findall(r"tests/test_stopping\.py::(\w+)", text)
+        assert named, number
+        assert all(callable(globals().get(name)) for name in named), (number, named)
+
+
+@each_rule
+def test_the_estimate_is_the_share_of_orders_that_begin_with_failures(rule):
+    for (n, c), obeying in orders(rule).items():
+        k = np.arange(1, n + 1)
+        share = [np.mean([not any(order[:j]) for order in obeying]) for j in k]
+        assert np.exp(rule.log_fail_at_k([n], [c], k))[0] == pytest.approx(share, abs=1e-14)
+
+
+@each_rule
+def test_it_is_the_plain_estimate_where_every_order_obeys_the_rule(rule):
+    seen = 0
+    for (n, c), obeying in orders(rule).items():
+        if n == rule.looks[0] or c < rule.r:
+            k = np.arange(1, n + 1)
+            found = rule.log_fail_at_k([n], [c], k)[0]
+            assert found == pytest.approx(passk.log_fail_at_k(n, c, k), rel=1e-14)
+            assert len(obeying) == comb(n, c)
+            seen += 1
+    assert seen
+
+
+def test_the_forms_of_a_later_stop():
+    late = 0
+    for rule in RULES:
+        for n, c in orders(rule):
+            t = max((look for look in rule.looks if look < n), default=0)
+            if not t or c < rule.r:
+                continue
+            late += 1
+            weights = [comb(t, s) * comb(n - t, c - s) if s <= c else 0 for s in range(rule.r)]
+            for k in range(1, n + 1):
+                if k <= t:
+                    parts = (w * comb(max(t - s, 0), k) for s, w in enumerate(weights))
+                    want = Fraction(sum(parts), sum(weights) * comb(t, k))
+                else:
+                    rest = comb(max(n - t - c, 0), k - t)
+                    want = Fraction(weights[0] * rest, sum(weights) * comb(n - t, k - t))
+                found = np.exp(rule.log_fail_at_k([n], [c], [k]))[0, 0]
+                assert found == pytest.approx(float(want), abs=1e-14), (rule, n, c, k)
+    assert late > 20
+
+
+def test_a_law_is_fitted_as_if_there_were_no_rule():
+    """Weights in proportion to the exact probabilities: the likelihood's maximum is the truth."""
+    a, b = 0.7, 1.3
+    for rule in RULES[1:5]:
+        # E p^c (1 - p)^(n - c) of Beta(a, b), by products of rising factors
+        counts = {
+            (n, c): len(obeying) * rising(a, c) * rising(b, n - c) / rising(a + b, n)
+            for (n, c), obeying in orders(rule).items()
+        }
+        assert sum(counts.values()) == pytest.approx(1)
+        n, c = np.array(list(counts), dtype=float).T
+        found = beta_binomial(Tally(n, c, np.array(list(counts.values()))))
+        assert (found.a, found.b) == pytest.approx((a, b), rel=1e-3)
+
+
+def rising(x, times):
+    """x (x + 1) ... (x + times - 1)."""
+    return float(np.prod(x + np.arange(times)))
+
+
+def test_a_stopped_problem_supports_every_k():
+    rule = StoppingRule(2, (3, 6, 12))
+    n, c = [3, 6, 12, 12], [2, 3, 2, 1]
+    assert rule.support(n, c).tolist() == [stopping.UNBOUNDED] * 3 + [12]
+    found = np.exp(rule.log_fail_at_k(n, c, [3, 7, 12, 13]))
+    assert found[0].tolist() == [0, 0, 0, 0]
+    assert found[1, 1:].tolist() == [0, 0, 0]
+    assert found[2, 3] == 0
+    assert np.isnan(found[3, 3])
+    assert Counts.of(n, c, rule).k_max == rule.cap
+
+
+@each_rule
 @pytest.mark.parametrize("p", [Fraction(1, 10), Fraction(9, 20)])
 def test_the_expectation_is_exact_for_every_k_up_to_the_cap(rule, p):
     found = outcomes(rule, p)
@@ -75,15 +168,13 @@ def test_a_batched_rule_is_unbiased_whatever_its_shape(r, minimum, more, batch, 
 
 
 def test_the_looks():
-    assert StoppingRule.batches(5, 50, 1000, 0).looks == (
-        50, 75, 112, 168, 252, 378, 567, 850, 1000,
-    )  # fmt: skip
+    looks = (50, 75, 112, 168, 252, 378, 567, 850, 1000)
+    assert StoppingRule.batches(5, 50, 1000, 0).looks == looks
     rule = StoppingRule.batches(2, 10, 25, 10)
     assert rule.looks == (10, 20, 25)
     assert rule.up_to(40, 10).looks == (10, 20, 25, 35, 40)
-    assert [rule.next_look(n, c) for n, c in ((0, 0), (10, 1), (10, 2), (20, 0), (25, 1))] == [
-        10, 20, None, 25, None,
-    ]  # fmt: skip
+    for n, c, following in ((0, 0, 10), (10, 1, 20), (10, 2, None), (20, 0, 25), (25, 1, None)):
+        assert rule.next_look(n, c) == following
     assert StoppingRule.of_document(rule.document()) == rule
     for wrong in ((0, 1, 2, 1), (1, 0, 2, 1), (1, 3, 2, 1), (1, 1, 2, -1)):
         with pytest.raises(UsageError, match="stopping rule"):

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import Fits, forecast, resample
+from toolkit.stats.forecast import CountFits, forecast, resample
 from toolkit.stats.laws import BetaBinomial
 
 PROBLEMS, N, K = 164, 100, 1000
@@ -63,7 +63,7 @@ def repetition(draw: Callable[[np.random.Generator], np.ndarray], seed: int) -> 
     random = np.random.default_rng([seed, K])
     with threadpool_limits(limits=1):
         counts = Counts.of(np.full(PROBLEMS, N), random.binomial(N, draw(random)))
-        ahead = forecast(counts, Fits.of(counts), resample(PROBLEMS, REPLICATES, random))
+        ahead = forecast(counts, CountFits.of(counts), resample(PROBLEMS, REPLICATES, random))
     found = ahead.at(K)
     return found.estimate, found.lo, found.hi
 

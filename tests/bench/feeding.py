@@ -1,8 +1,8 @@
 """How many sequences the real engine runs in every step of a task, seen in its scheduler.
 
 python tests/bench/feeding.py MODEL: a task of 24 slices, its figures as JSON. The engine must be in
-this process (on the CPU it is); on a GPU the feed that the shards record says the same of the
-samples in flight.
+this process; on the CPU it is. On a GPU the feed that the shards record says as much of the samples
+in flight.
 """
 
 import json
@@ -72,12 +72,21 @@ def summary(running: list[int], batch: int) -> dict[str, float]:
 
 def main() -> None:
     """Completions of many lengths, so that sequences end one by one, and short slices."""
-    flags = {
-        "model": sys.argv[1], "limit": 6, "max_tokens": 40, "prompt_style": "completion",
-        "stop": ["a", "e"], "top_p": 1.0, "samples": 64, "slice_samples": 16, "slice_seeds": 16,
-        "max_num_seqs": 32, "cpu_kv_cache_gib": 1,
-    }  # fmt: skip
-    config = resolve(flags)
+    config = resolve(
+        {
+            "model": sys.argv[1],
+            "limit": 6,
+            "max_tokens": 40,
+            "prompt_style": "completion",
+            "stop": ["a", "e"],
+            "top_p": 1.0,
+            "samples": 64,
+            "slice_samples": 16,
+            "slice_seeds": 16,
+            "max_num_seqs": 32,
+            "cpu_kv_cache_gib": 1,
+        }
+    )
     with tempfile.TemporaryDirectory() as folder:
         run = freeze_launch(plan_launch(config, Path(folder)))
         slices, problems = run.slices(), run.problems()

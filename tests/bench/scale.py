@@ -1,8 +1,10 @@
 """Large runs: the time, memory and files of sampling, counting, fitting, drawing, watching.
 
 The samples are synthetic, the path is the real one: launched, evaluated, then `jobs/fit.py` and
-`jobs/status.py --json` in processes of their own. `scale`: 164 problems x 10,000 samples.
-`scale16`: a sixth of 10,000 problems x 10,000 samples; nothing may grow faster than the samples.
+`jobs/status.py --json` in processes of their own.
+
+- `scale`: 164 problems x 10,000 samples.
+- `scale16`: a sixth of 10,000 problems x 10,000 samples. Nothing may grow faster than the samples.
 """
 
 import json
@@ -33,12 +35,11 @@ def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
     """One row a job."""
     with tempfile.TemporaryDirectory() as folder:
         write_problems(Path(folder) / "problems.jsonl", problems)
-        launch = (
-            "launch.py", "--backend", "synthetic", "--launcher", "inline", "--run", "run",
-            "--problems", "problems.jsonl", "--samples", str(samples),
-        )  # fmt: skip
-        again = (*launch[:-1], str(samples + 1), "--dry-run")
-        for command in (launch, again, ("fit.py", "run"), ("status.py", "run", "--json")):
+        synthetic = ("--backend", "synthetic", "--launcher", "inline", "--run", "run")
+        launch = ("launch.py", *synthetic, "--problems", "problems.jsonl", "--samples")
+        more = (*launch, str(samples + 1), "--dry-run")
+        fit, status = ("fit.py", "run"), ("status.py", "run", "--json")
+        for command in ((*launch, str(samples)), more, fit, status):
             if command[0] == "fit.py":  # the launch has fitted already: again, from the shards
                 (Path(folder) / "run/results/fit.json").unlink()
             seconds, peak = measured(folder, *command)
@@ -70,10 +71,9 @@ def write_problems(path: Path, count: int) -> None:
 def measured(folder: str, name: str, *flags: str) -> tuple[float, int]:
     """Wall seconds and peak resident bytes of a job."""
     started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / name), *flags],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command = [sys.executable, str(ROOT / "jobs" / name), *flags]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=folder, **quiet)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - started
     if os.waitstatus_to_exitcode(status) != 0:

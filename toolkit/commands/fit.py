@@ -11,7 +11,8 @@ from pathlib import Path
 
 from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.launch.describe import describe_fit
+from toolkit.report.document import FitContext
+from toolkit.report.terminal import describe_fit
 from toolkit.runs.run import open_run
 from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
 from toolkit.stats.stopping import StoppingRule
@@ -44,21 +45,15 @@ def main() -> int:
         raise UsageError("--counts and --out go together")
     rule = stopping_rule(flags)
     if flags.counts is not None:
-        context = {"title": flags.counts.name, "complete": True}
-        document, _ = fit_counts(
-            read_counts_csv(flags.counts, rule),
-            flags.out,
-            context,
-            rule=rule,
-            replicates=flags.replicates,
-        )
+        counts, context = read_counts_csv(flags.counts, rule), FitContext(title=flags.counts.name)
+        document, _ = fit_counts(counts, flags.out, context, rule=rule, replicates=flags.replicates)
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
     judge = judge_of_run(run, flags.timeout)
-    summary = fit_run(run, judge=judge, replicates=flags.replicates)
-    print(describe_fit(summary.document, run.results_dir))
-    return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
+    document = fit_run(run, judge=judge, replicates=flags.replicates)
+    print(describe_fit(document, run.results_dir))
+    return EXIT_DONE if document.complete else EXIT_INCOMPLETE
 
 
 def stopping_rule(flags: argparse.Namespace) -> StoppingRule | None:

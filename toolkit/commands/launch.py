@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.cli import Parser, run_job
 from toolkit.config import Config, add_flags, read_site, resolve, site_file
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.launch.describe import describe_plan, describe_results, results_complete
+from toolkit.launch.describe import describe_plan
 from toolkit.launch.local import (
     choose_launcher,
     gpus_at_hand,
@@ -24,6 +24,7 @@ from toolkit.launch.local import (
 from toolkit.launch.prepare import freeze_launch, plan_launch, recorded_config, tasks_of
 from toolkit.launch.slurm import jobs_in_queue, sbatch_script, submit_slurm, wait_slurm
 from toolkit.launch.status import Ticker
+from toolkit.report.terminal import describe_results, results_complete
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.shards import quarantine, verify_shards
 

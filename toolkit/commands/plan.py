@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit.cli import LATEST, Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
-from toolkit.planning.answers import Ask, plan_document, plan_text
+from toolkit.planning.advice import Question, advice_document, advice_text
 from toolkit.planning.budget import Prices, read_pilot
 from toolkit.runs.run import open_run
 
@@ -34,19 +34,24 @@ def main() -> int:
     parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
     parser.add_argument("--json", action="store_true", help="for scripts")
     flags = parser.parse_args()
-    ask = Ask(
-        flags.target, flags.samples, flags.budget_usd, flags.gpu_hours, flags.stop_r, flags.stop_min
+    question = Question(
+        target=flags.target,
+        samples=flags.samples,
+        usd=flags.budget_usd,
+        gpu_hours=flags.gpu_hours,
+        stop_r=flags.stop_r,
+        stop_min=flags.stop_min,
     )
     prices = Prices(flags.usd_per_gpu_hour, flags.tokens_per_second)
     for name in ("usd_per_gpu_hour", "tokens_per_second"):
         value = getattr(prices, name)
         if value is not None and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be over 0")
-    ask.check()
+    question.check()
     print("reading the pilot and fitting its resamples ...", file=sys.stderr)
     pilot = read_pilot(open_run(flags.pilot))
-    document = plan_document(pilot, ask, prices)
-    print(json.dumps(document, indent=2) if flags.json else plan_text(document))
+    document = advice_document(pilot, question, prices)
+    print(json.dumps(document, indent=2) if flags.json else advice_text(document))
     return EXIT_DONE
 
 

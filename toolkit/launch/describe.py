@@ -1,13 +1,8 @@
-"""What a launch tells its user in words: the plan beforehand, the results afterwards."""
+"""What a launch tells its user beforehand: the plan, in words."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from toolkit.errors import CorruptShard
 from toolkit.launch.prepare import LaunchPlan
-from toolkit.runs.run import Run
 
 ASSUMED_TOKENS = 130
 """Output tokens of a sample before any is known: the experiment's were 100 to 150."""
@@ -48,44 +43,3 @@ def _quantity(plan: LaunchPlan) -> str:
         return f"n = {plan.config.quantity.samples} each"
     looks = ", ".join(map(str, plan.rule.looks))
     return f"each until it has {plan.rule.r} passes, looked for after {looks} samples"
-
-
-def describe_results(run: Run) -> str:
-    """The table of a finished run and where its report is. Raises `CorruptShard` without one."""
-    path = run.results_dir / "fit.json"
-    if not path.is_file():
-        raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
-    return describe_fit(json.loads(path.read_text(encoding="utf-8")), run.results_dir)
-
-
-def results_complete(run: Run) -> bool:
-    """Whether the results are there and miss nothing that was planned."""
-    path = run.results_dir / "fit.json"
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["complete"])
-
-
-def describe_fit(fit: Mapping[str, Any], folder: Path) -> str:
-    """The table of a document of fit.json, and where `folder` has its report."""
-    rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'+- (such problems)':>19}"]
-    for k, value in fit["pass_at_k"].items():
-        error = fit["se_superpopulation"].get(k)
-        shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
-        rows.append(f"{k:>6}  {value:8.4f}  {1 - value:8.4f}  {shown}")
-    verdict = fit["power_law"]
-    n = f"{fit['n_min']} to {fit['n_max']}" if fit["n_min"] != fit["n_max"] else fit["n_min"]
-    if rule := fit.get("stopping"):
-        n += f" (stopped at {rule['r']} passes)"
-    rows += ["", f"{fit['problems']} problems, n = {n}, {fit['unsolved']} unsolved"]
-    if not fit["complete"]:
-        rows.append(f"INCOMPLETE: {fit['evaluated']} of {fit['planned']} samples are evaluated")
-    rows += [
-        f"power law: {'supported' if verdict['supported'] else 'not supported'}"
-        + "".join(f"\n  - {reason}" for reason in verdict["reasons"]),
-        f"report: {_shortest(folder / 'report.html')}",
-    ]
-    return "\n".join(rows)
-
-
-def _shortest(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,10 +1,12 @@
 """What a coverage costs, from a pilot: samples, tokens, GPU-hours and dollars, for both designs.
 
-*Fixed*: every problem gets k samples. *Adaptive*: every problem is sampled by a stopping rule
-whose cap is k, which estimates the same pass@k. The pilot's samples are part of either.
+- *Fixed*: every problem gets k samples.
+- *Adaptive*: every problem is sampled by a stopping rule whose cap is k. It estimates the same
+  pass@k.
+
+The pilot's samples are part of either.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +14,24 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from toolkit.errors import UsageError
+from toolkit.report.document import read_fit
 from toolkit.runs.run import Run, result_file
 from toolkit.runs.usage import read_spent
+from toolkit.stats.arrays import Floats
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import FARTHEST, Fits, Forecast, Interval, forecast, resample
+from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast, resample
 from toolkit.stats.stopping import StoppingRule
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
     """What a fitted run says about further sampling.
 
-    tokens: mean output tokens of a sample, each problem's, shape (P,); rate: output tokens a
-    second of one GPU while it samples, None where the shards do not say.
+    - tokens: mean output tokens of a sample, each problem's, shape (P,).
+    - rate: output tokens a second of one GPU while it samples; None where the shards do not say.
     """
 
     title: str
@@ -38,7 +39,7 @@ class Pilot:
     tokens: Floats
     rate: float | None
     full_humaneval: bool
-    fits: Fits
+    count_fits: CountFits
     forecast: Forecast
 
 
@@ -62,22 +63,21 @@ class Prices:
 
 def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     """From a run's results. Raises `UsageError` where it was not fitted, or has no tokens."""
-    document = json.loads(result_file(run, "fit.json").read_text(encoding="utf-8"))
+    document = read_fit(run.results_dir)
     table = pl.read_parquet(result_file(run, "counts.parquet")).filter(pl.col("n") > 0)
-    rule = document["stopping"] and StoppingRule.of_document(document["stopping"])
-    counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
+    counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), document.stopping)
     tokens = (table["tokens"] / (table["n"] + table["unjudged"])).to_numpy()
     with threadpool_limits(limits=1):
-        fitted = Fits.of(counts)
+        count_fits = CountFits.of(counts)
         draws = resample(len(counts), replicates, np.random.default_rng(seed))
-        ahead = forecast(counts, fitted, draws)
+        ahead = forecast(counts, count_fits, draws)
     return Pilot(
-        title=document["title"],
+        title=document.title,
         counts=counts,
         tokens=tokens,
         rate=read_spent(run).tokens_per_second,
-        full_humaneval=bool(document.get("full_humaneval")),
-        fits=fitted,
+        full_humaneval=document.full_humaneval,
+        count_fits=count_fits,
         forecast=ahead,
     )
 
@@ -95,7 +95,7 @@ def adaptive_cost(pilot: Pilot, k: float, r: int, minimum: int, prices: Prices) 
     """
     cap = int(min(k, FARTHEST))
     rule = StoppingRule.batches(r, min(minimum, cap), cap, 0)
-    fit, counts = pilot.fits.map, pilot.counts
+    fit, counts = pilot.count_fits.map, pilot.counts
     each = rule.expected_samples(fit.a + counts.c, fit.b + counts.n - counts.c)
     return _cost(pilot, each, prices)
 

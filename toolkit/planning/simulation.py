@@ -1,19 +1,23 @@
 """A sampling array before it is launched: wall time, idle GPUs, lost work and dollars, simulated.
 
-A discrete-event model of the tasks that a launch would deal (`toolkit.runs.slices` plans and
-deals, as it does for the launch itself). In an engine every running sequence gains one token a
-step, and a place in the batch goes to the next sample in the feed the step after it is free: so
-the step at which each sample ends follows from the lengths alone, and the clock from the sum of
-the steps.
+A discrete-event model of the tasks that a launch would deal. `toolkit.runs.slices` plans and deals
+here, as it does for the launch itself. In an engine every running sequence gains one token a step.
+A place in the batch that became free goes to the next sample in the feed, one step later. So the
+step at which each sample ends follows from the lengths alone, and the clock from the sum of the
+steps.
 
 A step with B running sequences that hold K tokens of KV cache and p tokens of prefill takes
 
     t(B, K, p) = (W + K kv) / (u M) + B s + p q
 
-W: bytes of the weights, kv: bytes of a token's keys and values, M: bytes a second of the GPU's
-memory, u: the share of M that kernels reach, s: seconds that a sequence costs beside the memory
-traffic (sorting for top_p, scheduling, detokenizing), q: seconds of a prefill token. This is the
-roofline of decoding (Pope et al., arXiv 2211.05102, section 2), plus s, the one number that is
+- W: bytes of the weights.
+- kv: bytes of a token's keys and values.
+- M: bytes a second of the GPU's memory; u: the share of M that kernels reach.
+- s: seconds that a sequence costs beside the memory traffic (sorting for top_p, scheduling,
+  detokenizing).
+- q: seconds of a prefill token.
+
+This is the roofline of decoding (Pope et al., arXiv 2211.05102, section 2), plus s. Only s is
 calibrated: so that a full batch gives a measured speed.
 
 Constants of the preset `llama-8b-a100`, each with its source:
@@ -25,13 +29,14 @@ Constants of the preset `llama-8b-a100`, each with its source:
 - 4,000 output tokens/s: reported by the public experiment, 40k on ten such GPUs.
 - 200 tokens of prompt: HumanEval's are 139 tokens long on average, system message and template
   are some 60.
-- Lengths: a problem's mean is lognormal with coefficient of variation 0.47, its samples follow a
-  gamma distribution around it with 0.65: as in 8,200 completions of CodeGen-16B-Mono, 50 of each
-  HumanEval problem (microsoft/CodeT). Their mean is set to 125 tokens (the experiment's are
-  reported at 100 to 150). Runaways: in those data 0.7 % are longer than eight times their
-  problem's median; here 0.5 % run into max_tokens.
-- Speeds differ by 2 % from node to node, an engine is up after 90 s, a preempted task runs again
-  after 60 s, a shard takes 0.1 s to write: assumed, and flags of `analysis/simulate.py`.
+- Lengths: a problem's mean is lognormal with coefficient of variation 0.47. Its samples follow a
+  gamma distribution around that mean, with 0.65. So it is in 8,200 completions of
+  CodeGen-16B-Mono, 50 of each HumanEval problem (microsoft/CodeT). The mean of all is set to 125
+  tokens; the experiment's are reported at 100 to 150.
+- Runaways: in those data 0.7 % are longer than eight times their problem's median. Here 0.5 % run
+  into max_tokens.
+- Assumed, and flags of `analysis/simulate.py`: speeds differ by 2 % from node to node. An engine is
+  up after 90 s. A preempted task runs again after 60 s. A shard takes 0.1 s to write.
 """
 
 import heapq
@@ -39,13 +44,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.records import Slice
 from toolkit.runs.slices import deal, missing_slices, plan_round
+from toolkit.stats.arrays import Bools, Floats, Ints
 
-Floats = NDArray[np.float64]
-Lengths = Mapping[str, NDArray[np.int64]]
+Lengths = Mapping[str, Ints]
 """task_id -> output tokens of its samples, by seed."""
 
 PARAMETERS, WEIGHT_BYTES, KV_BYTES = 8.03e9, 16.06e9, 131_072
@@ -58,8 +62,9 @@ EXPERIMENT_TOKENS_PER_SECOND = 4000.0
 class EngineModel:
     """One engine on one GPU; see the module for the formula and the constants.
 
-    bandwidth: bytes/s; flops: FLOP/s; per_sequence: seconds a step. uncached: prompt tokens that
-    even a sample with a cached prompt computes again, half a block of 16 on average.
+    - bandwidth: bytes/s; flops: FLOP/s; per_sequence: seconds a step.
+    - uncached: prompt tokens that even a sample with a cached prompt computes again. On average
+      they are half a block of 16.
     """
 
     batch: int = 256
@@ -91,8 +96,10 @@ class EngineModel:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the array runs. speed_spread: standard deviation of log speed between nodes;
-    preemptions: tasks of an array that are each preempted once, at a random moment.
+    """Where the array runs.
+
+    - speed_spread: standard deviation of log speed between nodes.
+    - preemptions: tasks of an array that are each preempted once, at a random moment.
     """
 
     tasks: int = 10
@@ -108,9 +115,11 @@ class Cluster:
 class Outcome:
     """What became of one simulated array.
 
-    wall: seconds from the launch to the last shard. gpu_seconds: held by the tasks, their starts
-    included. busy_seconds: of these with a full batch. lost_seconds: of these whose samples a
-    preemption lost. done: slice -> seconds from the launch to its shard.
+    - wall: seconds from the launch to the last shard.
+    - gpu_seconds: held by the tasks, their starts included.
+    - busy_seconds: of these, with a full batch.
+    - lost_seconds: of these, for samples that a preemption lost.
+    - done: slice -> seconds from the launch to its shard.
     """
 
     wall: float
@@ -126,17 +135,18 @@ class Outcome:
 class Stretch:
     """One engine at work without interruption, its clock starting with its first step.
 
-    ends: seconds at which each slice's shard is written. clock: of each step's start, and of the
-    last one's end. full: steps with a full batch. owner, first, last: of each sample its slice,
-    its first step, and the step after its last.
+    - ends: seconds at which each slice's shard is written.
+    - clock: seconds of each step's start, and of the last one's end.
+    - full: steps with a full batch.
+    - owner, first, last: of each sample its slice, its first step, and the step after its last.
     """
 
     ends: Floats
     clock: Floats
-    full: NDArray[np.bool_]
-    owner: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    full: Bools
+    owner: Ints
+    first: Ints
+    last: Ints
 
     @property
     def seconds(self) -> float:
@@ -162,7 +172,7 @@ def draw_lengths(
     mean: float = 125.0,
     max_tokens: int = 1024,
     runaway: float = 0.005,
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, Ints]:
     """Output tokens of `samples` completions of each problem, in [1, max_tokens]."""
     between, within = np.sqrt(np.log1p(0.47**2)), 1 / 0.65**2
     means = mean * np.exp(between * rng.standard_normal(len(task_ids)) - between**2 / 2)
@@ -184,7 +194,7 @@ def sweep(
     """slice_samples -> outcomes of the array, one a repeat.
 
     sizes: (slice_samples, slice_seeds). A repeat has the same lengths, node speeds, preempted
-    tasks and moments at every size, so that sizes are compared pair by pair.
+    tasks and moments at every size. So sizes are compared pair by pair.
     """
     outcomes: dict[int, list[Outcome]] = {}
     drawn = [draw(np.random.default_rng([repeat, 0])) for repeat in range(repeats)]
@@ -199,8 +209,9 @@ def sweep(
 
 
 def largest_within(walls: Mapping[int, Floats], tolerance: float = 0.01) -> int:
-    """The largest slice, so the fewest files, whose mean wall time is within `tolerance` of the
-    least; `walls`: slice_samples -> wall seconds of the repeats.
+    """The largest slice (the fewest files) whose mean wall time is within `tolerance` of the least.
+
+    walls: slice_samples -> wall seconds of the repeats.
     """
     least = min(float(seconds.mean()) for seconds in walls.values())
     return max(size for size, wall in walls.items() if wall.mean() <= (1 + tolerance) * least)
@@ -219,11 +230,10 @@ def simulate(
     speeds = np.exp(cluster.speed_spread * rng.standard_normal(cluster.tasks))
     struck = rng.permutation(cluster.tasks)[: cluster.preemptions]
     moments = rng.random(cluster.tasks)
-    lives = [
-        _task([by_name[n] for n in names], lengths, engine, cluster, float(speeds[i]),
-              float(moments[i]) if i in struck else None)
-        for i, names in enumerate(dealt)
-    ]  # fmt: skip
+    lives = []
+    for i, names in enumerate(dealt):
+        work, preempted = [by_name[n] for n in names], float(moments[i]) if i in struck else None
+        lives.append(_task(work, lengths, engine, cluster, float(speeds[i]), preempted))
     wall = max(life.wall for life in lives)
     held, busy, lost = (
         sum(getattr(life, name) for life in lives)
@@ -260,8 +270,8 @@ def _task(
     done |= {s.name: start + end for s, end in zip(work, life.ends, strict=True)}
     wall, held = start + life.seconds, held + life.seconds
     busy += life.busy(life.seconds)
-    return Outcome(wall, held, busy, lost, 1 - busy / wall,
-                   held / 3600 * cluster.usd_per_gpu_hour, done)  # fmt: skip
+    usd = held / 3600 * cluster.usd_per_gpu_hour
+    return Outcome(wall, held, busy, lost, 1 - busy / wall, usd, done)
 
 
 def play(
@@ -288,9 +298,7 @@ def play(
     return Stretch(_written(ready, write), clock, running >= engine.batch, owner, first, last)
 
 
-def _feed(
-    work: Sequence[Slice], lengths: Lengths
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def _feed(work: Sequence[Slice], lengths: Lengths) -> tuple[Ints, Ints, Bools]:
     """Samples in the order they are fed: tokens, index of the slice, whether the prompt is new."""
     ranges = [(i, r) for i, s in enumerate(work) for r in s.ranges]
     if not ranges:
@@ -305,7 +313,7 @@ def _feed(
     return tokens, np.repeat([i for i, _ in ranges], sizes), fresh
 
 
-def _places(tokens: NDArray[np.int64], batch: int) -> NDArray[np.int64]:
+def _places(tokens: Ints, batch: int) -> Ints:
     """The step at which each sample starts: the first `batch` at once, then as places are free."""
     free = [0] * batch
     first = np.empty(len(tokens), np.int64)

@@ -1,28 +1,7 @@
 """The fit stage: counts to curve, fits, forecast, figures and report.
 
-Everything it finds stands in one document, `results/fit.json`; figures and report are drawn from
-it. Its keys (k's are strings, as JSON wants):
-
-    title, complete, planned, sampled, evaluated, tokens   what was fitted; null without a run
-    problems, n_min, n_max, unsolved      problems with at least one verdict; unsolved: c = 0
-    stopping      {r, looks}              the rule by which sampling stopped; null for a fixed n
-    k_max         largest k that all problems support: n_min, or the cap of the rule
-    pass_at_k, fail_at_k, se_fixed_set, se_superpopulation, support    {k: value}, up to k_max
-    band          {k: {lo, hi}}           95 % of fail@k, bootstrap over problems
-    fits          log_log_line {intercept, slope}, exp_power {a, b}, beta_binomial,
-                  beta_binomial_map, zero_inflated_beta_binomial
-                  {a, b, pi0, neg_log_lik, fail_at_k}, scaled_beta_binomial
-                  {a, b, s, neg_log_lik, fail_at_k}; null where the counts have no maximum
-    exponent      {estimate, lo, hi}      a of the MAP fit: the slope that fail@k tends to is -a
-    slopes        [{from, to, estimate, lo, hi}]    a decade each
-    forecast      {k: {estimate, lo, hi, method}}   up to 10 k_max
-    same_problems {k: fail@k}             empirical Bayes, for these very problems
-    bracket       {k: {lower, upper}}     model-free, k > k_max
-    overtakes     {reference, pass_at_1, k, lo, hi}    the k whose pass@k reaches a reference's one
-                  try; null for "not up to 10^7", and without the whole of HumanEval
-    goodness_of_fit, floor_likelihood_ratio, replicates
-    power_law     {supported, reasons}
-    estimand      what the intervals speak of
+Everything it finds stands in one document, `results/fit.json` (`toolkit.report.document`). Figures
+and report are drawn from it.
 """
 
 import dataclasses
@@ -31,31 +10,48 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import replacing
+from toolkit.problems.humaneval import GPT4O_PASS_AT_1
 from toolkit.records import Judge
-from toolkit.report.figures import GPT4O_PASS_AT_1, draw_figures
+from toolkit.report.document import (
+    FIT_JSON,
+    Band,
+    BetaBinomialFit,
+    Bracket,
+    FitContext,
+    FitDocument,
+    FittedModels,
+    ForecastPoint,
+    JudgeFacts,
+    Overtakes,
+    SamplingFacts,
+    ScaledFit,
+    Slope,
+    read_fit,
+    write_fit,
+)
+from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
 from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
+from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.curve import Counts, Curve, curve
 from toolkit.stats.inference import Inference, infer
+from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
 from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 2
+FIT_VERSION = 3
 """Raised when the same counts would give other results: results of an older one are redone."""
 METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
 ESTIMAND = (
@@ -64,15 +60,7 @@ ESTIMAND = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FitSummary:
-    """What a fit found: the document of fit.json, and whether nothing planned was missing."""
-
-    document: Mapping[str, Any]
-    complete: bool
-
-
-def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitSummary:
+def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitDocument:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
 
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
@@ -83,28 +71,34 @@ def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitSummary:
             f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
             f"{'; '.join(others)}: take theirs by --timeout, or evaluate again"
         )
+    document, _ = fit_counts(
+        counts,
+        run.results_dir,
+        _context(run, counts, judge),
+        rule=run.stopping_rule(),
+        replicates=replicates,
+    )
+    return document
+
+
+def _context(run: Run, counts: pl.DataFrame, judge: Judge) -> FitContext:
     done = progress(run, counts)
     manifest = run.manifest()
     identity = manifest["identity"]
-    context = {
-        "title": f"{str(identity['model']).rstrip('/').rsplit('/', 1)[-1]} on "
-        f"{_problems_name(manifest, counts.height)}",
-        "complete": done.complete,
-        "planned": done.planned,
-        "sampled": done.sampled,
-        "evaluated": done.evaluated,
-        "tokens": int(counts["tokens"].sum()),
-        "full_humaneval": bool(manifest.get("full_humaneval")),
-        "chosen": bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
-        "sampling": {
-            key: identity.get(key)
-            for key in ("model", "backend", "prompt_style", "temperature", "top_p", "max_tokens")
-        },
-    }
-    document, _ = fit_counts(
-        counts, run.results_dir, context, rule=run.stopping_rule(), replicates=replicates
+    names = (field.name for field in dataclasses.fields(SamplingFacts))
+    model = str(identity["model"]).rstrip("/").rsplit("/", 1)[-1]
+    return FitContext(
+        title=f"{model} on {_problems_name(manifest, counts.height)}",
+        complete=done.complete,
+        planned=done.planned,
+        sampled=done.sampled,
+        evaluated=done.evaluated,
+        tokens=int(counts["tokens"].sum()),
+        full_humaneval=bool(manifest.get("full_humaneval")),
+        chosen=bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
+        sampling=SamplingFacts(**{name: identity.get(name) for name in names}),
+        judge=JudgeFacts(judge.verifier, judge.version, judge.settings),
     )
-    return FitSummary(document, done.complete)
 
 
 def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
@@ -116,11 +110,11 @@ def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
 def fit_counts(
     counts: pl.DataFrame,
     out: Path,
-    context: Mapping[str, Any],
+    context: FitContext,
     *,
     rule: StoppingRule | None = None,
     replicates: int = 1000,
-) -> tuple[dict[str, Any], bool]:
+) -> tuple[FitDocument, bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
 
     `rule`: by which each problem's sampling stopped, if its n depends on its passes.
@@ -129,116 +123,118 @@ def fit_counts(
     same counts, context and version, they stay as they are. fit.json is written last.
     """
     inputs = _digest(counts, context, rule, replicates)
-    path = out / "fit.json"
-    if path.is_file():
-        old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("inputs") == inputs:
-            return old, False
-    found = fit_document(
-        counts, rule, full_humaneval=bool(context.get("full_humaneval")), replicates=replicates
-    )
-    document = {"inputs": inputs, **context, **found}
+    kept = _kept(out)
+    if kept and kept.inputs == inputs:
+        return kept, False
+    document = fit_document(counts, context, rule, replicates=replicates, inputs=inputs)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_table(out / "counts.parquet", counts, {})
         write_table(out / "curve.parquet", _curve_table(document), {})
         draw_figures(document, counts, out / "figures")
         write_report(document, counts, out)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_fit(document, out)
     except OSError as error:
         raise ToolkitError(f"{out}: cannot be written: {error.strerror}") from None
     return document, True
 
 
+def _kept(out: Path) -> FitDocument | None:
+    """The document in `out`; None without one, and for a damaged one: it is made anew."""
+    try:
+        return read_fit(out) if (out / FIT_JSON).is_file() else None
+    except ToolkitError as error:
+        log.warning("fitted anew: %s", error)
+        return None
+
+
 def fit_document(
     counts: pl.DataFrame,
+    context: FitContext,
     rule: StoppingRule | None = None,
     *,
-    full_humaneval: bool = False,
     replicates: int = 1000,
-) -> dict[str, Any]:
-    """What the counts say, by the keys above. Raises `ToolkitError` without any verdict."""
+    inputs: str = "",
+) -> FitDocument:
+    """What the counts say. Raises `ToolkitError` without any verdict."""
     table = counts.filter(pl.col("n") > 0)
     if table.is_empty():
         raise ToolkitError("no sample has a verdict yet: sample and evaluate first, then fit")
     judged = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
     top, n_min, n_max = judged.k_max, int(judged.n.min()), int(judged.n.max())
     log.info("fitting %d problems, n = %d to %d", len(judged), n_min, n_max)
-    inference = infer(judged, replicates=replicates)
+    found = infer(judged, replicates=replicates)
     shown = curve(judged, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
-    columns = {
-        name: _by_k(shown.k, getattr(shown, name))
-        for name in ("pass_at_k", "fail_at_k", "se_fixed_set", "se_superpopulation")
-    }
-    beyond = k_grid(10 * top).tolist()
-    return {
-        "problems": len(judged),
-        "n_min": n_min,
-        "n_max": n_max,
-        "unsolved": int((judged.c == 0).sum()),
-        "stopping": rule.document() if rule else None,
-        "k_max": top,
-        **columns,
-        "support": dict(zip(map(str, shown.k), shown.problems.tolist(), strict=True)),
-        "band": {str(k): {"lo": i.lo, "hi": i.hi} for k, i in inference.band.items()},
-        "fits": _fits(shown, top, inference),
-        "exponent": dataclasses.asdict(inference.exponent),
-        "slopes": [
-            {"from": low, "to": high, **dataclasses.asdict(slope)}
-            for (low, high), slope in inference.slopes.items()
-        ],
-        "forecast": {
-            str(k): {**dataclasses.asdict(inference.forecast.at(k)), "method": METHOD}
-            for k in beyond
-        },
-        "same_problems": {str(k): v for k, v in inference.same_problems.items()},
-        "bracket": {
-            str(k): {"lower": low, "upper": high} for k, (low, high) in inference.bracket.items()
-        },
-        "overtakes": _overtakes(inference) if full_humaneval else None,
-        "goodness_of_fit": inference.goodness_of_fit,
-        "floor_likelihood_ratio": inference.floor_ratio,
-        "replicates": replicates,
-        "power_law": {
-            "supported": inference.power_law.supported,
-            "reasons": list(inference.power_law.reasons),
-        },
-        "estimand": ESTIMAND,
-    }
+    return FitDocument(
+        **{field.name: getattr(context, field.name) for field in dataclasses.fields(context)},
+        inputs=inputs,
+        problems=len(judged),
+        n_min=n_min,
+        n_max=n_max,
+        unsolved=int((judged.c == 0).sum()),
+        stopping=rule,
+        k_max=top,
+        pass_at_k=_by_k(shown.k, shown.pass_at_k),
+        fail_at_k=_by_k(shown.k, shown.fail_at_k),
+        se_fixed_set=_defined_by_k(shown.k, shown.se_fixed_set),
+        se_superpopulation=_defined_by_k(shown.k, shown.se_superpopulation),
+        support=dict(zip(shown.k.tolist(), shown.problems.tolist(), strict=True)),
+        band={k: Band(i.lo, i.hi) for k, i in found.band.items()},
+        fits=_fits(shown, top, found),
+        exponent=found.exponent,
+        slopes=tuple(Slope(*ends, s.estimate, s.lo, s.hi) for ends, s in found.slopes.items()),
+        forecast={k: _forecast_point(found, k) for k in k_grid(10 * top).tolist()},
+        same_problems=found.same_problems,
+        bracket={k: Bracket(*bounds) for k, bounds in found.bracket.items()},
+        overtakes=_overtakes(found) if context.full_humaneval else None,
+        goodness_of_fit=found.goodness_of_fit,
+        floor_likelihood_ratio=found.floor_ratio,
+        replicates=replicates,
+        power_law=found.power_law,
+        estimand=ESTIMAND,
+    )
 
 
-def _overtakes(inference: Inference) -> dict[str, Any]:
-    """Where the curve reaches the one try of the reference; k's that are not reached are null."""
-    found = dataclasses.asdict(inference.forecast.reaches(GPT4O_PASS_AT_1))
-    k = {
-        name: int(value) if math.isfinite(value) else None
-        for name, value in zip(("k", "lo", "hi"), found.values(), strict=True)
-    }
-    return {"reference": "GPT-4o, one try", "pass_at_1": GPT4O_PASS_AT_1, **k}
+def _forecast_point(found: Inference, k: int) -> ForecastPoint:
+    ahead = found.forecast.at(k)
+    return ForecastPoint(ahead.estimate, ahead.lo, ahead.hi, METHOD)
 
 
-def _fits(shown: Curve, top: int, inference: Inference) -> dict[str, dict[str, Any] | None]:
+def _overtakes(found: Inference) -> Overtakes:
+    """Where the curve reaches the one try of the reference; None for a k that is not reached."""
+    reached = found.forecast.reaches(GPT4O_PASS_AT_1)
+    k, lo, hi = (
+        int(value) if math.isfinite(value) else None
+        for value in (reached.estimate, reached.lo, reached.hi)
+    )
+    return Overtakes("GPT-4o, one try", GPT4O_PASS_AT_1, k, lo, hi)
+
+
+def _fits(shown: Curve, top: int, found: Inference) -> FittedModels:
     """The curve fits on the grid 1, 2, 5 ... k_max (k = 3 is shown, not fitted), and the models."""
     grid = np.isin(shown.k, k_grid(top))
-    line = laws.log_log_line(shown.k[grid], shown.fail_at_k[grid])
-    power = laws.exp_power(shown.k[grid], shown.pass_at_k[grid])
-    models = {
-        "beta_binomial": inference.fits.ml,
-        "beta_binomial_map": inference.fits.map,
-        "zero_inflated_beta_binomial": inference.fits.floor,
-        "scaled_beta_binomial": inference.scaled_fit,
-    }
     beyond = k_grid(10 * top)
-    return {
-        "log_log_line": dataclasses.asdict(line) if line else None,
-        "exp_power": dataclasses.asdict(power) if power else None,
-    } | {
-        name: {**dataclasses.asdict(model), "fail_at_k": _by_k(beyond, model.fail_at_k(beyond))}
-        if model
-        else None
-        for name, model in models.items()
-    }
+    return FittedModels(
+        log_log_line=laws.log_log_line(shown.k[grid], shown.fail_at_k[grid]),
+        exp_power=laws.exp_power(shown.k[grid], shown.pass_at_k[grid]),
+        beta_binomial=_beta_fit(found.count_fits.ml, beyond),
+        beta_binomial_map=_beta_fit(found.count_fits.map, beyond),
+        zero_inflated_beta_binomial=_beta_fit(found.count_fits.floor, beyond),
+        scaled_beta_binomial=_scaled_fit(found.scaled_fit, beyond),
+    )
+
+
+def _beta_fit(model: BetaBinomial | None, k: Ints) -> BetaBinomialFit | None:
+    if model is None:
+        return None
+    fail = _by_k(k, model.fail_at_k(k))
+    return BetaBinomialFit(model.a, model.b, model.pi0, model.neg_log_lik, fail)
+
+
+def _scaled_fit(model: ScaledBetaBinomial | None, k: Ints) -> ScaledFit | None:
+    if model is None:
+        return None
+    return ScaledFit(model.a, model.b, model.s, model.neg_log_lik, _by_k(k, model.fail_at_k(k)))
 
 
 def read_counts_csv(path: Path, rule: StoppingRule | None = None) -> pl.DataFrame:
@@ -271,7 +267,7 @@ def read_counts_csv(path: Path, rule: StoppingRule | None = None) -> pl.DataFram
             )
     if frame[key].is_duplicated().any():
         twice = frame[key].filter(frame[key].is_duplicated())[0]
-        raise UsageError(f"--counts {path}: problem {twice} stands there twice")
+        raise UsageError(f"--counts {path}: problem {twice} has more than one row")
     return pl.DataFrame({"task_id": frame[key], "n": numbers["n"], "c": numbers["c"]})
 
 
@@ -280,34 +276,35 @@ def _listed(looks: tuple[int, ...]) -> str:
 
 
 def _digest(
-    counts: pl.DataFrame, context: Mapping[str, Any], rule: StoppingRule | None, replicates: int
+    counts: pl.DataFrame, context: FitContext, rule: StoppingRule | None, replicates: int
 ) -> str:
     stopping = rule.document() if rule else None
-    parts = [FIT_VERSION, replicates, context, stopping, counts.rows()]
+    parts = [FIT_VERSION, replicates, dataclasses.asdict(context), stopping, counts.rows()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _curve_table(document: Mapping[str, Any]) -> pl.DataFrame:
-    ks = list(document["pass_at_k"])
-    band = document["band"]
-    columns = {
-        name: [document[name][k] for k in ks]
-        for name in ("pass_at_k", "fail_at_k", "se_fixed_set", "se_superpopulation")
-    }
+def _curve_table(document: FitDocument) -> pl.DataFrame:
+    ks = list(document.pass_at_k)
+    band = [document.band.get(k) for k in ks]
     return pl.DataFrame(
         {
-            "k": [int(k) for k in ks],
-            **columns,
-            "lo": [band.get(k, {}).get("lo") for k in ks],
-            "hi": [band.get(k, {}).get("hi") for k in ks],
-            "problems": [document["support"][k] for k in ks],
+            "k": ks,
+            "pass_at_k": list(document.pass_at_k.values()),
+            "fail_at_k": list(document.fail_at_k.values()),
+            "se_fixed_set": list(document.se_fixed_set.values()),
+            "se_superpopulation": list(document.se_superpopulation.values()),
+            "lo": [b.lo if b else None for b in band],
+            "hi": [b.hi if b else None for b in band],
+            "problems": list(document.support.values()),
         },
         schema_overrides={"k": pl.UInt32, "se_fixed_set": pl.Float64, "problems": pl.UInt32},
     )
 
 
-def _by_k(k: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, float | None]:
-    """JSON has no nan: what is undefined is left out by value, null."""
-    return {
-        str(k_j): float(v) if math.isfinite(v) else None for k_j, v in zip(k, values, strict=True)
-    }
+def _by_k(k: Ints, values: Floats) -> dict[int, float]:
+    return dict(zip(k.tolist(), values.tolist(), strict=True))
+
+
+def _defined_by_k(k: Ints, values: Floats) -> dict[int, float | None]:
+    """None where a value is undefined (nan)."""
+    return {k_j: v if math.isfinite(v) else None for k_j, v in _by_k(k, values).items()}

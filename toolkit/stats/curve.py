@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from toolkit.stats import passk
+from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.stopping import StoppingRule
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,9 @@ class Counts:
 class Curve:
     """The benchmark's curve; all arrays have the shape of `k`.
 
-    `se_fixed_set` speaks of these very problems sampled again (undefined, nan, where 2k is not
-    supported); `se_superpopulation` of other problems of this kind, mostly the larger.
+    `se_fixed_set` is the standard error for *these problems*, sampled again. It is nan where 2k is
+    not supported. `se_superpopulation` is the one for *such problems*: other problems of the same
+    kind, sampled in their place. It is mostly the larger of the two.
     """
 
     k: Ints
@@ -75,10 +74,11 @@ class Curve:
 def curve(counts: Counts, k: ArrayLike) -> Curve:
     """Mean pass@k over the problems that support k, with both standard errors.
 
-    k: shape (K,). With U_i(k) the unbiased fail@k of problem i:
-    fixed set: sqrt(sum_i [U_i(k)^2 - U_i(2k)]) / P, unbiased for the variance since
-    E U_i(2k) = (1 - p_i)^(2k); super-population: s / sqrt(P) with s the standard deviation of
-    U_i over problems.
+    k: shape (K,). U_i(k) is the unbiased fail@k of problem i, P the number of problems.
+
+    - Fixed set: sqrt(sum_i [U_i(k)^2 - U_i(2k)]) / P. The variance is unbiased, since
+      E U_i(2k) = (1 - p_i)^(2k).
+    - Super-population: s / sqrt(P), where s is the standard deviation of U_i over problems.
     """
     k = np.asarray(k, dtype=np.int64)
     support = counts.support()

@@ -1,20 +1,20 @@
 """What the counts support: intervals by a bootstrap over problems, a forecast, and a verdict.
 
-Estimands: *such problems* (super-population), unless said otherwise: the problems were drawn
-from a population, and the error between problems dominates.
+Intervals are for *such problems* (the super-population) unless said otherwise: the problems were
+drawn from a population. The error between problems is then the larger part.
 """
 
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from toolkit.stats import laws
+from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.curve import Counts, curve
 from toolkit.stats.forecast import (
-    Fits,
+    CountFits,
     Forecast,
     Interval,
     bracket,
@@ -25,9 +25,6 @@ from toolkit.stats.forecast import (
 )
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial, Tally
 from toolkit.stats.passk import k_grid
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 FLOOR_CRITICAL = 2.71
 """Likelihood ratio beyond which a floor is significant at 5 % (a boundary: half a chi-square)."""
@@ -48,13 +45,14 @@ class PowerLaw:
 class Inference:
     """Everything beyond the curve; k's are the keys. None where the counts cannot say.
 
-    slopes: (k_from, k_to) -> d log fail@k / d log k over that decade; band: fail@k with the
-    bootstrap's interval; exponent: the MAP fit's a; same_problems: the empirical-Bayes
-    forecast for these very problems; bracket: k > k_max -> (lower, upper), model-free, without
-    sampling error.
+    - slopes: (k_from, k_to) -> d log fail@k / d log k over that decade.
+    - band: k -> fail@k with the interval of the bootstrap.
+    - exponent: a of the MAP fit.
+    - same_problems: k -> the empirical-Bayes forecast for these very problems.
+    - bracket: k > k_max -> (lower, upper), model-free and without sampling error.
     """
 
-    fits: Fits
+    count_fits: CountFits
     scaled_fit: ScaledBetaBinomial | None
     slopes: dict[tuple[int, int], Interval]
     band: dict[int, Interval]
@@ -75,28 +73,28 @@ def infer(counts: Counts, *, replicates: int = 1000, seed: int = 0) -> Inference
 
 
 def _infer(counts: Counts, replicates: int, random: np.random.Generator) -> Inference:
-    fitted = Fits.of(counts)
+    count_fits = CountFits.of(counts)
     top = counts.k_max
     grid, beyond = k_grid(top), k_grid(10 * top)
     draws = resample(len(counts), replicates, random)
     means = draws @ counts.fail_at_k(grid) / len(counts)
     center = curve(counts, grid).fail_at_k
     slopes, differ = _decade_slopes(grid, center, means)
-    goodness = goodness_of_fit(counts, fitted.map, random)
+    goodness = goodness_of_fit(counts, count_fits.map, random)
     ratio = scaled = None
-    if fitted.ml:
-        scaled = laws.scaled_beta_binomial(Tally.of(counts.n, counts.c), fitted.ml)
-        if fitted.floor:
-            ratio = max(0.0, 2 * (fitted.ml.neg_log_lik - fitted.floor.neg_log_lik))
-    ahead = forecast(counts, fitted, draws)
-    same = empirical_bayes(counts, fitted.map, beyond)
+    if count_fits.ml:
+        scaled = laws.scaled_beta_binomial(Tally.of(counts.n, counts.c), count_fits.ml)
+        if count_fits.floor:
+            ratio = max(0.0, 2 * (count_fits.ml.neg_log_lik - count_fits.floor.neg_log_lik))
+    ahead = forecast(counts, count_fits, draws)
+    same = empirical_bayes(counts, count_fits.map, beyond)
     return Inference(
-        fits=fitted,
+        count_fits=count_fits,
         scaled_fit=scaled,
         slopes=slopes,
         band={int(k): _interval(center[j], means[:, j]) for j, k in enumerate(grid)},
         forecast=ahead,
-        exponent=_interval(fitted.map.a, ahead.exponents),
+        exponent=_interval(count_fits.map.a, ahead.exponents),
         same_problems=dict(zip(beyond.tolist(), same.tolist(), strict=True)),
         bracket=bracket(counts, beyond[beyond > top]),
         goodness_of_fit=goodness,
@@ -140,9 +138,9 @@ def _decade_slopes(
 def goodness_of_fit(counts: Counts, fit: BetaBinomial, random: np.random.Generator) -> float:
     """p-value of the beta-binomial by a parametric bootstrap.
 
-    The statistic is the largest |fail@k - fitted| over k = 1, 2, 5 ... k_max in units of
-    sqrt(fitted (1 - fitted)); counts are drawn from the fit by the same design (its stopping
-    rule included) and fitted again, so that the p-value allows for the fitting.
+    The statistic is the largest |fail@k - fitted| over k = 1, 2, 5 ... k_max, in units of
+    sqrt(fitted (1 - fitted)). Counts are drawn from the fit by the same design, its stopping rule
+    included. They are fitted again, so that the p-value allows for the fitting.
     """
     grid = k_grid(counts.k_max)
 

@@ -4,29 +4,33 @@ Curve fits, by least squares: `log_log_line` (fail@k = A k^-b: the blog's straig
 `exp_power` (pass@k = exp(a k^b): Brown et al. 2024, arXiv 2407.21787, section 3).
 
 Count fits, by likelihood: a problem's pass probability p is drawn from a law, its c from
-Binomial(n, p). `beta_binomial`: p ~ Beta(a, b), so fail@k = B(a, b + k) / B(a, b), which for large
-k is [Gamma(a+b) / Gamma(b)] k^-a: a power law with exponent a (Schaeffer et al. 2025, arXiv
-2502.17578; Kazdan et al. 2025, arXiv 2510.05197). `zero_inflated_beta_binomial`: besides, a share
-pi0 of the problems can never be solved: fail@k -> pi0. `scaled_beta_binomial`: p = s q with
-q ~ Beta(a, b): no problem is easier than s.
+Binomial(n, p).
 
-These likelihoods hold as they are where sampling stopped because of successes: the rule changes
-them by a factor that no parameter enters.
+- `beta_binomial`: p ~ Beta(a, b), so fail@k = B(a, b + k) / B(a, b). For large k that is
+  [Gamma(a+b) / Gamma(b)] k^-a, a power law with exponent a (Schaeffer et al. 2025, arXiv
+  2502.17578; Kazdan et al. 2025, arXiv 2510.05197).
+- `zero_inflated_beta_binomial`: also, a share pi0 of the problems can never be solved. So
+  fail@k tends to pi0.
+- `scaled_beta_binomial`: p = s q with q ~ Beta(a, b). No problem is easier than s.
+
+These likelihoods need no change where sampling stopped because of passes (S7 of
+`toolkit.stats.stopping`).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-Floats = NDArray[np.float64]
+from toolkit.stats.arrays import Floats, log_choose
 
 PRIOR_LOG_A = float(np.log(0.3))
 PRIOR_SD = 0.75
-"""log a ~ N(log 0.3, 0.75^2). Its centre matches the exponents of the public sets on which it was
-judged, so that judgement is no independent validation."""
+"""log a ~ N(log 0.3, 0.75^2). The centre matches the exponents of the public sets on which it was
+judged. So those sets are no independent test of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class ExpPower:
 class BetaBinomial:
     """p ~ Beta(a, b) with probability 1 - pi0, and p = 0 with probability pi0.
 
-    neg_log_lik is that of the counts, binomial coefficients included.
+    neg_log_lik: negative log-likelihood of the counts, binomial coefficients included.
     """
 
     a: float
@@ -87,8 +91,8 @@ class ScaledBetaBinomial:
     def fail_at_k(self, k: ArrayLike) -> Floats:
         """E (1 - s q)^k = 2F1(-k, a; a + b; s), integers k >= 0, 1-D or scalar.
 
-        Summed as E_J B(a, b + J) / B(a, b) with J ~ Binomial(k, s), from 1 - s q =
-        (1 - s) + s (1 - q): every term is positive, where those of 2F1 alternate.
+        From 1 - s q = (1 - s) + s (1 - q) it is E_J B(a, b + J) / B(a, b), J ~ Binomial(k, s).
+        It is summed in this form, whose terms are all positive: those of 2F1 change their sign.
         """
         k = np.atleast_1d(np.asarray(k, dtype=np.int64))
         j = np.arange(int(k.max()) + 1)
@@ -105,8 +109,8 @@ class ScaledBetaBinomial:
 def log_log_line(k: ArrayLike, fail: ArrayLike) -> LogLogLine | None:
     """Least squares of log fail@k on log k over the points with fail@k > 0; None under two.
 
-    As in the blog, and no more: equal weights for unequal errors, and points that share their
-    problems. R^2 says nothing here (median .993 on data that follow no power law).
+    As in the blog, and no better: the points have unequal errors but equal weights, and all rest
+    on the same problems. R^2 says nothing here: its median is .993 on data without a power law.
     """
     k, fail = np.asarray(k, dtype=float), np.asarray(fail, dtype=float)
     used = fail > 0
@@ -130,8 +134,8 @@ def exp_power(k: ArrayLike, passed: ArrayLike) -> ExpPower | None:
 class Tally:
     """Counts gathered: `weight` problems have n samples and c passes; arrays of one shape.
 
-    A benchmark has few distinct (n, c), and a bootstrap over problems is other weights on the
-    same pairs.
+    A benchmark has few distinct (n, c). A bootstrap over problems only gives the same pairs other
+    weights.
     """
 
     n: Floats
@@ -149,10 +153,10 @@ class Tally:
 def beta_binomial(
     tally: Tally, *, prior: bool = False, start: BetaBinomial | None = None
 ) -> BetaBinomial | None:
-    """Fit Beta(a, b) by maximum likelihood, or by maximum a posteriori with `prior` on log a.
+    """Fit Beta(a, b) by maximum likelihood; with `prior` on log a, by maximum a posteriori (MAP).
 
-    None where no maximum exists without a prior: every sample of every problem agrees. `start`
-    (the fit of similar counts) replaces the search from several starts.
+    None where no maximum exists without a prior: all samples of all problems agree. `start` (the
+    fit of similar counts) replaces the search from several starts.
     """
     return _fit(tally, prior=prior, inflated=False, start=start)
 
@@ -181,14 +185,16 @@ def scaled_beta_binomial(tally: Tally, start: BetaBinomial) -> ScaledBetaBinomia
     rates = (tally.c + 0.5) / (tally.n + 1)
     easiest = float(special.logit(min(0.999, 1.02 * rates.max())))
     x = np.log([start.a, start.b])
-    found = [
-        optimize.minimize(
-            _scaled_objective, np.append(x, s), args=(tally,), jac=True,
-            bounds=[(-12.0, 12.0), (-12.0, 12.0), (-12.0, 12.0)], method="L-BFGS-B",
-            options={"maxiter": 60, "ftol": 1e-9},
-        )
-        for s in (easiest, 9.0)
-    ]  # fmt: skip
+    search = partial(
+        optimize.minimize,
+        _scaled_objective,
+        args=(tally,),
+        jac=True,
+        bounds=[(-12.0, 12.0)] * 3,
+        method="L-BFGS-B",
+        options={"maxiter": 60, "ftol": 1e-9},
+    )
+    found = [search(np.append(x, s)) for s in (easiest, 9.0)]
     best = min(found, key=lambda result: float(result.fun))
     a, b = np.exp(best.x[:2])
     return ScaledBetaBinomial(
@@ -213,10 +219,10 @@ def _scaled_objective(x: Floats, tally: Tally) -> tuple[float, Floats]:
         share = np.exp(terms - total)
         mean_ab = share @ psi_ab[first : first + m + 1]
         value += weight * (total + c * log_s + special.gammaln(a + c))
-        gradient += weight * np.array(
-            [special.digamma(a + c) - mean_ab, share @ psi_b[: m + 1] - mean_ab,
-             c * (1 - s) + share @ j - m * s]
-        )  # fmt: skip
+        d_a = special.digamma(a + c) - mean_ab
+        d_b = share @ psi_b[: m + 1] - mean_ab
+        d_s = c * (1 - s) + share @ j - m * s
+        gradient += weight * np.array([d_a, d_b, d_s])
     every = tally.weight.sum()
     value -= every * special.betaln(a, b)
     psi = special.digamma([a, b, a + b])
@@ -232,15 +238,16 @@ def _fit(
         return None
     coefficients = float(tally.weight @ log_choose(tally.n, tally.c))
     starts = _starts(tally, inflated) if start is None else _near(start, inflated)
-    bounds = [(-12.0, 12.0)] * 2 + [(-18.0, 18.0)] * inflated
-    found = [
-        optimize.minimize(
-            _objective, x, args=(tally, prior), jac=True, bounds=bounds, method="L-BFGS-B",
-            options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9},
-        )
-        for x in starts
-    ]  # fmt: skip
-    best = min(found, key=lambda result: float(result.fun))
+    search = partial(
+        optimize.minimize,
+        _objective,
+        args=(tally, prior),
+        jac=True,
+        bounds=[(-12.0, 12.0)] * 2 + [(-18.0, 18.0)] * inflated,
+        method="L-BFGS-B",
+        options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9},
+    )
+    best = min((search(x) for x in starts), key=lambda result: float(result.fun))
     x = np.asarray(best.x, dtype=float)
     pi0 = float(special.expit(x[2])) if inflated else 0.0
     likelihood, _ = _objective(x, tally, prior=False)
@@ -290,10 +297,3 @@ def _objective(x: Floats, tally: Tally, prior: bool) -> tuple[float, Floats]:
         value += 0.5 * float(z) ** 2
         slope[0] += z / PRIOR_SD
     return value, slope
-
-
-def log_choose(n: ArrayLike, c: ArrayLike) -> Floats:
-    """log C(n, c), element by element."""
-    n, c = np.asarray(n, dtype=float), np.asarray(c, dtype=float)
-    value = special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)
-    return cast(Floats, value)

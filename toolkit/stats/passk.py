@@ -10,21 +10,19 @@ of (1 - p)^k. It is undefined for k > n. A benchmark's value is the mean over it
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from toolkit.errors import UsageError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from toolkit.stats.arrays import Floats, Ints
 
 
 def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     """log fail@k, element by element (n, c, k broadcast); -inf where n - c < k, nan where k > n.
 
-    C(n-c, k) / C(n, k) is symmetric in c and k: with m = min(c, k) and M = max(c, k) it is the
-    product over i < m of (n - i - M) / (n - i), summed here as log1p(-M / (n - i)), or as the
-    logarithm of the ratio itself where M / (n - i) is at least 1/2. The error stays at some 1e-16
-    up to n = 100,000, where gammaln loses small values.
+    C(n-c, k) / C(n, k) is symmetric in c and k. With m = min(c, k) and M = max(c, k) it is the
+    product over i < m of (n - i - M) / (n - i). Its logarithm is summed here from the terms
+    log1p(-M / (n - i)). Where M / (n - i) is at least 1/2, a term is the logarithm of the ratio
+    itself. The error stays near 1e-16 up to n = 100,000, where gammaln loses small values.
     """
     n, c, k = (np.asarray(a, dtype=np.int64) for a in (n, c, k))
     if np.any(c < 0) or np.any(c > n) or np.any(k < 1):

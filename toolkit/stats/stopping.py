@@ -1,23 +1,41 @@
-"""Sampling that stops because of successes, and the estimators that stay unbiased under it.
+"""Sampling that stops because of passes, and the estimators that stay unbiased under it.
 
-A `StoppingRule` looks at a problem after looks[0], looks[1], ... samples and stops at the first
-look with at least r passes, or at the last one. The plain estimator is then biased: it sees too
-many problems just after a success. Conditional on what the rule leaves, N samples with c passes,
-all orders of these that obey the rule are equally likely, whatever the problem's p; so the share
-of them whose first k samples all fail is unbiased for (1 - p)^k (Rao-Blackwell; for looks after
-every sample it is the negative-binomial estimator of Haldane 1945, "On a method of estimating
-frequencies", Biometrika 33).
+A `StoppingRule` looks at a problem after looks[0], looks[1], ... samples. It stops at the first
+look with at least r passes, or at the last look. It leaves N samples, of which c passed.
 
-With t the look before N (none at the first look) and w_s the probability that s < r of the c
-passes came before t, w_s ~ C(t, s) C(N - t, c - s):
+Two symbols more. t is the look before N, and 0 where N is the first look. w_s is the probability
+that s < r of the c passes came before t: in proportion to C(t, s) C(N - t, c - s).
 
-    stopped at the first look, or at the last one with c < r   C(N-c, k) / C(N, k)
-    stopped later, k <= t                       sum_s w_s C(t-s, k) / C(t, k)
-    stopped later, k > t                        w_0 C(N-t-c, k-t) / C(N-t, k-t)
+The claims, and the test that holds each:
 
-With a look after every sample c = r, w_{r-1} = 1, and the second form is
-C(N-1-k, r-1) / C(N-1, r-1). The stopped problems have passes among their first N samples, so that
-their estimate is 0 for k > N: they support any k, and the curve reaches the cap of the rule.
+S1  The plain estimator is biased here: it sees too many problems just after a pass.
+    tests/test_stopping.py::test_the_plain_estimator_is_biased_there
+S2  Given N and c, all orders of the outcomes that obey the rule are equally likely, whatever p is.
+    The estimate of fail@k is the share of these orders that begin with k failures.
+    tests/test_stopping.py::test_the_estimate_is_the_share_of_orders_that_begin_with_failures
+S3  That share is unbiased for (1 - p)^k, for every k up to the cap (Rao-Blackwell).
+    tests/test_stopping.py::test_the_expectation_is_exact_for_every_k_up_to_the_cap
+S4  Where N is the first look, or c < r at the last one, every order obeys the rule. The estimate
+    is then the plain one, C(N-c, k) / C(N, k).
+    tests/test_stopping.py::test_it_is_the_plain_estimate_where_every_order_obeys_the_rule
+S5  Stopped later, it is sum_s w_s C(t-s, k) / C(t, k) for k <= t.
+    For k > t it is w_0 C(N-t-c, k-t) / C(N-t, k-t).
+    tests/test_stopping.py::test_the_forms_of_a_later_stop
+S6  With a look after every sample it is C(N-1-k, r-1) / C(N-1, r-1): the negative-binomial
+    estimator of Haldane 1945, "On a method of estimating frequencies", Biometrika 33.
+    tests/test_stopping.py::test_a_look_after_every_sample_is_the_negative_binomial_form
+S7  The likelihood of N and c gains a factor without p: the number of orders that obey the rule.
+    So the laws of `toolkit.stats.laws` are fitted as they are.
+    tests/test_stopping.py::test_a_law_is_fitted_as_if_there_were_no_rule
+S8  A stopped problem has passes among its N samples, so its estimate is 0 for k > N. It supports
+    every k, and the curve reaches the cap.
+    tests/test_stopping.py::test_a_stopped_problem_supports_every_k
+S9  A batch without all its verdicts ends its problem at the look before it. Which verdicts are
+    missing does not depend on outcomes, so nothing becomes biased.
+    tests/test_stopping.py::test_missing_verdicts_end_a_problem_at_the_look_before_them
+S10 For p ~ Beta(a, b), E N = t_0 + sum_j (t_{j+1} - t_j) P(C_j < r). t_j are the looks, C_j the
+    passes of t_j samples: beta-binomial.
+    tests/test_stopping.py::test_expected_samples_are_those_of_statistics
 """
 
 from bisect import bisect_left
@@ -26,15 +44,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from toolkit.errors import UsageError
 from toolkit.stats import passk
-from toolkit.stats.laws import log_choose
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from toolkit.stats.arrays import Bools, Floats, Ints, log_choose
 
 UNBOUNDED = 2**62
 """The support of a problem whose estimate is known to be 0 beyond its samples."""
@@ -50,15 +65,16 @@ class StoppingRule:
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in zip((0, *self.looks), self.looks, strict=False))
         if self.r < 1 or not self.looks or not rising:
-            raise UsageError(f"stopping rule: r = {self.r}, looks = {self.looks}: need r >= 1 and "
-                             "rising looks")  # fmt: skip
+            raise UsageError(
+                f"stopping rule: r = {self.r}, looks = {self.looks}: need r >= 1 and rising looks"
+            )
 
     @classmethod
     def batches(cls, r: int, minimum: int, cap: int, batch: int) -> "StoppingRule":
         """At least `minimum` samples, then `batch` more at a time, at most `cap`.
 
-        batch 0: half as many again as there are (1, 2, 3, 4, 6, 9 ...): few rounds up to a high
-        cap, for at most half as many samples again as were needed.
+        batch 0: half as many again as there are (1, 2, 3, 4, 6, 9 ...). A high cap then takes few
+        rounds, and at most half as many samples again as were needed.
         """
         if not 1 <= minimum <= cap or batch < 0:
             raise UsageError(
@@ -89,7 +105,7 @@ class StoppingRule:
         """From what `document` gave."""
         return cls(int(document["r"]), tuple(map(int, document["looks"])))
 
-    def stopped(self, n: ArrayLike, c: ArrayLike) -> NDArray[np.bool_]:
+    def stopped(self, n: ArrayLike, c: ArrayLike) -> Bools:
         """Which problems, of n samples with c passes, the rule stopped because of their passes."""
         return np.isin(n, self.looks) & (np.asarray(c) >= self.r)
 
@@ -101,16 +117,18 @@ class StoppingRule:
         return max(0, c - (n - self.looks[position - 1]))
 
     def next_look(self, n: int, c: int) -> int | None:
-        """Samples to have at the next look; None where the rule has stopped. n must be a look,
-        or below the first.
+        """Samples to have at the next look; None where the rule has stopped.
+
+        n must be a look, or below the first.
         """
         if n < self.looks[0]:
             return self.looks[0]
         return None if c >= self.r else next((t for t in self.looks if t > n), None)
 
     def support(self, n: ArrayLike, c: ArrayLike) -> Ints:
-        """Largest k with an unbiased estimate, shape of n; a problem whose sampling was cut off
-        at a look before the rule stopped it has its n.
+        """Largest k with an unbiased estimate, shape of n.
+
+        It is n where sampling was cut off at a look before the rule stopped it.
         """
         return np.where(self.stopped(n, c), UNBOUNDED, np.asarray(n, dtype=np.int64))
 
@@ -132,12 +150,12 @@ class StoppingRule:
         return result
 
     def _log_fail_late(self, n: Ints, c: Ints, before: Ints, k: Ints) -> Floats:
-        """Of problems stopped after the first look: the second and third form above."""
+        """Of problems stopped after the first look: the two forms of S5."""
         s = np.arange(self.r)
         batch, left = (n - before)[:, None], c[:, None] - s[None, :]
         possible = (left >= 0) & (left <= batch) & (s[None, :] <= before[:, None])
         if np.any(~possible.any(axis=1)):
-            raise UsageError("stopping rule: counts that it cannot have left")
+            raise UsageError("stopping rule: it cannot have left these counts")
         log_w = np.where(
             possible,
             log_choose(before[:, None], np.minimum(s, before[:, None]))
@@ -160,10 +178,7 @@ class StoppingRule:
         return np.where(k[None, :] <= before[:, None], inside, outside)
 
     def expected_samples(self, a: ArrayLike, b: ArrayLike) -> Floats:
-        """E N of problems with p ~ Beta(a, b); a, b: shape (P,), result (P,).
-
-        E N = t_0 + sum_j (t_{j+1} - t_j) P(C_j < r), C_j beta-binomial over t_j samples.
-        """
+        """E N of problems with p ~ Beta(a, b), by S10; a, b: shape (P,), result (P,)."""
         a, b = np.asarray(a, dtype=float)[:, None], np.asarray(b, dtype=float)[:, None]
         s = np.arange(self.r)[None, :]
         total = np.full(a.shape[0], float(self.looks[0]))
@@ -180,8 +195,7 @@ class StoppingRule:
 
         judged, passed: shape (P, looks): samples with a verdict, and passes, among the seeds
         from each look to the next. A batch that lacks verdicts ends the problem at the look
-        before it (what is missing does not depend on outcomes); of the first batch all
-        verdicts count.
+        before it (S9). Of the first batch all verdicts count.
         """
         sizes = np.diff((0, *self.looks))
         c = np.cumsum(passed, axis=1)

@@ -1,7 +1,7 @@
-"""The answers of jobs/plan.py: a question, a document, and the document as text."""
+"""The advice of jobs/plan.py: a question, a document that advises, and the document as text."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,12 +18,12 @@ from toolkit.planning.budget import (
     as_json,
     fixed_cost,
 )
-from toolkit.report.figures import GPT4O_PASS_AT_1
-from toolkit.stats.forecast import FARTHEST, empirical_bayes
+from toolkit.problems.humaneval import GPT4O_PASS_AT_1
+from toolkit.stats.forecast import FARTHEST, Interval, empirical_bayes
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Question:
     """One of the first four is given; `stop_r` and `stop_min` shape the adaptive design."""
 
     target: float | None
@@ -37,41 +37,29 @@ class Ask:
         """Raises `UsageError` for what cannot be asked."""
         if self.target is not None and not 0 < self.target < 1:
             raise UsageError(f"--target {self.target}: a coverage, over 0 and under 1")
-        given = (("samples", self.samples), ("budget-usd", self.usd), ("gpu-hours", self.gpu_hours),
-                 ("stop-r", self.stop_r), ("stop-min", self.stop_min))  # fmt: skip
-        for name, value in given:
+        given = {
+            "samples": self.samples,
+            "budget-usd": self.usd,
+            "gpu-hours": self.gpu_hours,
+            "stop-r": self.stop_r,
+            "stop-min": self.stop_min,
+        }
+        for name, value in given.items():
             if value is not None and not 0 < value <= FARTHEST:
                 raise UsageError(f"--{name} {value}: must be over 0, at most 10^7")
 
 
-def plan_document(pilot: Pilot, ask: Ask, prices: Prices) -> dict[str, Any]:
-    """Everything that is known about the wish, as JSON-able values.
+def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[str, Any]:
+    """Everything that is known about the question, as JSON-able values.
 
-    designs: for "fixed" and "adaptive" the k, its cost and the expected coverage; where a
-    target is asked for, also `cost_lo` and `cost_hi`, those of the ends of k's interval.
+    designs: for "fixed" and for "adaptive" the k, its cost and the expected coverage. Where a
+    target is asked for, also `cost_lo` and `cost_hi`: the costs of the ends of k's interval.
     """
     rate = prices.tokens_per_second or pilot.rate
-    if rate is None and (ask.usd is not None or ask.gpu_hours is not None):
+    if rate is None and (question.usd is not None or question.gpu_hours is not None):
         raise UsageError("the pilot does not say how fast its tasks were: give --tokens-per-second")
-    costs = {
-        "fixed": partial(fixed_cost, pilot, prices=prices),
-        "adaptive": partial(
-            adaptive_cost, pilot, r=ask.stop_r, minimum=ask.stop_min, prices=prices
-        ),
-    }
-    reached = pilot.forecast.reaches(ask.target) if ask.target is not None else None
-    designs: dict[str, Any] = {}
-    for name, cost in costs.items():
-        if reached:
-            designs[name] = {
-                "k": _whole(reached.estimate),
-                "cost": _cost_at(cost, reached.estimate),
-                "cost_lo": _cost_at(cost, reached.lo),
-                "cost_hi": _cost_at(cost, reached.hi),
-            }
-            continue
-        k = ask.samples or affordable(cost, partial(_within, ask))
-        designs[name] = {"k": k, "cost": as_json(cost(k)), **_coverage(pilot, k)}
+    target = question.target
+    reached = pilot.forecast.reaches(target) if target is not None else None
     overtakes = pilot.forecast.reaches(GPT4O_PASS_AT_1) if pilot.full_humaneval else None
     counts = pilot.counts
     return {
@@ -84,10 +72,10 @@ def plan_document(pilot: Pilot, ask: Ask, prices: Prices) -> dict[str, Any]:
         "tokens_per_sample": float(pilot.tokens.mean()),
         "tokens_per_second": rate,
         "usd_per_gpu_hour": prices.usd_per_gpu_hour,
-        "target": ask.target,
+        "target": target,
         "k": as_json(reached) if reached else None,
-        "stopping": {"r": ask.stop_r, "min": ask.stop_min},
-        "designs": designs,
+        "stopping": {"r": question.stop_r, "min": question.stop_min},
+        "designs": _designs(pilot, question, prices, reached),
         "overtakes": {"reference": "GPT-4o, one try", "pass_at_1": GPT4O_PASS_AT_1}
         | as_json(overtakes)
         if overtakes
@@ -96,13 +84,36 @@ def plan_document(pilot: Pilot, ask: Ask, prices: Prices) -> dict[str, Any]:
     }
 
 
-def _within(ask: Ask, cost: Cost) -> bool:
-    if ask.usd is not None:
-        return cost.usd is not None and cost.usd <= ask.usd
-    return cost.gpu_hours is not None and cost.gpu_hours <= (ask.gpu_hours or 0)
+def _designs(
+    pilot: Pilot, question: Question, prices: Prices, reached: Interval | None
+) -> dict[str, Any]:
+    adaptive = partial(adaptive_cost, r=question.stop_r, minimum=question.stop_min)
+    costs: dict[str, Callable[[float], Cost]] = {
+        "fixed": partial(fixed_cost, pilot, prices=prices),
+        "adaptive": partial(adaptive, pilot, prices=prices),
+    }
+    designs: dict[str, Any] = {}
+    for name, cost in costs.items():
+        if reached:
+            designs[name] = {
+                "k": _whole(reached.estimate),
+                "cost": _cost_at(cost, reached.estimate),
+                "cost_lo": _cost_at(cost, reached.lo),
+                "cost_hi": _cost_at(cost, reached.hi),
+            }
+        else:
+            k = question.samples or affordable(cost, partial(_within, question))
+            designs[name] = {"k": k, "cost": as_json(cost(k)), **_coverage(pilot, k)}
+    return designs
 
 
-def _cost_at(cost: Any, k: float) -> dict[str, Any] | None:
+def _within(question: Question, cost: Cost) -> bool:
+    if question.usd is not None:
+        return cost.usd is not None and cost.usd <= question.usd
+    return cost.gpu_hours is not None and cost.gpu_hours <= (question.gpu_hours or 0)
+
+
+def _cost_at(cost: Callable[[float], Cost], k: float) -> dict[str, Any] | None:
     return as_json(cost(k)) if math.isfinite(k) else None
 
 
@@ -113,14 +124,15 @@ def _whole(k: float) -> int | None:
 def _coverage(pilot: Pilot, k: int) -> dict[str, float]:
     """pass@k of such problems with its interval, and the estimate for these very problems."""
     fail = pilot.forecast.at(k)
-    same = empirical_bayes(pilot.counts, pilot.fits.map, np.array([k]))
+    same = empirical_bayes(pilot.counts, pilot.count_fits.map, np.array([k]))
     found = {"pass_at_k": 1 - fail.estimate, "lo": 1 - fail.hi, "hi": 1 - fail.lo}
     return found | {"these_problems": 1 - float(same[0])}
 
 
-def plan_text(document: Mapping[str, Any]) -> str:
+def advice_text(document: Mapping[str, Any]) -> str:
     """For people."""
-    n = f"{document['n_min']} to {document['n_max']}"
+    low, high = document["n_min"], document["n_max"]
+    n = f"{low}" if low == high else f"{low} to {high}"
     rate = document["tokens_per_second"]
     speed = f"{rate:,.0f} tokens/s a GPU" if rate else "speed unknown: give --tokens-per-second"
     lines = [
@@ -144,12 +156,13 @@ def plan_text(document: Mapping[str, Any]) -> str:
         lines += _design_rows(name, design, document)
     if found := document["overtakes"]:
         level = f"{found['reference']} ({found['pass_at_1']:.1%})"
-        if found["estimate"] is None:
-            lines.append(f"\n{level} is not overtaken, at any k up to {FARTHEST:,}; 95 %: from "
-                         f"k = {_k(found['lo'])} to {_k(found['hi'])}")  # fmt: skip
-        else:
-            lines.append(f"\n{level} is overtaken at k = {_k(found['estimate'])}; 95 %, such "
-                         f"problems: {_k(found['lo'])} to {_k(found['hi'])}")  # fmt: skip
+        reached = (
+            f"is not overtaken at any k up to {FARTHEST:,}"
+            if found["estimate"] is None
+            else f"is overtaken at k = {_k(found['estimate'])}"
+        )
+        interval = f"{_k(found['lo'])} to {_k(found['hi'])}"
+        lines.append(f"\n{level} {reached} (95 %, such problems: {interval})")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""jobs/plan.py on a pilot: its answers agree with one another and with the forecast."""
+"""jobs/plan.py on a pilot: its advice agrees with itself and with the forecast."""
 
 import json
 

@@ -1,0 +1,141 @@
+"""The figures of analysis/: several runs side by side, and what is no part of a report."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from toolkit.report.style import BLUE, GREY, ORANGE, STYLE, log_log, new_figure, save, series_styles
+
+
+def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
+    """Several runs' fail@k on log-log axes; `curves`: label -> k, fail_at_k, lo, hi."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("tries per problem k", "fail@k")
+        for (label, frame), style in zip(curves.items(), series_styles(), strict=False):
+            shown = frame.filter(pl.col("fail_at_k") > 0).drop_nulls("lo")
+            color = style["color"]
+            axes.fill_between(shown["k"], shown["lo"], shown["hi"], alpha=0.15, color=color)
+            axes.plot(shown["k"], shown["fail_at_k"], label=label, **style)
+        log_log(axes)
+        axes.legend()
+        save(figure, path)
+
+
+def draw_scatter(
+    x: Sequence[float], y: Sequence[float], labels: tuple[str, str], path: Path
+) -> None:
+    """Problem by problem: the pass rate of one run against another's."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(*labels)
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+        axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.6)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        save(figure, path)
+
+
+def draw_coverage(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], usd_per_token: float, path: Path
+) -> None:
+    """pass@k of several runs against output tokens, and dollars above; label -> tokens, pass@k."""
+    with mpl.rc_context(STYLE):
+        tokens_name = "output tokens of k samples of every problem"
+        figure, axes = new_figure(tokens_name, "pass@k (coverage)")
+        for (label, (tokens, passed)), style in zip(curves.items(), series_styles(), strict=False):
+            axes.plot(tokens, passed, label=label, **style)
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8)
+        dollars = axes.secondary_xaxis(
+            "top",
+            functions=(
+                lambda tokens: np.asarray(tokens, dtype=float) * usd_per_token,
+                lambda usd: np.asarray(usd, dtype=float) / usd_per_token,
+            ),
+        )
+        dollars.set_xlabel("US dollars")
+        save(figure, path)
+
+
+def draw_feed(feed: pl.DataFrame, path: Path) -> None:
+    """How busy the engines were against time, each task a line; `feed` as from `read_feed`.
+
+    Panels: samples in flight as a share of max_num_seqs, output tokens/s, and, where it is known,
+    the KV cache in use.
+    """
+    with mpl.rc_context(STYLE):
+        panels = 3 if feed["kv_cache"].is_not_null().any() else 2
+        figure = Figure(figsize=(6.4, 2.3 * panels), layout="constrained")
+        above, below, *cache = figure.subplots(panels, 1, sharex=True)
+        start = float(feed["time"].min() or 0.0)  # type: ignore[arg-type]
+        tasks = feed.group_by("task", maintain_order=True)
+        for (_, task), style in zip(tasks, itertools.cycle(series_styles()), strict=False):
+            line = {"color": style["color"], "linestyle": style["linestyle"], "lw": 1}
+            seconds = task["time"].to_numpy() - start
+            above.plot(seconds, (task["in_flight"] / task["wanted"]).to_numpy(), **line)
+            if len(seconds) > 1:
+                rate = np.diff(task["tokens"].to_numpy().astype(float)) / np.diff(seconds)
+                below.plot(seconds[1:], rate, **line)
+            for axes in cache:
+                axes.plot(seconds, task["kv_cache"].to_numpy(), **line)
+        _name_panels(above, below, cache)
+        save(figure, path)
+
+
+def _name_panels(above: Axes, below: Axes, cache: Sequence[Axes]) -> None:
+    above.axhline(0.9, color=GREY, lw=0.8, ls=":")
+    above.set_ylim(0, None)
+    above.set_ylabel("in flight / max_num_seqs")
+    below.set_ylim(0, None)
+    below.set_ylabel("tokens/s, counted\nwhen a sample ends")
+    for axes in cache:
+        axes.set_ylim(0, 1.05)
+        axes.set_ylabel("KV cache in use")
+    (cache or [below])[-1].set_xlabel("seconds since the first reading")
+
+
+def draw_sizes(table: pl.DataFrame, chosen: int, path: Path) -> None:
+    """Simulated arrays by slice size: wall time, lost work, files; `chosen` is marked.
+
+    table: slice_samples, wall_s with wall_lo and wall_hi, lost_gpu_s, files.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+        wall, lost, files = figure.subplots(3, 1, sharex=True)
+        sizes, low, high = table["slice_samples"], table["wall_lo"], table["wall_hi"]
+        wall.fill_between(sizes, low, high, color=BLUE, alpha=0.18, lw=0, label="middle 90 %")
+        for axes, column, name in (
+            (wall, "wall_s", "wall time, s"),
+            (lost, "lost_gpu_s", "lost work, GPU s"),
+            (files, "files", "files"),
+        ):
+            axes.plot(sizes, table[column], "o-", color=BLUE, ms=4)
+            axes.axvline(chosen, color=ORANGE, lw=1, ls="--", label=f"{chosen} samples")
+            axes.set_ylabel(name)
+        wall.legend(fontsize=8)
+        lost.set_ylim(0, None)
+        files.set_yscale("log")
+        files.set_xscale("log")
+        files.set_xlabel("samples in a slice")
+        save(figure, path)
+
+
+def draw_bars(labels: Sequence[str], values: Sequence[float], name: str, path: Path) -> None:
+    """One horizontal bar for each label; `name` is what the bars measure, with its unit."""
+    with mpl.rc_context(STYLE):
+        height = max(2.0, 0.6 + 0.16 * len(labels))
+        figure, axes = new_figure(name, "", size=(6.4, height))
+        axes.barh(range(len(labels)), values, color=BLUE, height=0.7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        save(figure, path)

@@ -1,0 +1,278 @@
+"""The document of a fit: `results/fit.json` as a frozen record, with its one reader and writer.
+
+Figures, report, terminal text, planning and analysis/ all take what they show from here. In JSON a
+record is an object, a k that is a key is a string, and None is null. Numbers are finite: what is
+undefined is null.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from toolkit.errors import CorruptShard, ToolkitError, UsageError
+from toolkit.files import replacing
+from toolkit.records import Setting
+from toolkit.stats.forecast import Interval
+from toolkit.stats.inference import PowerLaw
+from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
+from toolkit.stats.stopping import StoppingRule
+
+FIT_JSON = "fit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingFacts:
+    """How the run was sampled; null where its backend has no such setting."""
+
+    model: str
+    backend: str | None
+    prompt_style: str | None
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeFacts:
+    """How the run was judged: the kind of verifier, its version, and all its settings."""
+
+    verifier: str
+    version: int
+    settings: dict[str, Setting]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """95 % interval of fail@k."""
+
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """d log fail@k / d log k over the decade from `from_` to `to`, with its 95 % interval."""
+
+    from_: int
+    to: int
+    estimate: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPoint:
+    """fail@k of such problems with its 95 % interval, and the method in words."""
+
+    estimate: float
+    lo: float
+    hi: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Bounds of fail@k that need no model, of these problems and without sampling error."""
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class BetaBinomialFit:
+    """A `BetaBinomial` fitted to the counts, and its fail@k up to 10 k_max."""
+
+    a: float
+    b: float
+    pi0: float
+    neg_log_lik: float
+    fail_at_k: dict[int, float]
+
+    @property
+    def model(self) -> BetaBinomial:
+        """Its fail@k for any k."""
+        return BetaBinomial(self.a, self.b, self.pi0, self.neg_log_lik)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledFit:
+    """A `ScaledBetaBinomial` fitted to the counts, and its fail@k up to 10 k_max."""
+
+    a: float
+    b: float
+    s: float
+    neg_log_lik: float
+    fail_at_k: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModels:
+    """The models of `toolkit.stats.laws`; None where the counts have no maximum."""
+
+    log_log_line: LogLogLine | None
+    exp_power: ExpPower | None
+    beta_binomial: BetaBinomialFit | None
+    beta_binomial_map: BetaBinomialFit | None
+    zero_inflated_beta_binomial: BetaBinomialFit | None
+    scaled_beta_binomial: ScaledFit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overtakes:
+    """The k whose pass@k reaches a reference's one try; None for "not up to 10^7"."""
+
+    reference: str
+    pass_at_1: float
+    k: int | None
+    lo: int | None
+    hi: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitContext:
+    """What was fitted. Without a run (`jobs/fit.py --counts`) only the title is known."""
+
+    title: str
+    complete: bool = True
+    """Nothing that was planned is missing."""
+    planned: int | None = None
+    """Samples; so are the next two."""
+    sampled: int | None = None
+    evaluated: int | None = None
+    tokens: int | None = None
+    """Output tokens of all samples."""
+    full_humaneval: bool = False
+    """The problems are all of HumanEval, so that published figures are comparable."""
+    chosen: bool = False
+    """The problems were picked to show a slope with a small model."""
+    sampling: SamplingFacts | None = None
+    judge: JudgeFacts | None = None
+    """None also in results of version 0.1.0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitDocument(FitContext):
+    """What was fitted and what was found. The keys of fit.json are these fields."""
+
+    inputs: str
+    """Digest of counts, context, rule, replicates and version: the same inputs, the same file."""
+    problems: int
+    """Problems with at least one verdict; only these are fitted."""
+    n_min: int
+    n_max: int
+    unsolved: int
+    """Problems with c = 0."""
+    stopping: StoppingRule | None
+    """The rule by which sampling stopped; None for a fixed n."""
+    k_max: int
+    """Largest k that all problems support: n_min, or the cap of the rule."""
+    pass_at_k: dict[int, float]
+    """The unbiased curve, up to k_max; so are the next four."""
+    fail_at_k: dict[int, float]
+    se_fixed_set: dict[int, float | None]
+    """Standard error for these problems; None where 2k is not supported."""
+    se_superpopulation: dict[int, float | None]
+    """Standard error for such problems; None for a single problem."""
+    support: dict[int, int]
+    """Problems that support k."""
+    band: dict[int, Band]
+    """95 % of fail@k, by a bootstrap over problems."""
+    fits: FittedModels
+    exponent: Interval
+    """a of the MAP fit: the slope that fail@k tends to is -a."""
+    slopes: tuple[Slope, ...]
+    """Of each whole decade of k."""
+    forecast: dict[int, ForecastPoint]
+    """Up to 10 k_max."""
+    same_problems: dict[int, float]
+    """fail@k of these problems by empirical Bayes, up to 10 k_max."""
+    bracket: dict[int, Bracket]
+    """For k over k_max."""
+    overtakes: Overtakes | None
+    """None without the whole of HumanEval."""
+    goodness_of_fit: float
+    """p-value of the beta-binomial by a parametric bootstrap."""
+    floor_likelihood_ratio: float | None
+    """For problems that can never be solved; None where the counts cannot say."""
+    replicates: int
+    """Of the bootstrap."""
+    power_law: PowerLaw
+    estimand: str
+    """What the intervals speak of."""
+
+
+def read_fit(results: Path) -> FitDocument:
+    """The document in a run's `results` directory, also one that version 0.1.0 wrote.
+
+    Raises `UsageError` where it is missing and `CorruptShard` where it is damaged. Both name the
+    command that writes it.
+    """
+    path = results / FIT_JSON
+    remedy = f"run `python jobs/fit.py {results.parent}`"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        document: FitDocument = _parsed(FitDocument, found, "the document")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: missing: {remedy}") from None
+    except OSError as error:
+        raise ToolkitError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, UsageError) as error:
+        raise CorruptShard(f"{path}: cannot be read ({error}): {remedy}") from None
+    return document
+
+
+def write_fit(document: FitDocument, results: Path) -> None:
+    """Write fit.json into `results`, whole or not at all."""
+    text = json.dumps(_plain(document), indent=1, allow_nan=False)
+    with replacing(results / FIT_JSON) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """What `json` takes: records as objects, k's as strings."""
+    if dataclasses.is_dataclass(value):
+        return {_key(f): _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _key(field: "dataclasses.Field[Any]") -> str:
+    """Its name in JSON: `from_` is "from", a word that Python keeps for itself."""
+    return field.name.rstrip("_")
+
+
+def _parsed(kind: Any, value: Any, where: str) -> Any:
+    """`value` of a JSON file as `kind`; `ValueError` names the place where it is something else."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _record(kind, value, where)
+    if origin is dict and isinstance(value, dict):
+        return {inner[0](k): _parsed(inner[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parsed(inner[0], v, where) for v in value)
+    if origin is UnionType:
+        # What comes first is tried where no type is the value's own: an object, an int as a float.
+        own = [k for k in inner if k is type(value)]
+        return _parsed((own or inner)[0], value, where)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} is {str(value)[:40]!r}")
+    return value
+
+
+def _record(kind: Any, found: dict[str, Any], where: str) -> Any:
+    hints, values = get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
+        key = _key(field)
+        if key in found:
+            values[field.name] = _parsed(hints[field.name], found[key], f"{where}: {key}")
+        elif field.default is dataclasses.MISSING:
+            raise ValueError(f"{where} lacks {key!r}")
+    return kind(**values)

@@ -1,0 +1,51 @@
+"""What a terminal shows of a fit: the table of its curve, its verdict, and where its report is."""
+
+from pathlib import Path
+
+from toolkit.errors import CorruptShard
+from toolkit.report.document import FIT_JSON, FitDocument, read_fit
+from toolkit.runs.run import Run
+
+
+def describe_results(run: Run) -> str:
+    """The table of a finished run and where its report is. Raises `CorruptShard` without one."""
+    path = run.results_dir / FIT_JSON
+    if not path.is_file():
+        raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+    return describe_fit(read_fit(run.results_dir), run.results_dir)
+
+
+def results_complete(run: Run) -> bool:
+    """Whether the results are there and miss nothing that was planned."""
+    return (run.results_dir / FIT_JSON).is_file() and read_fit(run.results_dir).complete
+
+
+def describe_fit(document: FitDocument, folder: Path) -> str:
+    """The table of a document, and where `folder` has its report."""
+    rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'+- (such problems)':>19}"]
+    for k, passed in document.pass_at_k.items():
+        error = document.se_superpopulation[k]
+        shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
+        rows.append(f"{k:>6}  {passed:8.4f}  {1 - passed:8.4f}  {shown}")
+    rows += [
+        "",
+        f"{document.problems} problems, {_samples(document)}, {document.unsolved} unsolved",
+    ]
+    if not document.complete:
+        rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
+    supported = "supported" if document.power_law.supported else "not supported"
+    rows.append(f"power law: {supported}")
+    rows += [f"  - {reason}" for reason in document.power_law.reasons]
+    rows.append(f"report: {_shortest(folder / 'report.html')}")
+    return "\n".join(rows)
+
+
+def _samples(document: FitDocument) -> str:
+    low, high, rule = document.n_min, document.n_max, document.stopping
+    n = f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"{n} (stopped at {rule.r} passes)" if rule else n
+
+
+def _shortest(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
