@@ -280,8 +280,9 @@ def _difficulty_figure(judged: pl.DataFrame) -> Figure:
     axes.plot(rank[solved], rate[solved], "o", color=BLUE, ms=3.5, label="solved")
     axes.plot(rank[~solved], np.full((~solved).sum(), floor), "x", color=ORANGE, ms=4,
               label=f"unsolved: {int((~solved).sum())}")  # fmt: skip
-    axes.set_yscale("log")
+    # The limits first: a log scale warns where all points lie at the same height.
     axes.set_ylim(floor * 0.6, 1.3)
+    axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8)
     return figure
