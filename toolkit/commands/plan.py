@@ -12,9 +12,6 @@ from pathlib import Path
 
 from toolkit.cli import LATEST, Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
-from toolkit.planning.answers import Ask, plan_document, plan_text
-from toolkit.planning.budget import Prices, read_pilot
-from toolkit.runs.run import open_run
 
 
 def main() -> int:
@@ -34,6 +31,11 @@ def main() -> int:
     parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
     parser.add_argument("--json", action="store_true", help="for scripts")
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.planning.answers import Ask, plan_document, plan_text
+    from toolkit.planning.budget import Prices, read_pilot
+    from toolkit.runs.run import open_run
+
     ask = Ask(
         flags.target, flags.samples, flags.budget_usd, flags.gpu_hours, flags.stop_r, flags.stop_min
     )

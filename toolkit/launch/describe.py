@@ -27,12 +27,12 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
-        f"launcher   {launcher}: {len(tasks)} sampling task(s), {r.eval_array} evaluation task(s)",
+        f"launcher   {launcher}: {len(tasks)} array task(s) sample, {r.eval_array} evaluate",
     ]
     if launcher == "slurm":
         lines.append(
-            f"resources  {r.gres or 'no gres'}, {r.cpus} cores, {r.mem_gib} GiB, "
-            f"{r.minutes} min a sampling task; {r.eval_cpus} cores an evaluation task"
+            f"resources  a sampling array task: {r.gres or 'no gres'}, {r.cpus} cores, "
+            f"{r.mem_gib} GiB, {r.minutes} min; an evaluation array task: {r.eval_cpus} cores"
         )
     if s.backend == "vllm" and plan.samples_missing:
         lines.append(
@@ -72,7 +72,7 @@ def describe_fit(fit: Mapping[str, Any], folder: Path) -> str:
         shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
         rows.append(f"{k:>6}  {value:8.4f}  {1 - value:8.4f}  {shown}")
     verdict = fit["power_law"]
-    n = f"{fit['n_min']} to {fit['n_max']}" if fit["n_min"] != fit["n_max"] else fit["n_min"]
+    n = f"{fit['n_min']} to {fit['n_max']}" if fit["n_min"] != fit["n_max"] else str(fit["n_min"])
     if rule := fit.get("stopping"):
         n += f" (stopped at {rule['r']} passes)"
     rows += ["", f"{fit['problems']} problems, n = {n}, {fit['unsolved']} unsolved"]
