@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from toolkit.launch.queue import (
 from toolkit.launch.slurm import submit_slurm, wait_slurm
 from toolkit.launch.status import read_status
 from toolkit.runs.history import Launch, append_launch, launches
+from toolkit.runs.run import Run
 from toolkit.verifiers.judges import judge_of_run
 
 
@@ -113,8 +115,19 @@ def test_only_jobs_whose_script_lies_in_the_run_count(slurm, run):
         QueuedJob("13", "evaluate", "PENDING", "", "Dependency", 0),
     ]
     assert jobs_in_queue(run) == {"11": "sample", "13": "evaluate"}
-    with pytest.raises(UsageError, match="in the queue already: sample 11, evaluate 13; wait"):
+    with pytest.raises(
+        UsageError, match="in the queue already: sample 11, evaluate 13; wait"
+    ) as told:
         refuse_second_launch(run)
+    assert str(told.value).endswith(f"`python jobs/cancel.py '{run.path}'`")
+
+
+def test_a_run_is_known_by_every_path_to_it(slurm, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linked").symlink_to(run.path)
+    slurm("squeue", shows(f"13|RUNNING|n|None|0|{tmp_path}/linked/slurm/s.sh"))
+    for path in (run.path, Path("linked"), Path(run.path.name)):
+        assert jobs_in_queue(Run(path)) == {"13": "evaluate"}
 
 
 def test_squeue_is_asked_for_the_recorded_jobs_and_only_if_there_are_any(slurm, run, tmp_path):

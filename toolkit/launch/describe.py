@@ -27,7 +27,8 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
-        f"launcher   {launcher}: {len(tasks)} array task(s) sample, {r.eval_array} evaluate",
+        f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
+        f"{r.eval_array} for evaluation",
     ]
     if launcher == "slurm":
         lines.append(

@@ -5,6 +5,7 @@ whether they can go on without an answer. What submits jobs is in `toolkit.launc
 """
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -126,12 +127,15 @@ def queued_jobs(run: Run) -> list[QueuedJob]:
         if "Invalid job id" in error.said:
             return []
         raise
+    # The script is the last column: its path may hold any character.
+    rows = [line.split("|", len(QUEUE_COLUMNS) - 1) for line in answer.splitlines()]
+    folders = {script.rpartition("/")[0] for *_, script in rows} - {""}
+    # A run may be launched by one path and looked at by another.
+    ours = {f for f in folders if Path(f).resolve() == run.slurm_dir.resolve()}
     found = []
-    for line in answer.splitlines():
-        # The script is the last column: its path may hold any character.
-        job, state, node, reason, restarts, script = line.split("|", len(QUEUE_COLUMNS) - 1)
+    for job, state, node, reason, restarts, script in rows:
         stage = stages.get(job.partition("_")[0])
-        if stage is not None and script.startswith(f"{run.slurm_dir}/"):
+        if stage is not None and script.rpartition("/")[0] in ours:
             found.append(QueuedJob(job, stage, state, node, reason, int(restarts or 0)))
     return found
 
@@ -147,7 +151,7 @@ def refuse_second_launch(run: Run) -> None:
         listed = ", ".join(f"{stage} {job}" for job, stage in jobs.items())
         raise UsageError(
             f"{run.path}: in the queue already: {listed}; wait for them, or end them by "
-            f"`python jobs/cancel.py {run.path}`"
+            f"`python jobs/cancel.py {shlex.quote(str(run.path))}`"
         )
 
 

@@ -9,6 +9,7 @@ it, so that the array of each round is as large as its work, and a GPU is never 
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,10 +48,11 @@ class Submitted:
     def describe(self) -> str:
         """The job ids and what to type next."""
         listed = ", ".join(f"{stage} {job}" for stage, job in self.jobs.items())
+        run = shlex.quote(str(self.run.path))
         return (
             f"submitted  {listed}\n"
-            f"follow     python jobs/status.py {self.run.path}\n"
-            f"cancel     python jobs/cancel.py {self.run.path}"
+            f"follow     python jobs/status.py {run}\n"
+            f"cancel     python jobs/cancel.py {run}"
         )
 
 
