@@ -1,4 +1,4 @@
-"""How far a run is, in samples, and what Slurm says of its tasks."""
+"""How far a run is, in samples, and what Slurm says of its jobs."""
 
 import _installed  # noqa: F401
 

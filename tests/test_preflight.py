@@ -1,14 +1,22 @@
-"""What the doctor says of clusters and models."""
+"""What the doctor says of clusters and models, and its trial of what is configured."""
 
 import json
 
 import pytest
-from commands import ROOT, job
+from commands import ROOT, files, job, samples
 
-from toolkit.config import Engine, Resources, resolve
+from toolkit.config import Engine, Resources, describe_config, resolve
 from toolkit.errors import UsageError
-from toolkit.launch.preflight import _minutes, _offers, examine_model, examine_slurm
+from toolkit.launch.preflight import (
+    _minutes,
+    _offers,
+    examine_model,
+    examine_sampling,
+    examine_slurm,
+    run_trial,
+)
 from toolkit.models.footprint import Footprint, kv_bytes_per_token, read_footprint
+from toolkit.runs.history import launches, recorded_config
 
 LLAMA_8B = {
     "num_hidden_layers": 32,
@@ -83,6 +91,90 @@ def test_words_of_slurm():
     assert _offers("(null)", "", 1)
 
 
+def test_a_cluster_that_falls_silent_is_a_finding(tmp_path, monkeypatch):
+    for name, lines in (("sinfo", ""), ("sbatch", ""), ("scontrol", "echo lost >&2; exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (finding,) = examine_slurm(Resources())
+    assert finding.line().startswith("fail  slurm         `scontrol` failed: lost; ")
+
+
+FULL = {
+    "backend": "synthetic",
+    "prompt_style": "completion",
+    "temperature": 0.3,
+    "base_seed": 5,
+    "stop": ("x",),
+    "task_ids": tuple(f"HumanEval/{i}" for i in range(7, 20)),
+    "samples": 1000,
+    "adaptive": True,
+    "dtype": "float16",
+    "tensor_parallel_size": 2,
+    "max_num_seqs": 7,
+    "timeout": 2.5,
+    "workers": 2,
+    "launcher": "slurm",
+    "array": 9,
+    "eval_array": 3,
+    "partition": "gpu",
+}
+
+
+def test_the_trial_launches_what_is_configured(tmp_path):
+    config = resolve(FULL)
+    run = run_trial(config, tmp_path)
+    want = json.loads(json.dumps(describe_config(config)))
+    want["problem_set"]["limit"] = 4
+    want["quantity"]["samples"] = 3
+    want["stopping"] = describe_config(resolve({}))["stopping"]
+    want["resources"] |= {"launcher": "inline", "array": 1, "eval_array": 1}
+    assert recorded_config(run) == want
+    assert [launch.launcher for launch in launches(run)] == ["inline"]
+    assert samples(run.path).height == 12
+    identity = run.manifest()["identity"]
+    assert (identity["prompt_style"], identity["base_seed"]) == ("completion", 5)
+
+
+def test_a_trial_leaves_nothing_and_takes_no_more_problems_than_configured(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    finding = examine_sampling(resolve(FULL | {"task_ids": None, "limit": 2}))
+    assert finding.line().startswith("ok    sampling      6 samples drawn and evaluated, ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_trial_fails_as_the_launch_would():
+    server = {"backend": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    finding = examine_sampling(resolve(server))
+    assert finding.grade == "fail"
+    assert "a trial launch failed: http://127.0.0.1:9/v1: no answer: " in finding.found
+    finding = examine_sampling(resolve({"backend": "replay", "replay_file": "none.jsonl"}))
+    assert "a trial launch failed: --replay-file none.jsonl: no such file" in finding.found
+
+
+def test_the_doctor_tries_the_preset_and_flags_of_a_launch(tmp_path):
+    before = files(tmp_path)
+    flags = ("--preset", "smoke", "--limit", 1, "--try-model", "--runs", tmp_path)
+    done = job("doctor.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok    sampling      3 samples drawn and evaluated, " in done.stdout
+    done = job(
+        "doctor.py",
+        *flags,
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--backend",
+        "openai",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert (
+        "fail  sampling      a trial launch failed: http://127.0.0.1:9/v1: no answer" in done.stdout
+    )
+    assert files(tmp_path) == before
+
+
 @pytest.mark.slow
 @pytest.mark.slurm
 def test_what_a_real_cluster_lacks_is_said(cluster, monkeypatch):
@@ -105,9 +197,9 @@ def test_what_a_real_cluster_lacks_is_said(cluster, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.vllm
 def test_a_dozen_samples_of_a_real_model(tmp_path, tiny_model):
-    flags = ("--model", tiny_model, "--max-tokens", 8, "--max-model-len", 1024, "--limit", 2,
-             "--dtype", "float32", "--try-model")  # fmt: skip
-    done = job("doctor.py", *flags, "--runs", tmp_path, cwd=tmp_path)
+    flags = ("--model", tiny_model, "--max-tokens", 8, "--max-model-len", 1024, "--limit", 2)
+    flags += ("--dtype", "float32", "--try-model", "--runs", tmp_path)
+    done = job("doctor.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok    sampling" in done.stdout
     assert "ok    model" in done.stdout

@@ -5,8 +5,7 @@ import pytest
 from toolkit.config import Config, ProblemSet, Quantity, Resources, Sampling
 from toolkit.errors import RunMismatch, UsageError
 from toolkit.launch.identity import model_identity, run_identity
-from toolkit.launch.local import tasks_of
-from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch, tasks_of
 from toolkit.problems.load import load_problems
 
 CONFIG = Config(

@@ -40,6 +40,11 @@ def test_the_script_is_the_golden_one(stage):
     assert script(stage) == (GOLDEN / f"{stage}.sh").read_text()
 
 
+def test_a_script_is_shown_also_where_slurm_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert script("sample") == (GOLDEN / "sample.sh").read_text()
+
+
 def test_only_sampling_asks_for_what_only_it_needs():
     assert "gpu:a100:1" in script("sample")
     for stage in ("evaluate", "fit"):

@@ -14,6 +14,11 @@ from commands import ROOT, assert_each_sample_once, files, job, samples
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 SMOKE = ("--preset", "smoke", "--launcher", "slurm", "--run", "run")
+VLLM = (
+    *("--launcher", "slurm", "--run", "run", "--array", "2", "--gres", "", "--cpus", "1"),
+    *("--mem-gib", "6", "--eval-cpus", "2", "--eval-mem-gib", "4"),
+    *("--cpu-kv-cache-gib", "1", "--top-p", "1"),
+)
 SLOW = (*SMOKE, "--synthetic-rate", "6", "--slice-samples", "8", "--samples", "20")
 
 
@@ -87,11 +92,9 @@ def test_an_array_of_ten_runs_to_the_report(cluster, tmp_path):
     # By hand, later.
     for script in ("evaluate.sh", "fit.sh"):
         environment = cluster | {"PYTHON": os.sys.executable}
-        said = slurm(
-            environment, "sbatch", "--wait", "--parsable", "--mem=2G", "--cpus-per-task=2",
-            f"--chdir={ROOT}", f"--output={tmp_path}/{script}.log", ROOT / "sbatch" / script,
-            tmp_path / "run",
-        )  # fmt: skip
+        flags = ("--wait", "--parsable", "--mem=2G", "--cpus-per-task=2", f"--chdir={ROOT}")
+        log, path = f"--output={tmp_path}/{script}.log", ROOT / "sbatch" / script
+        said = slurm(environment, "sbatch", *flags, log, path, tmp_path / "run")
         assert said.strip().isdigit()
     assert "0 executed" in (tmp_path / "evaluate.sh.log").read_text()
     assert "report: " in (tmp_path / "fit.sh.log").read_text()
@@ -133,12 +136,8 @@ def test_a_requeued_task_goes_on_with_what_is_missing(cluster, tmp_path):
 
 @pytest.mark.vllm
 def test_two_tasks_of_real_vllm_run_to_the_report(cluster, tmp_path, tiny_model):
-    flags = (
-        "--model", tiny_model, "--launcher", "slurm", "--run", "run", "--array", "2", "--limit", "2",
-        "--samples", "6", "--max-tokens", "12", "--slice-samples", "6", "--gres", "", "--cpus", "1",
-        "--mem-gib", "6", "--eval-cpus", "2", "--eval-mem-gib", "4", "--wait",
-        "--cpu-kv-cache-gib", "1", "--top-p", "1",
-    )  # fmt: skip
+    work = ("--limit", "2", "--samples", "6", "--max-tokens", "12", "--slice-samples", "6")
+    flags = (*VLLM, "--model", tiny_model, *work, "--wait")
     done = job("launch.py", *flags, cwd=tmp_path, env=cluster, timeout=500)
     assert done.returncode == 0, done.stderr
     assert_each_sample_once(tmp_path / "run", problems=2, n=6)
@@ -149,10 +148,8 @@ def test_two_tasks_of_real_vllm_run_to_the_report(cluster, tmp_path, tiny_model)
 def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
     rule = ("--adaptive", "--stop-r", "3", "--stop-min", "10", "--stop-cap", "60")
     flags = ("--preset", "smoke", "--limit", "24", *rule)
-    done = job(
-        "launch.py", *flags, "--launcher", "slurm", "--run", "run", "--array", "2", "--wait",
-        cwd=tmp_path, env=cluster,
-    )  # fmt: skip
+    where = ("--launcher", "slurm", "--run", "run", "--array", "2", "--wait")
+    done = job("launch.py", *flags, *where, cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
     entries = [
         json.loads(line) for line in (tmp_path / "run/launches.jsonl").read_text().splitlines()
@@ -194,6 +191,9 @@ def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_p
     wait_for(lambda: shards(tmp_path), "the first shard")
     shown = job("cancel.py", "run", "--dry-run", cwd=tmp_path, env=cluster)
     assert shown.stdout.count("would cancel") == 3
+    status = job("status.py", "run", cwd=tmp_path, env=cluster).stdout
+    assert re.search(r"^in queue   \d+_1 sample RUNNING node\d+$", status, re.MULTILINE)
+    assert re.search(r"^in queue   \d+ fit PENDING Dependency$", status, re.MULTILINE)
     done = job("cancel.py", "run", cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
     assert {line.split()[1] for line in done.stdout.splitlines()} == {"sample", "evaluate", "fit"}
@@ -228,13 +228,10 @@ def test_ten_faults_lose_nothing(cluster, tmp_path):
 
 @pytest.mark.vllm
 def test_two_tasks_of_real_vllm_survive_a_preemption(cluster, tmp_path, tiny_model):
-    flags = (
-        "--model", tiny_model, "--launcher", "slurm", "--run", "run", "--array", "2", "--limit", "4",
-        "--samples", "60", "--max-tokens", "100", "--slice-samples", "6", "--slice-seeds", "6",
-        "--max-num-seqs", "2", "--gres", "", "--cpus", "1", "--mem-gib", "6", "--eval-cpus", "2",
-        "--eval-mem-gib", "4", "--cpu-kv-cache-gib", "1", "--top-p", "1",
-        "--partition", "scavenge", "--cpu-partition", "cpu",
-    )  # fmt: skip
+    work = ("--limit", "4", "--samples", "60", "--max-tokens", "100", "--slice-samples", "6")
+    pace = ("--slice-seeds", "6", "--max-num-seqs", "2")
+    where = ("--partition", "scavenge", "--cpu-partition", "cpu")
+    flags = (*VLLM, "--model", tiny_model, *work, *pace, *where)
     done = job("launch.py", *flags, cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
     wait_for(lambda: shards(tmp_path), "the first shard")

@@ -54,7 +54,7 @@ def test_tokens_engines_and_time_are_shown(run):
     found = read_status(run, judge_of_run(run))
     lines = found.text().splitlines()
     assert "tokens     2000 in (90% cached), 8000 out, 80 tokens/s now, 80 on average" in lines
-    assert "engines    2 task(s): 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
+    assert "engines    2 array task(s): 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
     assert "gpu time   180 s start-up (60 s staging), 200 s sampling" in lines
     assert "kv cache   at most 87% in use, 6 preemptions" in lines
     assert json.loads(found.json())["spent"] == {
@@ -76,7 +76,7 @@ def test_what_no_shard_tells_is_not_shown(run):
     write(run, old, old)
     said = read_status(run, judge_of_run(run)).text()
     assert "tokens     8000 out, " in said
-    assert "engines    1 task(s): 1 on unknown" in said
+    assert "engines    1 array task(s): 1 on unknown" in said
     assert "kv cache" not in said
     write(run, ShardFacts(), ShardFacts())
     assert "engines" not in read_status(run, judge_of_run(run)).text()

@@ -6,11 +6,11 @@ import pytest
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import EngineFacts, Sample, Verdict
+from toolkit.runs.history import point_latest
 from toolkit.runs.run import (
     create_or_open,
     freeze_round,
     open_run,
-    point_latest,
     publish_once,
     replacing,
     run_name,

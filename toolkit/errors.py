@@ -37,3 +37,14 @@ class IsolationUnavailable(UsageError):
 
 class EngineFailure(ToolkitError):
     """The inference engine died or refused to start."""
+
+
+class SlurmFailure(ToolkitError):
+    """A command of Slurm failed, did not answer in time, or is not installed.
+
+    said: what the command wrote to stderr.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said

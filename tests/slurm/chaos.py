@@ -2,9 +2,9 @@
 
     python tests/slurm/chaos.py [--faults 50] [--seed 1]     `make chaos`
 
-Ten tasks sample a known law at a realistic pace on the preemptible partition while tasks, engines
-and slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the disk filled
-and shards corrupted. Then `launch.py --resume`, as a user would, until the run is complete: every
+Ten array tasks sample a known law at a realistic pace on the preemptible partition. Meanwhile tasks,
+engines and slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the
+disk filled and shards corrupted. Then `launch.py --resume`, as a user would, until the run is complete: every
 (task_id, seed) exactly once, all verdicts there, the results those of an undisturbed run.
 """
 
@@ -37,10 +37,16 @@ class Chaos:
         self.env, self.run, self.random = env, folder / "run", random.Random(seed)
         self.done: collections.Counter[str] = collections.Counter()
         self.faults: tuple[Callable[[], bool], ...] = (
-            self.kill_a_task, self.kill_an_engine, self.kill_a_slurmd, self.requeue_a_task,
-            self.cancel_a_task, self.take_a_node_down, self.preempt, self.fill_the_disk,
+            self.kill_a_task,
+            self.kill_an_engine,
+            self.kill_a_slurmd,
+            self.requeue_a_task,
+            self.cancel_a_task,
+            self.take_a_node_down,
+            self.preempt,
+            self.fill_the_disk,
             self.corrupt_a_shard,
-        )  # fmt: skip
+        )
         self.deck: list[Callable[[], bool]] = []
 
     def slurm(self, *command: object) -> str:
@@ -154,12 +160,12 @@ def small_disk(folder: Path) -> Iterator[None]:
 def survive(env: dict[str, str], folder: Path, faults: int, seed: int, n: int = 150) -> str:
     """Launch, strike, resume, compare; returns a summary, raises AssertionError on any loss."""
     work = ("--preset", "smoke", "--limit", PROBLEMS, "--samples", n, "--slice-samples", SLICE)
-    flags = ("--launcher", "slurm", "--run", "run")
+    flags = ("--launcher", "slurm", "--run", "run", "--array", TASKS)
+    where = ("--partition", "scavenge", "--cpu-partition", "cpu")
     law = ("--synthetic-rate", 4, "--max-requeues", 50)
     chaos = Chaos(env, folder, seed)
     started = time.monotonic()
-    launched = job("launch.py", *work, *law, *flags, "--array", TASKS, "--partition", "scavenge",
-                   "--cpu-partition", "cpu", cwd=folder, env=env)  # fmt: skip
+    launched = job("launch.py", *work, *law, *flags, *where, cwd=folder, env=env)
     assert launched.returncode == 0, launched.stderr
     prompt = time.monotonic() - started
     while sum(chaos.done.values()) < faults:
@@ -196,8 +202,8 @@ def resume(chaos: Chaos, folder: Path, *flags: str) -> subprocess.CompletedProce
     """As a user would; refused while jobs of the run are in the queue, so cancel those first."""
     job("cancel.py", "run", cwd=folder, env=chaos.env)
     wait_for_empty_queue(chaos)
-    return job("launch.py", "--resume", "--run", "run", *flags, cwd=folder, env=chaos.env,
-               timeout=900)  # fmt: skip
+    command = ("launch.py", "--resume", "--run", "run", *flags)
+    return job(*command, cwd=folder, env=chaos.env, timeout=900)
 
 
 def wait_for_empty_queue(chaos: Chaos, seconds: float = 400) -> None:

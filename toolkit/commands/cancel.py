@@ -6,8 +6,6 @@ people are not touched, even where Slurm has given an old job id away again.
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE
-from toolkit.launch.slurm import cancel_jobs, jobs_in_queue
-from toolkit.runs.run import open_run
 
 
 def main() -> int:
@@ -16,6 +14,10 @@ def main() -> int:
     add_run_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the jobs, touch nothing")
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.launch.queue import cancel_jobs, jobs_in_queue
+    from toolkit.runs.run import open_run
+
     run = open_run(flags.run)
     found = jobs_in_queue(run) if flags.dry_run else cancel_jobs(run)
     said = "would cancel" if flags.dry_run else "cancelled"

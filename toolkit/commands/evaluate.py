@@ -7,12 +7,7 @@ missing or answers stay undecided.
 
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.config import add_flags, resolve
-from toolkit.cores import available_cores
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.launch.prepare import recorded_config
-from toolkit.runs.run import open_run
-from toolkit.stages.evaluate import evaluate_run
-from toolkit.verifiers.judges import judge_of_run
 
 
 def main() -> int:
@@ -23,6 +18,13 @@ def main() -> int:
     parser.add_argument("--parts", type=int, default=1, help="tasks that share the work [1]")
     add_flags(parser, "evaluation")
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.cores import available_cores
+    from toolkit.runs.history import recorded_config
+    from toolkit.runs.run import open_run
+    from toolkit.stages.evaluate import evaluate_run
+    from toolkit.verifiers.judges import judge_of_run
+
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
     run = open_run(flags.run)

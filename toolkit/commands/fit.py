@@ -8,15 +8,13 @@ code 1 when planned samples are missing; the report says so.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.report.document import FitContext
-from toolkit.report.terminal import describe_fit
-from toolkit.runs.run import open_run
-from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
-from toolkit.stats.stopping import StoppingRule
-from toolkit.verifiers.judges import judge_of_run
+
+if TYPE_CHECKING:
+    from toolkit.stats.stopping import StoppingRule
 
 STOP_FLAGS = {
     "--stop-r": "sampling of a problem stopped at so many passes",
@@ -39,6 +37,13 @@ def main() -> int:
         group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
     add_timeout_argument(parser)
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.report.document import FitContext
+    from toolkit.report.terminal import describe_fit
+    from toolkit.runs.run import open_run
+    from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
+    from toolkit.verifiers.judges import judge_of_run
+
     if flags.replicates < 100:
         raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
     if (flags.counts is None) != (flags.out is None):
@@ -56,8 +61,10 @@ def main() -> int:
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE
 
 
-def stopping_rule(flags: argparse.Namespace) -> StoppingRule | None:
+def stopping_rule(flags: argparse.Namespace) -> "StoppingRule | None":
     """The rule of the --stop flags; None without them."""
+    from toolkit.stats.stopping import StoppingRule
+
     given = {name: value for name, value in vars(flags).items() if name.startswith("stop_")}
     if not given:
         return None

@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.cli import Parser, run_job
-from toolkit.problems.humaneval import HUMANEVAL
-from toolkit.stages.ingest import describe_counts, ingest
+from toolkit.config import ProblemSet
 
 
 def main() -> int:
@@ -16,12 +15,17 @@ def main() -> int:
     parser = Parser(__doc__ or "")
     parser.add_argument("samples", type=Path, help="JSONL or JSONL.gz of {task_id, completion}")
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, new")
-    parser.add_argument("--problems", default=HUMANEVAL, help="humaneval, or a JSONL(.gz) file")
+    parser.add_argument(
+        "--problems", default=ProblemSet().problems, help="humaneval, or a JSONL(.gz) file"
+    )
     parser.add_argument("--model", default="", help="what made the samples, for the report")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="of the run's judge [the verifier's, 3]"
     )
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.stages.ingest import describe_counts, ingest
+
     run = ingest(
         flags.samples,
         flags.run,

@@ -9,26 +9,17 @@ same curve for a fraction of the samples. Launch again to go on after a failure,
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import Parser, run_job
-from toolkit.config import Config, add_flags, read_site, resolve, site_file
+from toolkit.commands import presets
+from toolkit.config import Config, add_flags, resolve
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
-from toolkit.launch.describe import describe_plan
-from toolkit.launch.local import (
-    choose_launcher,
-    gpus_at_hand,
-    run_inline,
-    run_local,
-)
-from toolkit.launch.prepare import freeze_launch, plan_launch, recorded_config, tasks_of
-from toolkit.launch.slurm import jobs_in_queue, sbatch_script, submit_slurm, wait_slurm
-from toolkit.launch.status import Ticker
-from toolkit.report.terminal import describe_results, results_complete
-from toolkit.runs.run import Run, open_run
-from toolkit.runs.shards import quarantine, verify_shards
 
-PRESETS = Path(__file__).resolve().parents[1] / "presets"
+if TYPE_CHECKING:
+    from toolkit.launch.chain import Launcher
+    from toolkit.launch.prepare import LaunchPlan
+    from toolkit.runs.run import Run
 
 RESUME = """go on with --run [runs/latest] as it was launched last: move corrupt shards aside, then
 do what is missing; flags such as --array or --partition change that"""
@@ -36,16 +27,15 @@ do what is missing; flags such as --array or --partition change that"""
 
 def main() -> int:
     """Flags to a plan, the plan to a launcher."""
-    parser = Parser(__doc__ or "")
-    names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
-    parser.add_argument("--preset", help=f"a TOML file, or one of {names}")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are [runs]")
-    parser.add_argument("--run", type=Path, help="this run's directory [named by its identity]")
-    parser.add_argument("--resume", action="store_true", help=RESUME)
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, touch nothing")
-    parser.add_argument("--wait", action="store_true", help="slurm: follow to the end")
-    add_flags(parser)
-    flags = vars(parser.parse_args())
+    flags = vars(parser().parse_args())
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.launch.describe import describe_plan
+    from toolkit.launch.prepare import freeze_launch, plan_launch, tasks_of
+    from toolkit.launch.progress import Ticker
+    from toolkit.launch.queue import choose_launcher, refuse_second_launch
+    from toolkit.report.terminal import describe_results
+    from toolkit.runs.run import open_run
+
     launcher = choose_launcher(flags.get("launcher", "auto"))
     if flags["resume"]:
         flags["run"] = (flags["run"] or flags["runs"] / "latest").resolve()
@@ -54,64 +44,65 @@ def main() -> int:
         config = configure(flags, launcher)
     plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
     if launcher == "slurm" and plan.exists and not flags["dry_run"]:
-        refuse_twice(open_run(plan.path))
+        refuse_second_launch(open_run(plan.path))
     if flags["resume"] and set_corrupt_aside(open_run(plan.path), flags["dry_run"]):
         plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
-    tasks = tasks_of(plan)
-    print(describe_plan(plan, launcher, tasks))
+    print(describe_plan(plan, launcher, tasks_of(plan)))
     if flags["dry_run"]:
-        if launcher == "slurm":
-            folder = plan.path / "slurm"
-            print("\n" + sbatch_script(config, folder, "sample", len(tasks)))
+        show_script(plan, launcher)
         return EXIT_DONE
     run = freeze_launch(plan)
     ticker = Ticker(run, sys.stderr)
-    match launcher:
-        case "slurm":
-            submitted = submit_slurm(plan, run)
-            print(submitted.describe())
-            if not flags["wait"]:
-                return EXIT_DONE
-            wait_slurm(submitted, ticker.show)
-            complete = results_complete(run)
-        case "local":
-            complete = run_local(plan, run, ticker.show)
-        case _:
-            complete = run_inline(plan, run)
+    complete = open_launcher(launcher)(plan, run, ticker.show, wait=flags["wait"])
     ticker.end()
+    if complete is None:
+        return EXIT_DONE
     print("\n" + describe_results(run))
     return EXIT_DONE if complete else EXIT_INCOMPLETE
 
 
+def parser() -> Parser:
+    """The flags of a launch: its own, and one for every knob."""
+    found = Parser(__doc__ or "")
+    presets.add_preset_flag(found)
+    found.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are [runs]")
+    found.add_argument("--run", type=Path, help="this run's directory [named by its identity]")
+    found.add_argument("--resume", action="store_true", help=RESUME)
+    found.add_argument("--dry-run", action="store_true", help="show the plan, touch nothing")
+    found.add_argument("--wait", action="store_true", help="slurm: follow to the end")
+    add_flags(found)
+    return found
+
+
 def configure(flags: dict[str, Any], launcher: str) -> Config:
     """The configuration; without preset, model or backend, the preset that fits this place."""
-    name = flags["preset"]
-    if name is None and not flags.keys() & {"model", "backend"}:
+    from toolkit.launch.queue import gpus_at_hand
+
+    if flags["preset"] is None and not flags.keys() & {"model", "backend"}:
         name = "llama-8b-a100" if gpus_at_hand(launcher) else "quickstart"
         print(f"no --model, no --preset: using the preset {name}")
-    site = read_site(site_file())
-    if name is None:
-        return resolve(flags, base=site)
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
-        raise UsageError(f"--preset {name}: no such preset; a TOML file, or one of {names}")
-    return resolve(flags, path, base=site)
+        flags = flags | {"preset": name}
+    return presets.configure(flags)
 
 
 def configure_again(flags: dict[str, Any]) -> Config:
     """The configuration of the last launch, with the flags given now."""
+    from toolkit.runs.history import recorded_config
+    from toolkit.runs.run import open_run
+
     run = open_run(flags["run"])
     if flags["preset"]:
         raise UsageError("--resume takes the run's own configuration: give flags, not --preset")
     return resolve(flags, base=recorded_config(run))
 
 
-def set_corrupt_aside(run: Run, dry_run: bool) -> bool:
+def set_corrupt_aside(run: "Run", dry_run: bool) -> bool:
     """Name the run's corrupt shards and move them to quarantine; whether any was moved.
 
     Called once nothing can be refused any more: bad input moves nothing.
     """
+    from toolkit.runs.shards import quarantine, verify_shards
+
     corrupt = list(verify_shards(run))
     for name, error in corrupt:
         print(f"corrupt    {name}: {error}")
@@ -120,14 +111,27 @@ def set_corrupt_aside(run: Run, dry_run: bool) -> bool:
     return bool(corrupt) and not dry_run
 
 
-def refuse_twice(run: Run) -> None:
-    """Raises `UsageError` while jobs of the run are in the queue: they do the same work."""
-    if jobs := jobs_in_queue(run):
-        listed = ", ".join(f"{stage} {job}" for job, stage in jobs.items())
-        raise UsageError(
-            f"{run.path}: in the queue already: {listed}; wait for them, or end them by "
-            f"`python jobs/cancel.py {run.path}`"
-        )
+def show_script(plan: "LaunchPlan", launcher: str) -> None:
+    """What Slurm would get for sampling; nothing where another launcher would work."""
+    from toolkit.launch.prepare import tasks_of
+    from toolkit.launch.slurm import sbatch_script
+
+    if launcher == "slurm":
+        tasks = len(tasks_of(plan))
+        print("\n" + sbatch_script(plan.config, plan.path / "slurm", "sample", tasks))
+
+
+def open_launcher(name: str) -> "Launcher":
+    """The launcher of this name: "slurm", "local" or "inline"."""
+    from toolkit.launch.local import launch_inline, launch_local
+    from toolkit.launch.slurm import launch_slurm
+
+    launchers: dict[str, Launcher] = {
+        "slurm": launch_slurm,
+        "local": launch_local,
+        "inline": launch_inline,
+    }
+    return launchers[name]
 
 
 if __name__ == "__main__":

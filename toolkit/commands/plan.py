@@ -12,9 +12,6 @@ from pathlib import Path
 
 from toolkit.cli import LATEST, Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
-from toolkit.planning.advice import Question, advice_document, advice_text
-from toolkit.planning.budget import Prices, read_pilot
-from toolkit.runs.run import open_run
 
 
 def main() -> int:
@@ -34,6 +31,11 @@ def main() -> int:
     parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
     parser.add_argument("--json", action="store_true", help="for scripts")
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.planning.advice import Question, advice_document, advice_text
+    from toolkit.planning.budget import Prices, read_pilot
+    from toolkit.runs.run import open_run
+
     question = Question(
         target=flags.target,
         samples=flags.samples,

@@ -1,4 +1,4 @@
-"""How far a run is: planned, sampled, evaluated, missing; tokens/s; what Slurm says of its tasks.
+"""How far a run is: planned, sampled, evaluated, missing; tokens/s; what Slurm says of its jobs.
 
 Exit code 0 only when every planned sample is there and evaluated. --verify reads every shard: its
 content is what was written, and each planned (task_id, seed) is there exactly once.
@@ -6,13 +6,13 @@ content is what was written, and each planned (task_id, seed) is there exactly o
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
-from toolkit.launch.status import read_ledger, read_status
-from toolkit.runs.run import Run, open_run
-from toolkit.runs.shards import verify_shards
-from toolkit.verifiers.judges import judge_of_run
+
+if TYPE_CHECKING:
+    from toolkit.runs.run import Run
 
 WATCH_SECONDS = 5.0
 
@@ -26,6 +26,11 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true", help="read and check every shard")
     add_timeout_argument(parser)
     flags = parser.parse_args()
+    # After parsing: --help and a wrong flag answer at once.
+    from toolkit.launch.status import read_status
+    from toolkit.runs.run import open_run
+    from toolkit.verifiers.judges import judge_of_run
+
     run = open_run(flags.run)
     if flags.verify:
         return verify(run)
@@ -41,8 +46,11 @@ def main() -> int:
         time.sleep(WATCH_SECONDS)
 
 
-def verify(run: Run) -> int:
+def verify(run: "Run") -> int:
     """Print what is wrong with the run's shards, or that nothing is."""
+    from toolkit.launch.progress import read_ledger
+    from toolkit.runs.shards import verify_shards
+
     failed = list(verify_shards(run))
     for _, error in failed:
         print(error)

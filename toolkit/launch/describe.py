@@ -22,12 +22,13 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
-        f"launcher   {launcher}: {len(tasks)} sampling task(s), {r.eval_array} evaluation task(s)",
+        f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
+        f"{r.eval_array} for evaluation",
     ]
     if launcher == "slurm":
         lines.append(
-            f"resources  {r.gres or 'no gres'}, {r.cpus} cores, {r.mem_gib} GiB, "
-            f"{r.minutes} min a sampling task; {r.eval_cpus} cores an evaluation task"
+            f"resources  a sampling array task: {r.gres or 'no gres'}, {r.cpus} cores, "
+            f"{r.mem_gib} GiB, {r.minutes} min; an evaluation array task: {r.eval_cpus} cores"
         )
     if s.backend == "vllm" and plan.samples_missing:
         lines.append(

@@ -1,66 +1,78 @@
-"""Before GPU-hours are spent: does the cluster have what is asked for, does the model fit?"""
+"""Before GPU-hours are spent: does the cluster have what is asked for, does the model fit, and do
+a dozen samples of it go the whole way?
+"""
 
 import getpass
 import json
 import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from toolkit.config import Config, Engine, Resources
-from toolkit.errors import UsageError
+from toolkit.config import Config, Engine, Resources, Stopping
+from toolkit.errors import SlurmFailure, ToolkitError, UsageError
 from toolkit.launch.doctor import Finding
-from toolkit.launch.slurm import cluster_answers
+from toolkit.launch.local import launch_inline
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.launch.queue import accounts_of, cluster_answers, nodes_of, partitions
 from toolkit.models.footprint import read_footprint
+from toolkit.runs.run import Run
 
 USUAL_TOKENS = 400
 """Prompt and completion of a HumanEval sample together, on average, with room."""
+TRIAL_PROBLEMS = 4
+TRIAL_SAMPLES = 3
 
 
 def examine_slurm(resources: Resources) -> Iterator[Finding]:
     """Partition, time limit, gres, cores and memory, account: as the controller knows them."""
+    r = resources
     if not cluster_answers():
         yield Finding(
             "warn", "slurm", "no cluster answers here", "log in to a submit node to use one"
         )
         return
-    partitions = _partitions()
-    default = next((n for n, facts in partitions.items() if facts.get("Default") == "YES"), "")
-    for name, minutes, gres, cpus, mem in (
-        (resources.partition, resources.minutes, resources.gres, resources.cpus, resources.mem_gib),
-        (resources.cpu_partition, resources.eval_minutes, "", resources.eval_cpus,
-         resources.eval_mem_gib),
-    ):  # fmt: skip
-        partition = name or default
-        if partition not in partitions:
-            listed = ", ".join(sorted(partitions))
-            yield Finding("fail", "partition", f"{partition or 'no default'}: not there",
-                          f"choose one of {listed}")  # fmt: skip
-            continue
-        yield _time_limit(partition, partitions[partition], minutes)
-        yield _nodes(partition, gres or "", cpus, mem)
-    if resources.account:
-        yield _account(resources.account)
+    try:
+        known = partitions()
+        default = next((n for n, facts in known.items() if facts.get("Default") == "YES"), "")
+        yield from _partition(known, r.partition or default, r.minutes, r.gres, r.cpus, r.mem_gib)
+        yield from _partition(
+            known, r.cpu_partition or default, r.eval_minutes, None, r.eval_cpus, r.eval_mem_gib
+        )
+    except SlurmFailure as error:
+        yield Finding("fail", "slurm", str(error))
+        return
+    if r.account:
+        yield _account(r.account)
 
 
-def _partitions() -> dict[str, dict[str, str]]:
-    found = {}
-    for line in _ask("scontrol", "--oneliner", "show", "partition").splitlines():
-        facts = dict(word.split("=", 1) for word in line.split() if "=" in word)
-        found[facts["PartitionName"]] = facts
-    return found
+def _partition(
+    known: Mapping[str, Mapping[str, str]],
+    name: str,
+    minutes: int,
+    gres: str | None,
+    cpus: int,
+    mem_gib: int,
+) -> Iterator[Finding]:
+    """Whether a partition is there, allows the time, and has a node for one array task."""
+    if name not in known:
+        listed = ", ".join(sorted(known))
+        found = f"{name or 'no default'}: not there"
+        yield Finding("fail", "partition", found, f"choose one of {listed}")
+        return
+    yield _time_limit(name, known[name], minutes)
+    yield _nodes(name, gres or "", cpus, mem_gib)
 
 
-def _time_limit(partition: str, facts: dict[str, str], minutes: int) -> Finding:
+def _time_limit(partition: str, facts: Mapping[str, str], minutes: int) -> Finding:
     limit = facts.get("MaxTime", "UNLIMITED")
     most = _minutes(limit)
     if facts.get("State", "UP") != "UP":
         return Finding("fail", "partition", f"{partition} is {facts['State']}", "choose another")
     if most is not None and minutes > most:
-        return Finding("fail", "time", f"{minutes} min; {partition} allows {most}",
-                       "ask for less: a task that runs out of time goes on by itself")  # fmt: skip
+        remedy = "ask for less: an array task that runs out of time goes on by itself"
+        return Finding("fail", "time", f"{minutes} min; {partition} allows {most}", remedy)
     return Finding("ok", "partition", f"{partition}: up, {minutes} min asked, {limit} allowed")
 
 
@@ -74,18 +86,21 @@ def _minutes(limit: str) -> int | None:
 
 
 def _nodes(partition: str, gres: str, cpus: int, mem_gib: int) -> Finding:
-    """Whether any node of the partition has what one task asks for."""
+    """Whether any node of the partition has what one array task asks for."""
     kind, count = _gres(gres)
-    offers = []
-    for line in _ask("sinfo", "-h", "-N", "-p", partition, "-o", "%c|%m|%G").splitlines():
-        cores, memory, has = line.split("|")
-        offers.append(line)
-        if int(cores) >= cpus and int(memory) >= mem_gib * 1024 and _offers(has, kind, count):
-            asked = f"{cpus} cores, {mem_gib} GiB" + (f", {gres}" if gres else "")
+    nodes = nodes_of(partition)
+    asked = f"{cpus} cores, {mem_gib} GiB" + (f", {gres}" if gres else "")
+    for node in nodes:
+        large = node.cores >= cpus and node.memory >= mem_gib * 1024
+        if large and _offers(node.gres, kind, count):
             return Finding("ok", "nodes", f"{partition} has nodes with {asked}")
-    largest = max(offers, default="none")
-    return Finding("fail", "nodes", f"no node of {partition} has {cpus} cores, {mem_gib} GiB, "
-                   f"{gres or 'no gres'}", f"cores|MiB|gres of its nodes: {largest}")  # fmt: skip
+    largest = max(nodes, key=lambda node: (node.cores, node.memory), default=None)
+    has = (
+        f"its largest has {largest.cores} cores, {largest.memory / 1024:.0f} GiB, {largest.gres}"
+        if largest
+        else "it has no nodes"
+    )
+    return Finding("fail", "nodes", f"no node of {partition} has {asked}", has)
 
 
 def _gres(gres: str) -> tuple[str, int]:
@@ -105,22 +120,15 @@ def _offers(has: str, kind: str, count: int) -> bool:
 
 
 def _account(account: str) -> Finding:
-    listed = _ask("sacctmgr", "-nP", "show", "assoc", f"user={getpass.getuser()}", "format=account")
-    mine = sorted(set(listed.split()))
+    try:
+        mine = accounts_of(getpass.getuser())
+    except SlurmFailure:  # a cluster without accounting
+        mine = []
     if not mine:
         return Finding("warn", "account", f"{account}: accounting names none for this user")
     if account not in mine:
         return Finding("fail", "account", f"{account} is not yours", f"yours: {', '.join(mine)}")
     return Finding("ok", "account", account)
-
-
-def _ask(*command: str) -> str:
-    """What a command of Slurm prints; nothing where it fails (no accounting, say)."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout
 
 
 def examine_model(model: str, engine: Engine, gpu_gib: float) -> Iterator[Finding]:
@@ -130,9 +138,12 @@ def examine_model(model: str, engine: Engine, gpu_gib: float) -> Iterator[Findin
         return
     path = Path(model)
     if not path.is_dir():
-        yield Finding("warn", "model", f"{model}: a hub model, read through the hub's cache",
-                      "download it once and give its directory; --stage-model auto copies it to "
-                      "each node's disk")  # fmt: skip
+        found = f"{model}: a hub model, read through the hub's cache"
+        remedy = (
+            "download it once and give its directory; --stage-model auto copies it to each "
+            "node's disk"
+        )
+        yield Finding("warn", "model", found, remedy)
         return
     try:
         need = read_footprint(path, engine.dtype)
@@ -154,27 +165,39 @@ def examine_model(model: str, engine: Engine, gpu_gib: float) -> Iterator[Findin
         yield Finding("ok", "model", found)
 
 
-def examine_sampling(flags: Sequence[str]) -> Finding:
-    """A dozen samples of the model, evaluated: the whole path, in a directory that is removed."""
-    launch = Path(__file__).resolve().parents[1] / "jobs" / "launch.py"
+def examine_sampling(config: Config) -> Finding:
+    """Some samples as configured, evaluated and fitted, in a directory that is removed."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, str(launch), "--launcher", "inline", "--run", f"{folder}/run",
-             "--limit", "4", "--samples", "3", *flags],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        fit = Path(folder) / "run" / "results" / "fit.json"
-        if done.returncode != 0 or not fit.is_file():
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            return Finding("fail", "sampling", f"a dozen samples failed: {last[-300:]}")
-        passed = json.loads(fit.read_text(encoding="utf-8"))["pass_at_k"]["1"]
-    return Finding("ok", "sampling", f"a dozen samples drawn and evaluated, {passed:.0%} pass")
+        try:
+            run = run_trial(config, Path(folder))
+            fit = json.loads((run.results_dir / "fit.json").read_text(encoding="utf-8"))
+        except ToolkitError as error:
+            return Finding("fail", "sampling", f"a trial launch failed: {error}")
+    drawn, passed = fit["sampled"], fit["pass_at_k"]["1"]
+    if not fit["complete"]:
+        found = f"{drawn} samples drawn, but only {fit['evaluated']} evaluated"
+        return Finding("fail", "sampling", found, "read the log above")
+    return Finding("ok", "sampling", f"{drawn} samples drawn and evaluated, {passed:.0%} pass")
 
 
-def sampling_flags(config: Config) -> list[str]:
-    """The flags that make `examine_sampling` sample as this configuration does."""
-    s, e = config.sampling, config.engine
-    flags = ["--model", s.model] if s.model else ["--preset", "quickstart"]
-    if s.model:
-        flags += ["--max-model-len", str(e.max_model_len), "--max-tokens", str(s.max_tokens)]
-    return flags
+def run_trial(config: Config, folder: Path) -> Run:
+    """Launch `trial_config(config)` in this process; the run lies in `folder`.
+
+    Raises `ToolkitError` for whatever a launch of this configuration would fail with.
+    """
+    plan = plan_launch(trial_config(config), folder, folder / "run")
+    run = freeze_launch(plan)
+    launch_inline(plan, run, lambda: None)
+    return run
+
+
+def trial_config(config: Config) -> Config:
+    """What is configured, but few problems, few samples of each, and all in this process."""
+    limit = min(config.problem_set.limit or TRIAL_PROBLEMS, TRIAL_PROBLEMS)
+    return replace(
+        config,
+        problem_set=replace(config.problem_set, limit=limit),
+        quantity=replace(config.quantity, samples=TRIAL_SAMPLES),
+        stopping=Stopping(),
+        resources=replace(config.resources, launcher="inline", array=1, eval_array=1),
+    )

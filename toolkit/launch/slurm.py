@@ -1,4 +1,4 @@
-"""Slurm: stages as chained jobs, and the questions that a launch asks a cluster.
+"""The launcher on Slurm: the stages of a round as chained jobs.
 
 The stages are chained by `afterany`: a stage checks plan against shards itself and runs on what is
 there, so nothing hangs on a failed array task and nothing relies on why the stage before it ended.
@@ -9,9 +9,7 @@ it, so that the array of each round is as large as its work, and a GPU is never 
 
 import logging
 import os
-import re
-import shutil
-import subprocess
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,23 +20,21 @@ import submitit
 
 from toolkit.cli import configure_log
 from toolkit.config import Config, Resources
-from toolkit.errors import ToolkitError, UsageError
-from toolkit.launch.prepare import (
-    LaunchPlan,
-    freeze_launch,
-    plan_next_round,
-    record_cancellation,
-    record_launch,
-    tasks_of,
-)
-from toolkit.launch.tasks import evaluation_task, fit_task, sampling_task
-from toolkit.runs.run import Run, launches, open_run
+from toolkit.errors import SlurmFailure, ToolkitError, UsageError
+from toolkit.launch.chain import Stage, next_round, stages_of
+from toolkit.launch.prepare import LaunchPlan, record_launch
+from toolkit.launch.queue import cancel, jobs_in_queue, max_array_size
+from toolkit.launch.tasks import fit_task
+from toolkit.report.terminal import results_complete
+from toolkit.runs.history import submitted_stages
+from toolkit.runs.run import Run, open_run
 
 log = logging.getLogger(__name__)
 
 SIGNAL_SECONDS = 90
-"""Before its time limit a task is told to stop; Slurm may do so up to a minute earlier. It is a
-quarter of a short limit, so that a task of some minutes gets anything done.
+"""So long before its time limit an array task is told to stop; Slurm may do so a minute earlier.
+
+Of a short limit it is a quarter, so that some minutes are enough to get anything done.
 """
 
 
@@ -48,126 +44,90 @@ class Submitted:
 
     run: Run
     jobs: dict[str, str]
-    tasks: int
 
     def describe(self) -> str:
         """The job ids and what to type next."""
         listed = ", ".join(f"{stage} {job}" for stage, job in self.jobs.items())
+        run = shlex.quote(str(self.run.path))
         return (
             f"submitted  {listed}\n"
-            f"follow     python jobs/status.py {self.run.path}\n"
-            f"cancel     python jobs/cancel.py {self.run.path}"
+            f"follow     python jobs/status.py {run}\n"
+            f"cancel     python jobs/cancel.py {run}"
         )
 
 
-def cluster_answers() -> bool:
-    """Whether a Slurm controller answers; having Slurm's programs installed is not enough."""
-    if not (shutil.which("sinfo") and shutil.which("sbatch")):
-        return False
-    try:
-        subprocess.run(["sinfo", "--noheader"], check=True, capture_output=True, timeout=15)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-def cluster_has_gpus() -> bool:
-    """Whether any node has one, as sinfo says."""
-    command = ["sinfo", "--noheader", "--format=%G"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
-    return "gpu" in answer.stdout
+def launch_slurm(
+    plan: LaunchPlan, run: Run, show: Callable[[], None], *, wait: bool
+) -> bool | None:
+    """See `Launcher`: stages become chained jobs; without `wait` their submission is the end."""
+    submitted = submit_slurm(plan, run)
+    print(submitted.describe())
+    if not wait:
+        return None
+    wait_slurm(submitted, show)
+    return results_complete(run)
 
 
 def submit_slurm(plan: LaunchPlan, run: Run) -> Submitted:
-    """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at
-    once. Where a job is refused, those before it are cancelled: all of them, or none.
+    """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at once.
+
+    Where a job is refused, those before it are cancelled: all of them, or none.
     """
     jobs: dict[str, str] = {}
-    tasks = tasks_of(plan)
     try:
-        _submit_stages(plan, run, tasks, jobs)
+        _submit_stages(plan, run, jobs)
+        record_launch(run, plan, "slurm", jobs)
     except ToolkitError:
-        if jobs:
-            subprocess.run(["scancel", *jobs.values()], timeout=60)
+        _withdraw(list(jobs.values()))
         raise
-    record_launch(run, plan, "slurm", jobs)
-    return Submitted(run, jobs, len(tasks))
+    return Submitted(run, jobs)
 
 
-def _submit_stages(
-    plan: LaunchPlan, run: Run, tasks: list[list[str]], jobs: dict[str, str]
-) -> None:
-    """Submit stage after stage; `jobs` gets their ids as they are known.
+def _submit_stages(plan: LaunchPlan, run: Run, jobs: dict[str, str]) -> None:
+    """Submit stage after stage, each after the one before; `jobs` gets their ids as they are known.
 
-    More sampling tasks than the cluster allows in an array become several arrays.
+    A stage of more array tasks than the cluster allows in an array becomes several arrays.
     """
-    config, path = plan.config, run.path
-    arrays = split_arrays(tasks, _max_array_size()) if tasks else []
-    for i, array in enumerate(arrays):
-        executor = slurm_executor(run.slurm_dir, config, "sample", len(array), arrays=len(arrays))
-        stage = "sample" if i == 0 else f"sample-{i + 1}"
-        jobs[stage] = _submit(executor, sampling_task, [(path, t, config) for t in array])
-    parts = config.resources.eval_array
-    after = ":".join(jobs.values()) or None
-    executor = slurm_executor(run.slurm_dir, config, "evaluate", parts, after=after)
-    shares = [(path, part, parts, config) for part in range(parts)]
-    jobs["evaluate"] = _submit(executor, evaluation_task, shares)
-    last, task = ("next", next_round_task) if plan.rule else ("fit", fit_task)
-    executor = slurm_executor(run.slurm_dir, config, last, 1, after=jobs["evaluate"])
-    jobs[last] = _submit(executor, task, [(path, config)])
+    config = plan.config
+    *work, fit = stages_of(plan, run, config.resources.eval_array)
+    last = Stage("next", next_round_task, fit.arguments) if plan.rule else fit
+    stages = [*work, last]
+    limit = max_array_size() if any(len(s.arguments) > 1 for s in stages) else 1
+    after: str | None = None
+    for stage in stages:
+        arrays = split_arrays(stage.arguments, limit)
+        ids = []
+        for i, array in enumerate(arrays, start=1):
+            executor = slurm_executor(
+                run.slurm_dir, config, stage.name, len(array), after, len(arrays)
+            )
+            ids.append(_submit(executor, stage.task, array))
+            jobs[stage.name if i == 1 else f"{stage.name}-{i}"] = ids[-1]
+        after = ":".join(ids) or None
 
 
-def split_arrays(tasks: list[list[str]], limit: int) -> list[list[list[str]]]:
-    """The tasks as arrays of nearly equal length, none longer than `limit`."""
-    count = -(-len(tasks) // limit)
-    return [tasks[i::count] for i in range(count)]
-
-
-def jobs_in_queue(run: Run) -> dict[str, str]:
-    """The run's own jobs that Slurm still holds, id -> stage.
-
-    Ids are used again after a while, so a job counts only if its script lies in the run. Raises
-    `ToolkitError` when no cluster answers.
-    """
-    stages = {job: stage for entry in launches(run) for stage, job in entry["jobs"].items()}
-    command = ["squeue", "--noheader", "--me", "--format=%F|%o"]
+def _withdraw(ids: list[str]) -> None:
+    """Cancel the jobs of a launch that failed; where that fails too, say what is left."""
     try:
-        answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ToolkitError(f"the cluster does not answer: {error}") from None
-    pairs = (line.split("|", 1) for line in answer.stdout.splitlines())
-    return {
-        job: stages[job]
-        for job, script in pairs
-        if job in stages and Path(script.split()[0]).parent == run.slurm_dir
-    }
+        if ids:
+            cancel(ids)
+    except SlurmFailure as error:
+        log.error("%s; still in the queue: `scancel %s`", error, " ".join(ids))
 
 
-def cancel_jobs(run: Run) -> dict[str, str]:
-    """Cancel the run's jobs in the queue, the last stage first, and record it; id -> stage."""
-    found = jobs_in_queue(run)
-    ids = sorted(found, key=int, reverse=True)
-    if ids:
-        try:
-            subprocess.run(["scancel", *ids], check=True, capture_output=True, timeout=60)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ToolkitError(f"scancel failed: {error}") from None
-        record_cancellation(run, ids)
-    return found
+def split_arrays(arguments: list[tuple[Any, ...]], limit: int) -> list[list[tuple[Any, ...]]]:
+    """The array tasks of a stage as arrays of nearly equal length, none longer than `limit`."""
+    count = -(-len(arguments) // limit)
+    return [arguments[i::count] for i in range(count)]
 
 
 def next_round_task(path: Path, config: Config) -> bool:
-    """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing.
-
-    A round in which nothing new is planned ends the run, so that slices whose sampling fails
-    again and again do not keep it going: `launch.py --adaptive` goes on with them.
-    """
+    """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing."""
     configure_log()
     run = open_run(path)
-    plan = plan_next_round(run, config)
-    if not plan.new:
+    plan = next_round(run, config)
+    if plan is None:
         return fit_task(path, config)
-    freeze_launch(plan)
     # The new jobs are no part of this one: its limits and its restarts are not theirs.
     for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
         del os.environ[name]
@@ -183,8 +143,10 @@ def slurm_executor(
     after: str | None = None,
     arrays: int = 1,
 ) -> submitit.SlurmExecutor:
-    """The executor of a stage ("sample", "evaluate", "next" or "fit") of so many tasks, dependent
-    on the jobs `after` (ids with colons between), as one of `arrays` that share --max-parallel.
+    """The executor of a stage ("sample", "evaluate", "next" or "fit") of so many array tasks.
+
+    after: the jobs that it waits for, ids with colons between. arrays: how many such arrays share
+    --max-parallel.
     """
     executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after, arrays))
@@ -201,7 +163,7 @@ def slurm_parameters(
     extra: dict[str, Any] = {"requeue": True}
     extra |= dict(_key_value(item) for item in r.slurm or ())
     parameters: dict[str, Any] = {
-        "job_name": f"{stage}",
+        "job_name": stage,
         "time": minutes,
         "partition": r.partition if sampling else r.cpu_partition,
         "account": r.account,
@@ -220,9 +182,19 @@ def slurm_parameters(
     return {key: value for key, value in parameters.items() if value is not None}
 
 
+class _Script(submitit.SlurmExecutor):  # type: ignore[misc]
+    """Only writes the script, so it works without Slurm on this machine."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        """submitit asks this whether srun is installed: over 0 means yes."""
+        return 1
+
+
 def sbatch_script(config: Config, folder: Path, stage: str, tasks: int) -> str:
-    """The script that Slurm would get, for a dry run."""
-    executor = slurm_executor(folder, config, stage, tasks)
+    """The script that Slurm would get, for a dry run; `folder` is the run's slurm/."""
+    executor = _Script(folder=folder)
+    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, None, 1))
     if tasks > 1:
         executor.parameters["map_count"] = tasks
     return str(executor._make_submission_file_text(executor._submitit_command_str, "dry-run"))
@@ -232,28 +204,27 @@ def wait_slurm(submitted: Submitted, show: Callable[[], None], seconds: float = 
     """Call `show` every few seconds until the launch's jobs, and those of the rounds that they
     submit, have left the queue.
 
-    One squeue call each time: accounting is not asked, so it need not exist.
+    One squeue call each time: accounting is not asked, so it need not exist. A cluster that does
+    not answer is asked again.
     """
     while True:
-        jobs = ",".join(_jobs_since(submitted))
-        command = ["squeue", "--noheader", "--format=%A", f"--jobs={jobs}"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        known = _jobs_since(submitted)
+        try:
+            left = known & jobs_in_queue(submitted.run).keys()
+        except SlurmFailure as error:
+            log.warning("%s", error)
+            left = known
         show()
-        if not answer.stdout.strip():
-            # squeue refuses jobs that the controller has forgotten: gone, too.
-            if answer.returncode == 0 or "Invalid job id" in answer.stderr:
-                if jobs == ",".join(_jobs_since(submitted)):
-                    return
-                continue
-            log.warning("squeue: %s", answer.stderr.strip())
-        time.sleep(seconds)
+        # A job that has left the queue may have submitted the next round before.
+        if not left and known == _jobs_since(submitted):
+            return
+        time.sleep(seconds if left else 0.0)
 
 
-def _jobs_since(submitted: Submitted) -> list[str]:
+def _jobs_since(submitted: Submitted) -> set[str]:
     """The ids of a launch and of all that came after it."""
     first = min(map(int, submitted.jobs.values()))
-    ids = [job for entry in launches(submitted.run) for job in entry["jobs"].values()]
-    return [job for job in ids if int(job) >= first]
+    return {job for job in submitted_stages(submitted.run) if int(job) >= first}
 
 
 def _submit(
@@ -267,14 +238,6 @@ def _submit(
             f"sbatch refused the job: {(reason or [str(error)])[0].strip()}"
         ) from None
     return str(jobs[0].job_id).split("_")[0]
-
-
-def _max_array_size() -> int:
-    config = subprocess.run(
-        ["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True
-    )
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", config.stdout)
-    return int(found[1]) - 1 if found else 1000
 
 
 def _key_value(item: str) -> tuple[str, str]:

@@ -1,61 +1,23 @@
 """The one view of a run's progress: its ledger (plan against files) and one squeue call."""
 
 import json
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TextIO
+from dataclasses import asdict, dataclass
 
 import polars as pl
 
+from toolkit.errors import SlurmFailure
+from toolkit.launch.progress import Ledger, failed_logs, read_ledger
+from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
 from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
-from toolkit.runs.run import Run, launches
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.usage import Spent, spent_of
 from toolkit.stats.curve import Counts, curve
 
-LOG_SECONDS = 15.0
-"""Between progress lines where there is no terminal to rewrite a line on."""
 RECENT_SECONDS = 300.0
 """`tokens/s now` is over the shards that ended within this time of the last one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """How much of the plan is on disk, in samples and slices."""
-
-    samples_planned: int
-    samples: int
-    slices_planned: int
-    slices: int
-
-    @property
-    def sampled(self) -> bool:
-        """Every planned slice has its shard."""
-        return self.slices == self.slices_planned
-
-    def line(self) -> str:
-        """One line for a terminal or a log."""
-        share = self.samples / self.samples_planned if self.samples_planned else 1.0
-        return (
-            f"{self.samples}/{self.samples_planned} samples ({share:.0%}), "
-            f"{self.slices}/{self.slices_planned} slices"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A job in Slurm's queue, as squeue shows it."""
-
-    job: str
-    stage: str
-    state: str
-    node: str
-    reason: str
-    restarts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +37,8 @@ class Status:
     pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
     them support; open_problems: those that an adaptive run's rule wants more samples of; judge:
     whose verdicts count; outdated: samples that only an older version of it has decided; spent:
-    what the tasks that wrote shards say of tokens, time and engines.
+    what the array tasks that wrote shards say of tokens, time and engines; tasks: what Slurm
+    still holds; silence: why that is not known, "" where it is.
     """
 
     run: str
@@ -89,7 +52,8 @@ class Status:
     pass_at_k: dict[str, float]
     speed: Speed
     spent: Spent
-    tasks: list[Task]
+    tasks: list[QueuedJob]
+    silence: str
     failures: dict[str, str]
 
     @property
@@ -119,13 +83,15 @@ class Status:
             *_engine_lines(self.spent),
         ]
         lines += [
-            f"task       {t.job} {t.stage} {t.state} {t.node or t.reason}"
+            f"in queue   {t.job} {t.stage} {t.state} {t.node or t.reason}"
             + (f", {t.restarts} restarts" if t.restarts else "")
             for t in self.tasks
         ]
+        if self.silence:
+            lines.append(f"in queue   not known: {self.silence}")
         lines += [f"failed     {log}: {line}" for log, line in self.failures.items()]
         missing = ledger.slices_planned - ledger.slices
-        if missing and not self.tasks:
+        if missing and not self.tasks and not self.silence:
             lines.append(f"missing    {missing} slices: launch again to sample them")
         return "\n".join(lines)
 
@@ -137,20 +103,17 @@ class Status:
             )
 
 
-def read_ledger(run: Run) -> Ledger:
-    """Compare plan and shards: one listing, no file is opened but the plan's."""
-    slices, done = run.slices(), run.done()
-    present = [s for s in slices if s.name in done]
-    return Ledger(sum(map(len, slices)), sum(map(len, present)), len(slices), len(present))
-
-
 def read_status(run: Run, judge: Judge) -> Status:
-    """The whole view. Verdicts of this judge count; a cluster, if any, is asked once."""
+    """The whole view. Verdicts of this judge count.
+
+    A cluster is asked once, if the run has jobs; one that does not answer is no error.
+    """
     ledger = read_ledger(run)
     shards = [read_facts(p) for p in run.samples_dir.glob("*.parquet")]
     counts = count_outcomes(run, judge)
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
+    tasks, silence = _queue(run)
     return Status(
         run=str(run.path),
         ledger=ledger,
@@ -163,9 +126,18 @@ def read_status(run: Run, judge: Judge) -> Status:
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
         speed=speed_of(shards, ledger),
         spent=spent_of(shards),
-        tasks=queued_tasks(run),
+        tasks=tasks,
+        silence=silence,
         failures=failed_logs(run),
     )
+
+
+def _queue(run: Run) -> tuple[list[QueuedJob], str]:
+    """What Slurm holds of the run, and why that is not known: one of both is empty."""
+    try:
+        return queued_jobs(run), ""
+    except SlurmFailure as error:
+        return [], str(error)
 
 
 def _running(counts: Counts) -> dict[str, float]:
@@ -190,7 +162,7 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
     if not spent.tasks:
         return
     devices = ", ".join(f"{count} on {name}" for name, count in sorted(spent.devices.items()))
-    yield f"engines    {spent.tasks} task(s): {devices}"
+    yield f"engines    {spent.tasks} array task(s): {devices}"
     staging = f" ({spent.staging_seconds:.0f} s staging)" if spent.staging_seconds >= 1 else ""
     yield (
         f"gpu time   {spent.startup_seconds:.0f} s start-up{staging}, "
@@ -216,80 +188,3 @@ def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:
     missing = ledger.samples_planned - ledger.samples
     left = missing * (tokens / ledger.samples) / now if missing and now else None
     return Speed(tokens, tokens / max(span, 1e-9), now, left)
-
-
-def queued_tasks(run: Run) -> list[Task]:
-    """The run's jobs that Slurm still holds; none when no cluster answers."""
-    stages = {job: stage for entry in launches(run) for stage, job in entry["jobs"].items()}
-    if not stages:
-        return []
-    command = [
-        "squeue",
-        "--noheader",
-        "--array",
-        f"--jobs={','.join(stages)}",
-        "--Format=ArrayJobID:|,JobArrayID:|,State:|,NodeList:|,Reason:|,RestartCnt:|",
-    ]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except OSError:
-        return []
-    tasks = []
-    for line in answer.stdout.splitlines():
-        job, task, state, node, reason, restarts = line.split("|")[:6]
-        tasks.append(Task(task, stages.get(job, ""), state, node, reason, int(restarts or 0)))
-    return tasks
-
-
-def failed_logs(run: Run) -> dict[str, str]:
-    """Log file -> its last line, for tasks whose newest attempt ended in an error."""
-    failures = {}
-    for path in sorted(run.slurm_dir.glob("*_log.out")):
-        lines = tail(path)
-        if lines and any("triggered an exception" in line for line in lines[-20:]):
-            named = [line for line in lines if line.startswith("toolkit.errors.")]
-            failures[path.name] = (named or lines)[-1].strip()[:300]
-    return failures
-
-
-def tail(path: Path, size: int = 8192) -> list[str]:
-    """The last lines of a log."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - size))
-        return file.read().decode(errors="replace").splitlines()
-
-
-@dataclass(slots=True)
-class Ticker:
-    """Shows how a run goes on: one rewritten line on a terminal, a line now and then in a log.
-
-    Tasks log into the run's slurm/ folder; the newest line there says what goes on between two
-    shards.
-    """
-
-    run: Run
-    stream: TextIO
-    _shown: str = ""
-    _at: float = field(default=0.0)
-
-    def show(self) -> None:
-        """Show the state now, unless nothing is new or it was shown a moment ago."""
-        line = f"{read_ledger(self.run).line()} | {self._newest_log_line()}"
-        terminal = self.stream.isatty()
-        if line == self._shown or (not terminal and time.monotonic() - self._at < LOG_SECONDS):
-            return
-        self._shown, self._at = line, time.monotonic()
-        self.stream.write(f"\r\x1b[2K{line[:160]}" if terminal else f"{line}\n")
-        self.stream.flush()
-
-    def end(self) -> None:
-        """Leave the rewritten line."""
-        if self.stream.isatty() and self._shown:
-            self.stream.write("\n")
-
-    def _newest_log_line(self) -> str:
-        logs = sorted(self.run.slurm_dir.glob("*_log.out"), key=lambda p: p.stat().st_mtime)
-        ours = (
-            [line for line in tail(logs[-1]) if line[:2] == "20" and "Z " in line] if logs else []
-        )
-        return ours[-1].split("Z ", 1)[1] if ours else ""

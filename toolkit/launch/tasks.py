@@ -6,7 +6,6 @@ Module-level functions of plain arguments, so that a pickled job names them by r
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from toolkit.cli import configure_log
 from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
+from toolkit.launch.queue import requeue
 from toolkit.runs.run import open_run
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
@@ -25,7 +25,7 @@ from toolkit.verifiers.judges import judge_of_run
 log = logging.getLogger(__name__)
 
 REQUEUE_SECONDS = 120.0
-"""How long Slurm may take to end a task that it has put back in the queue."""
+"""How long Slurm may take to end an array task that it has put back in the queue."""
 
 
 def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
@@ -38,13 +38,13 @@ def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
     if run_sampling(open_run(path), names, config, stop):
         return
     if stop.near_time_limit and _requeue(config.resources.max_requeues):
-        # Slurm ends this process; returning would let the task count as completed.
+        # Slurm ends this process; returning would let the array task count as completed.
         time.sleep(REQUEUE_SECONDS)
     raise ToolkitError("stopped before the end: finished slices are kept, launch again to go on")
 
 
 def evaluation_task(path: Path, part: int, parts: int, config: Config) -> EvaluationSummary:
-    """Evaluate this task's share; an incomplete one is reported, and fit sees it for itself.
+    """Evaluate this array task's share; an incomplete one is reported, and fit sees it for itself.
 
     On Slurm's signal before the time limit or a preemption: requeue, and go on from the verdicts
     that are written.
@@ -87,6 +87,6 @@ def _requeue(most: int) -> bool:
     if restarts >= most:
         log.error("requeued %d times already (--max-requeues): not again", restarts)
         return False
-    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+    requeue(job)
     log.info("requeued, for the %d. time", restarts + 1)
     return True

@@ -148,8 +148,9 @@ def _difficulty_figure(judged: pl.DataFrame) -> Figure:
     unsolved = rank[~solved]
     label = f"unsolved: {len(unsolved)}"
     axes.plot(unsolved, np.full(len(unsolved), floor), "x", color=ORANGE, ms=4, label=label)
-    axes.set_yscale("log")
+    # The limits first: a log scale warns where all points lie at the same height.
     axes.set_ylim(floor * 0.6, 1.3)
+    axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8)
     return figure

@@ -4,7 +4,8 @@ from typing import Any
 
 from toolkit.records import JudgeChoice
 from toolkit.runs import format1
-from toolkit.runs.run import Run, launches
+from toolkit.runs.history import recorded_config
+from toolkit.runs.run import Run
 
 
 def judge_choice(run: Run) -> JudgeChoice:
@@ -12,8 +13,7 @@ def judge_choice(run: Run) -> JudgeChoice:
     manifest = run.manifest()
     if found := manifest.get("judge"):
         return JudgeChoice(found["verifier"], tuple(sorted(found["settings"].items())))
-    configs = [entry["config"] for entry in launches(run) if "config" in entry]
-    return format1.choice_of(configs[-1] if configs else manifest["config"])
+    return format1.choice_of(recorded_config(run))
 
 
 def record_judge(run: Run, choice: JudgeChoice) -> None:

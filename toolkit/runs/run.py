@@ -21,7 +21,6 @@ start with a dot are such files in the making; globs do not see them.
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -293,27 +292,6 @@ def _unreadable(path: Path, error: Exception) -> ToolkitError:
     if isinstance(error, OSError) and error.errno is not None:
         return ToolkitError(f"{path}: cannot be read: {error.strerror}")
     return CorruptShard(f"{path}: cannot be read ({reason}); {REMEDY}")
-
-
-def point_latest(run: Run) -> None:
-    """Make `latest`, beside the run, point to it."""
-    temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
-    temporary.symlink_to(run.path.name)
-    temporary.replace(run.path.parent / "latest")
-
-
-def append_launch(run: Run, entry: Mapping[str, Any]) -> None:
-    """Add a line to `launches.jsonl`: where a launch is typed, or planned by the round before."""
-    with (run.path / "launches.jsonl").open("ab") as file:
-        file.write(json.dumps(entry).encode() + b"\n")
-
-
-def launches(run: Run) -> list[dict[str, Any]]:
-    """The lines of `launches.jsonl`, oldest first."""
-    path = run.path / "launches.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _json_bytes(value: Any) -> bytes:

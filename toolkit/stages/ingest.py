@@ -13,12 +13,12 @@ from typing import Any
 from toolkit.config import Config, ProblemSet, Sampling, describe_config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
-from toolkit.launch.prepare import versions
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_digest
 from toolkit.records import EngineFacts, Problem, Sample
+from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
-from toolkit.runs.run import Run, create_or_open, freeze_round, point_latest
+from toolkit.runs.run import Run, create_or_open, freeze_round
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round

@@ -45,7 +45,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from toolkit.errors import UsageError
 from toolkit.stats import passk
@@ -156,20 +155,20 @@ class StoppingRule:
         possible = (left >= 0) & (left <= batch) & (s[None, :] <= before[:, None])
         if np.any(~possible.any(axis=1)):
             raise UsageError("stopping rule: it cannot have left these counts")
-        log_w = np.where(
-            possible,
-            log_choose(before[:, None], np.minimum(s, before[:, None]))
-            + log_choose(batch, np.clip(left, 0, batch)),
-            -np.inf,
-        )
-        log_w -= special.logsumexp(log_w, axis=1, keepdims=True)
+        # w_s / w_{s-1} = (t-s+1) (c-s+1) / (s (N-t-c+s)): no gamma function, no cancellation.
+        up = (before[:, None] - s + 1.0) * (left + 1)
+        down = s * (batch - left)
+        follows = possible & np.roll(possible, 1, axis=1) & (s > 0)
+        steps = np.log(np.where(follows, up, 1.0) / np.where(follows, down, 1.0))
+        log_w = np.where(possible, np.cumsum(steps, axis=1), -np.inf)
+        log_w -= np.logaddexp.reduce(log_w, axis=1, keepdims=True)
         early = np.minimum(k[None, :], before[:, None])
         terms = [
             log_w[:, i, None]
             + passk.log_fail_at_k(before[:, None], np.minimum(i, before)[:, None], early)
             for i in range(self.r)
         ]
-        inside = special.logsumexp(np.stack(terms), axis=0)
+        inside = np.logaddexp.reduce(np.stack(terms), axis=0)
         beyond = np.clip(k[None, :] - before[:, None], 1, batch)
         outside = log_w[:, 0, None] + passk.log_fail_at_k(
             batch, np.minimum(c[:, None], batch), beyond
@@ -179,6 +178,9 @@ class StoppingRule:
 
     def expected_samples(self, a: ArrayLike, b: ArrayLike) -> Floats:
         """E N of problems with p ~ Beta(a, b), by S10; a, b: shape (P,), result (P,)."""
+        # Here, so that status, which only reads counts, does not load SciPy.
+        from scipy import special
+
         a, b = np.asarray(a, dtype=float)[:, None], np.asarray(b, dtype=float)[:, None]
         s = np.arange(self.r)[None, :]
         total = np.full(a.shape[0], float(self.looks[0]))

@@ -1,0 +1,92 @@
+"""The stages of a round in their order, the step from round to round, and what a launcher is.
+
+sample the missing slices -> evaluate -> fit, or for adaptive sampling the next round
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from toolkit.config import Config
+from toolkit.launch.prepare import (
+    LaunchPlan,
+    freeze_launch,
+    plan_next_round,
+    record_launch,
+    tasks_of,
+)
+from toolkit.launch.tasks import evaluation_task, fit_task, sampling_task
+from toolkit.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a round: each array task of it calls `task` with one tuple of `arguments`."""
+
+    name: str
+    task: Callable[..., Any]
+    arguments: list[tuple[Any, ...]]
+
+
+class Launcher(Protocol):
+    """Does the work of a planned and frozen launch; one each for slurm, local and inline."""
+
+    def __call__(
+        self, plan: LaunchPlan, run: Run, show: Callable[[], None], *, wait: bool
+    ) -> bool | None:
+        """Run the stages, and the rounds that follow; True when nothing planned is missing.
+
+        `show` is called now and then while the work goes on. None: the work goes on by itself,
+        because the launcher can leave it to a cluster and `wait` is False.
+        """
+
+
+def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
+    """The stages of a round that ends the run, with evaluation in so many array tasks.
+
+    `sample` comes first, without array tasks where nothing is missing; `fit` comes last.
+    """
+    path, config = run.path, plan.config
+    return [
+        Stage("sample", sampling_task, [(path, names, config) for names in tasks_of(plan)]),
+        Stage(
+            "evaluate",
+            evaluation_task,
+            [(path, part, evaluations, config) for part in range(evaluations)],
+        ),
+        Stage("fit", fit_task, [(path, config)]),
+    ]
+
+
+def next_round(run: Run, config: Config) -> LaunchPlan | None:
+    """Plan and freeze the round that follows an evaluated one; None where the run is to be fitted.
+
+    A fixed number of samples has no next round. A round in which nothing new is planned ends the
+    run, so that slices whose sampling fails again and again do not keep it going:
+    `launch.py --adaptive` goes on with them.
+    """
+    if not config.stopping.adaptive:
+        return None
+    plan = plan_next_round(run, config)
+    if not plan.new:
+        return None
+    freeze_launch(plan)
+    return plan
+
+
+def run_rounds(
+    plan: LaunchPlan, run: Run, launcher: str, run_stage: Callable[[Stage], list[Any]]
+) -> bool:
+    """This round and those that follow, stage after stage, for a launcher that stays with them.
+
+    run_stage: runs a stage to its end and gives the results of the array tasks that succeeded.
+    True when nothing planned is missing.
+    """
+    following: LaunchPlan | None = plan
+    while following is not None:
+        record_launch(run, following, launcher, {})
+        *work, fit = stages_of(following, run)
+        for stage in work:
+            run_stage(stage)
+        following = next_round(run, plan.config)
+    return run_stage(fit) == [True]
