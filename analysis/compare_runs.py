@@ -47,6 +47,8 @@ def main() -> int:
     a = Counts.of(both["n"], both["c"], first.stopping)
     b = Counts.of(both["n_b"], both["c_b"], second.stopping)
     print(f"A {flags.a}\nB {flags.b}\n{both.height} problems in common\n")
+    if first.judge and second.judge and first.judge != second.judge:
+        print(f"judged otherwise: A by {first.judge.line()}; B by {second.judge.line()}\n")
     rows = compare(a, b)
     tokens = [mean_tokens(both, suffix) for suffix in ("", "_b")]
     usd_per_token = flags.usd_per_gpu_hour / 3600 / flags.tokens_per_second

