@@ -76,6 +76,20 @@ def traces(outside: str) -> list[str]:
     return found
 
 
+def modes() -> dict[str, int]:
+    """Who may use the directories that all users of the machine share."""
+    places = ("/tmp", "/var/tmp", "/dev/shm")
+    return {place: Path(place).stat().st_mode & 0o7777 for place in places}
+
+
+def restore_modes(before: dict[str, int]) -> list[str]:
+    """Undo what a program changed of them; what that was."""
+    changed = [place for place, mode in modes().items() if mode != before[place]]
+    for place in changed:
+        Path(place).chmod(before[place])
+    return [f"{place}: its mode" for place in changed]
+
+
 @contextlib.contextmanager
 def listener() -> Iterator[tuple[int, list[str]]]:
     """A TCP server on the host's loopback: its port, and a list that fills with visitors."""
@@ -128,9 +142,10 @@ def run_folder(
         for name, expected in expectations(folder).items():
             path = folder / name
             task_id = expected.get("task_id", TASK)
-            before = set(traces(outside))
+            before, modes_before = set(traces(outside)), modes()
             outcome, detail, seconds = judge(path, task_id)
             left = descendants(os.getpid()) - workers
+            changed = restore_modes(modes_before)
             follower = path.with_suffix(".next.py")
             results[name] = Observation(
                 outcome=outcome,
@@ -138,7 +153,7 @@ def run_folder(
                 seconds=seconds,
                 next_outcome=judge(follower, task_id)[0] if follower.exists() else None,
                 processes=sorted(left),
-                files=sorted(set(traces(outside)) - before),
+                files=sorted({*traces(outside), *changed} - before),
                 connections=len(visitors),
             )
             visitors.clear()

