@@ -121,7 +121,9 @@ def attributes_of_modules(program):
                 modules[name] = value
     for node in nodes:
         match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in modules:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if (
+                name in modules and not attribute.startswith("__")
+            ):
                 if module_path(modules[name]):
                     yield f"{modules[name]}.{attribute}"
 
@@ -169,11 +171,13 @@ def test_paths_of_modules_exist():
 
 
 def braces(path):
-    """The paths that one with {a,b} stands for."""
+    """The paths that one with {a,b} stands for; {name}, of an f-string, stands for any."""
     before, opened, rest = path.partition("{")
     if not opened:
         return [path]
     names, _, after = rest.partition("}")
+    if "," not in names:
+        return braces(f"{before}*{after}")
     return [f"{before}{name}{after}" for name in names.split(",")]
 
 
