@@ -96,7 +96,7 @@ def test_an_array_of_ten_runs_to_the_report(cluster, tmp_path):
         log, path = f"--output={tmp_path}/{script}.log", ROOT / "sbatch" / script
         said = slurm(environment, "sbatch", *flags, log, path, tmp_path / "run")
         assert said.strip().isdigit()
-    assert "0 executed" in (tmp_path / "evaluate.sh.log").read_text()
+    assert "; 0 judged in" in (tmp_path / "evaluate.sh.log").read_text()
     assert "report: " in (tmp_path / "fit.sh.log").read_text()
 
 

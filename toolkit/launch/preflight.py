@@ -3,7 +3,6 @@ a dozen samples of it go the whole way?
 """
 
 import getpass
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from toolkit.launch.local import launch_inline
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.queue import accounts_of, cluster_answers, nodes_of, partitions
 from toolkit.models.footprint import read_footprint
+from toolkit.report.document import read_fit
 from toolkit.runs.run import Run
 
 USUAL_TOKENS = 400
@@ -170,14 +170,14 @@ def examine_sampling(config: Config) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         try:
             run = run_trial(config, Path(folder))
-            fit = json.loads((run.results_dir / "fit.json").read_text(encoding="utf-8"))
+            fit = read_fit(run.results_dir)
         except ToolkitError as error:
             return Finding("fail", "sampling", f"a trial launch failed: {error}")
-    drawn, passed = fit["sampled"], fit["pass_at_k"]["1"]
-    if not fit["complete"]:
-        found = f"{drawn} samples drawn, but only {fit['evaluated']} evaluated"
+    if not fit.complete:
+        found = f"{fit.sampled} samples drawn, but only {fit.evaluated} evaluated"
         return Finding("fail", "sampling", found, "read the log above")
-    return Finding("ok", "sampling", f"{drawn} samples drawn and evaluated, {passed:.0%} pass")
+    found = f"{fit.sampled} samples drawn and evaluated, {fit.pass_at_k[1]:.0%} pass"
+    return Finding("ok", "sampling", found)
 
 
 def run_trial(config: Config, folder: Path) -> Run:
