@@ -100,4 +100,4 @@ def test_a_run_that_was_not_fitted_is_said(runs):
     done = script("cost.py", "a", cwd=runs)
     (runs / "fit.json").rename(runs / "a" / "results" / "fit.json")
     assert done.returncode == 2
-    assert "missing; run `python jobs/fit.py" in done.stderr
+    assert "missing: run `python jobs/fit.py" in done.stderr

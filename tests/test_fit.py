@@ -181,7 +181,7 @@ def test_a_damaged_document_is_fitted_anew(tmp_path):
 
 
 def test_a_missing_document_is_said_with_the_command_that_writes_it(tmp_path):
-    with pytest.raises(UsageError, match=rf"missing; run `python jobs/fit.py {tmp_path}`"):
+    with pytest.raises(UsageError, match=rf"missing: run `python jobs/fit.py {tmp_path}`"):
         read_fit(tmp_path / "results")
 
 

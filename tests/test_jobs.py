@@ -52,7 +52,7 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
             "--problems none.jsonl: no such file",
         ),
         (("--preset", "smoke", "--task-ids", "HumanEval/777"), "--task-ids HumanEval/777: not in"),
-        (("--backend", "replay"), "--replay-file"),
+        (("--backend", "replay"), "name the file of completions with --replay-file"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(flags, says, tmp_path):
@@ -138,7 +138,8 @@ def test_a_damaged_shard_is_named_then_moved_aside_and_sampled_anew(smoke, how):
         done = job("evaluate.py", "run", cwd=smoke)
         assert done.returncode == 1
         assert f"{shard.name}: cannot be read" in done.stderr
-        assert "1 shards are corrupt: `launch.py --resume`" in done.stdout
+        assert f"launch.py --resume --run {run}" in done.stderr
+        assert "1 files are damaged: the log says what to do about each" in done.stdout
         assert shard.read_bytes() == before[shard]
     before = files(smoke)
     done = job("launch.py", "--resume", "--run", "run", "--base-seed", "1", cwd=smoke)

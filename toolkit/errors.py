@@ -42,7 +42,7 @@ class EngineFailure(ToolkitError):
 class SlurmFailure(ToolkitError):
     """A command of Slurm failed, did not answer in time, or is not installed.
 
-    said: what the command wrote to stderr.
+    said: what the command wrote to stderr, "" if nothing.
     """
 
     def __init__(self, message: str, said: str = "") -> None:

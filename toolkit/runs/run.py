@@ -171,7 +171,7 @@ def result_file(run: Run, name: str) -> Path:
     """The path of a file that fit writes. If it is missing, `UsageError` names the command."""
     path = run.results_dir / name
     if not path.is_file():
-        raise UsageError(f"{path}: missing; run `python jobs/fit.py {run.path}`")
+        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
     return path
 
 
