@@ -75,7 +75,8 @@ def run_job(main: Callable[[], int]) -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         print(
-            "interrupted: finished work is kept; run the same command again to go on",
+            "interrupted: finished work is kept, jobs on Slurm go on; without Slurm, run the same "
+            "command again",
             file=sys.stderr,
         )
         code = EXIT_INCOMPLETE

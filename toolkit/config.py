@@ -150,7 +150,7 @@ class Evaluation:
         "run's limit, which is 3 for a new run",
     )
     workers: int | None = knob(
-        None, "number of answers judged at the same time. Not given: the number of cores at hand"
+        None, "number of answers judged at the same time. Not given: the number of available cores"
     )
     isolation: Literal["strongest", "limits-only"] = knob(
         "strongest",

@@ -21,9 +21,9 @@ def available_cores() -> int:
 
 @contextlib.contextmanager
 def divided_cores(tasks: int) -> Iterator[None]:
-    """Processes that start in this context run side by side, `tasks` of them, and share the cores.
+    """Divide the cores among `tasks` processes that start in this context and run side by side.
 
-    Each finds its part in the variable `OWN`.
+    Each process finds its part in the variable `OWN`.
     """
     os.environ[OWN] = str(max(1, available_cores() // max(1, tasks)))
     try:

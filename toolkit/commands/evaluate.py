@@ -2,7 +2,9 @@
 
 Run it again after more samples, or after a new version changed how answers are extracted. Only
 answers without a verdict are judged. Another --timeout adds verdicts beside those of the run's own
-judge. Exit code 1 means: samples are missing, a file is damaged, or an answer is undecided.
+judge. Workers and isolation are those of the last launch, unless a flag says otherwise.
+
+Exit code 1 means: samples are missing, a file is damaged, or an answer is undecided.
 """
 
 from toolkit.cli import Parser, add_run_argument, run_job

@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def refuse_other_judge(run: "Run") -> None:
-    """Raises `UsageError` where the results were fitted from another judge's verdicts."""
+    """Raise `UsageError` if the results were fitted from verdicts of another judge."""
     from toolkit.report.document import JudgeFacts, read_fit
     from toolkit.verifiers.judges import judge_of_run
 
@@ -89,7 +89,7 @@ def refuse_other_judge(run: "Run") -> None:
     if fitted and fitted != own:
         raise UsageError(
             f"{run.results_dir}: fitted from verdicts of {fitted.line()}; the run's judge is "
-            f"{own.line()}: run `python jobs/fit.py {run.path}` first"
+            f"{own.line()}; run `python jobs/fit.py {run.path}` first"
         )
 
 

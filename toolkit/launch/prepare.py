@@ -139,7 +139,7 @@ def _stopping_rule(
 ) -> StoppingRule | None:
     """The stopping rule of this launch; None for a fixed n. It may only raise the run's cap.
 
-    Raises `UsageError` if the samples at hand do not follow the rule. No estimator would be valid
+    Raises `UsageError` if the existing samples do not follow the rule. No estimator would be valid
     for them.
     """
     stop, old = config.stopping, run.stopping_rule() if run else None

@@ -81,7 +81,7 @@ def missing_slices(slices: Iterable[Slice], done: Collection[str]) -> list[Slice
 def deal(slices: Sequence[Slice], tasks: int) -> list[list[str]]:
     """Deal slices like cards to at most `tasks` array tasks. Returns the slice names of each.
 
-    Every launch deals the missing slices anew. So any number of array tasks shares the work evenly,
-    and no file name depends on that number. If there are fewer slices, there are fewer array tasks.
+    Every launch deals the missing slices again. So any number of array tasks shares the work
+    evenly, and no file name depends on that number. Fewer slices give fewer array tasks.
     """
     return [[s.name for s in slices[i::tasks]] for i in range(min(tasks, len(slices)))]
