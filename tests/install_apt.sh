@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The Debian packages that the tests need: Slurm with its accounting, for tests/slurm/cluster.sh.
-# Silent when all are there. As root it installs the missing ones and starts none of their
-# services; anyone else is told which tests are skipped.
+# Install the Debian packages that the tests need: Slurm with its accounting, for
+# tests/slurm/cluster.sh. If all are there, it says nothing. Root gets the missing ones installed;
+# their services are not started. Other users are told which tests are skipped.
 set -euo pipefail
 
 packages=(
@@ -17,17 +17,17 @@ done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "tests that need Slurm are skipped: no apt-get here to install ${missing[*]}"
+    echo "tests that need Slurm are skipped: there is no apt-get to install ${missing[*]}"
     exit 0
 elif [[ $(id -u) != 0 ]]; then
-    echo "tests that need Slurm are skipped: only root can apt-get install ${missing[*]}"
+    echo "tests that need Slurm are skipped: as root, run apt-get install ${missing[*]}"
     exit 0
 fi
 
 work=$(mktemp -d)
 policy=/usr/sbin/policy-rc.d
 trap 'rm -rf "$work"' EXIT
-if [[ ! -e $policy ]]; then # asked by every package whether its service may start: no
+if [[ ! -e $policy ]]; then # each package asks this script whether its service may start: no
     trap 'rm -rf "$work" "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
@@ -40,6 +40,6 @@ if ! { apt-get update "${options[@]}" &&
     apt-get install "${options[@]}" --yes --no-install-recommends "${missing[@]}"; } \
     >"$work/log" 2>&1; then
     tail -n 20 "$work/log" >&2
-    echo "tests/install_apt.sh: apt-get could not install ${missing[*]}" >&2
+    echo "tests/install_apt.sh: apt-get could not install ${missing[*]}; see above" >&2
     exit 1
 fi

@@ -78,8 +78,8 @@ def test_launching_again_samples_nothing(runs):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--samples", 50), "sampled adaptively: launch with --adaptive"),
-        ((*RULE, "--stop-r", 4), "the run samples by --stop-r 3 --stop-min 10"),
+        (("--samples", 50), "sampled adaptively; launch with --adaptive"),
+        ((*RULE, "--stop-r", 4), "the run samples with --stop-r 3 --stop-min 10"),
         (("--adaptive", "--stop-min", 200, "--stop-cap", 100), "--stop-cap 100: must be at least"),
     ],
 )
@@ -95,7 +95,7 @@ def test_another_design_is_refused(runs, flags, says):
 def test_a_fixed_run_of_more_samples_than_the_least_is_refused(runs):
     done = job("launch.py", *BASE, *RULE, "--run", "fixed", cwd=runs)
     assert done.returncode == 2
-    assert "the run has 120 samples a problem already" in done.stderr
+    assert "the run has 120 samples of a problem already" in done.stderr
 
 
 def test_a_pilot_grows_into_an_adaptive_run_and_the_cap_may_rise(tmp_path):
@@ -146,7 +146,7 @@ def test_counts_of_a_file_follow_the_rule_of_its_flags(tmp_path):
 @pytest.mark.parametrize(
     ("text", "flags", "says"),
     [
-        (COUNTS, STOP[:4], "--stop-r, --stop-min and --stop-cap go together"),
+        (COUNTS, STOP[:4], "--stop-r, --stop-min and --stop-cap: give all three"),
         (COUNTS.replace("a,7", "a,2"), STOP, "counts.csv:2: n = 2, c = 2: the stopping rule"),
         (COUNTS.replace("a,7,2", "a,7,4"), STOP, "counts.csv:2: n = 7, c = 4: the stopping rule"),
         (COUNTS, (*STOP, "--stop-batch", -1), "--stop-batch -1"),

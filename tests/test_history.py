@@ -77,7 +77,7 @@ def test_a_torn_line_is_named_once_and_costs_no_other(run, file, torn, caplog):
         append_launch(run, Launch("2027", "slurm", {"sample": "14"}))
         assert [each.time for each in launches(run)][2:] == ["2027"]
     (record,) = caplog.records
-    assert f"{file}:3: not a whole line" in record.message
+    assert f"{file}, line 3: not a complete entry" in record.message
     assert file.read_text().count("\n") == 4
 
 
@@ -95,5 +95,7 @@ def test_a_run_without_launches_has_the_configuration_of_its_manifest(run, file)
 
 def test_a_file_that_cannot_be_written_is_said(run, file):
     file.mkdir()
-    with pytest.raises(ToolkitError, match=r"launches\.jsonl: cannot be written: Is a directory"):
+    with pytest.raises(
+        ToolkitError, match=r"launches\.jsonl: cannot be written \(Is a directory\)"
+    ):
         record_cancellation(run, ["3"])

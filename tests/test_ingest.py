@@ -33,13 +33,13 @@ def test_seeds_follow_the_files_order_and_text_is_untouched(tmp_path):
     [
         (
             {"task_id": "HumanEval/999", "completion": ""},
-            "line 9: field 'task_id': 'HumanEval/999' is none",
+            "line 9: field 'task_id': 'HumanEval/999' is not one",
         ),
         ({"task_id": "HumanEval/1"}, "line 9: field 'completion' is missing"),
         ({"task_id": "HumanEval/1", "completion": None}, "line 9: field 'completion' is NoneType"),
         (
             {"task_id": "HumanEval/1", "completion": "\ud800"},
-            "line 9: field 'completion': holds half",
+            "line 9: field 'completion': has half",
         ),
         ("{\n", "line 9: not JSON"),
     ],

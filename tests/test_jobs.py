@@ -38,6 +38,8 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
     ("flags", "says"),
     [
         (("--preset", "nope"), "--preset nope: no such preset; a TOML file, or one of"),
+        (("runs/a",), "one argument too many: runs/a"),
+        (("--gpus", "all"), "argument --gpus: invalid gpu_count value: 'all'"),
         (("--preset", "smoke", "--array", "many"), "argument --array: invalid int value: 'many'"),
         (("--preset", "smoke", "--samples", "0"), "--samples 0: must be 1 or more"),
         (("--preset", "smoke", "--backend", "magic"), "invalid choice: 'magic'"),
@@ -47,10 +49,10 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
         ),
         (
             ("--model", "org/x", "--problems", "none.jsonl"),
-            "none.jsonl: cannot be read: No such file",
+            "--problems none.jsonl: no such file",
         ),
         (("--preset", "smoke", "--task-ids", "HumanEval/777"), "--task-ids HumanEval/777: not in"),
-        (("--backend", "replay"), "--replay-file"),
+        (("--backend", "replay"), "name the file of completions with --replay-file"),
     ],
 )
 def test_bad_input_is_one_line_and_touches_nothing(flags, says, tmp_path):
@@ -62,7 +64,7 @@ def test_bad_input_is_one_line_and_touches_nothing(flags, says, tmp_path):
 def test_an_unknown_preset_key_is_named(tmp_path):
     (tmp_path / "p.toml").write_text("[sampling]\ntemprature = 1.0\n")
     done = job("launch.py", "--preset", "p.toml", cwd=tmp_path)
-    assert_refused(done, 2, "preset p.toml: [sampling] temprature: unknown key; valid: ")
+    assert_refused(done, 2, "p.toml: [sampling] temprature: unknown key; valid: ")
 
 
 @pytest.mark.parametrize("name", ["evaluate.py", "fit.py", "status.py"])
@@ -136,7 +138,8 @@ def test_a_damaged_shard_is_named_then_moved_aside_and_sampled_anew(smoke, how):
         done = job("evaluate.py", "run", cwd=smoke)
         assert done.returncode == 1
         assert f"{shard.name}: cannot be read" in done.stderr
-        assert "1 shards are corrupt: `launch.py --resume`" in done.stdout
+        assert f"launch.py --resume --run {run}" in done.stderr
+        assert "1 files are damaged: the log says what to do about each" in done.stdout
         assert shard.read_bytes() == before[shard]
     before = files(smoke)
     done = job("launch.py", "--resume", "--run", "run", "--base-seed", "1", cwd=smoke)
@@ -186,7 +189,7 @@ def test_a_site_file_gives_defaults_below_preset_and_flags(tmp_path):
     assert resources("").stdout.split() == ["a100", "5", "7"]
     assert resources("smoke").stdout.split() == ["a100", "5", "2"]
     site.write_text("[sampling]\ntemperature = 1.0\n")
-    assert "[sampling] is not a site's" in resources("").stderr
+    assert "a site file cannot have the table [sampling]" in resources("").stderr
 
 
 @pytest.mark.slow

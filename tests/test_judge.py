@@ -147,7 +147,7 @@ def test_verdicts_of_an_older_version_stay_and_are_reached_again(run, monkeypatc
 def test_a_run_of_a_newer_toolkit_is_refused_in_one_line(run):
     manifest = json.loads((run.path / "manifest.json").read_text())
     for judge, says in (
-        ({"verifier": "oracle", "settings": {}}, "no verifier is called 'oracle'"),
+        ({"verifier": "oracle", "settings": {}}, "there is no verifier 'oracle'"),
         ({"verifier": "python_tests", "settings": {"mood": 1}}, "has no setting 'mood'"),
     ):
         (run.path / "manifest.json").write_text(json.dumps(manifest | {"judge": judge}))

@@ -82,5 +82,5 @@ def test_no_server_is_said_in_one_line(tmp_path):
     flags = (*FLAGS, "--base-url", "http://127.0.0.1:9/v1", "--model", "tiny", "--run", "run")
     done = job("launch.py", *flags, cwd=tmp_path)
     assert done.returncode == 1
-    assert "http://127.0.0.1:9/v1: no answer: " in done.stderr.splitlines()[-1]
+    assert "http://127.0.0.1:9/v1: no answer (" in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "run" / "samples").iterdir())

@@ -38,6 +38,8 @@ def test_the_kv_cache_of_llama_8b_on_an_a100():
     assert kv_bytes_per_token(LLAMA_8B | {"head_dim": 64}, "float32") == 131_072
     with pytest.raises(UsageError, match="no num_hidden_layers"):
         kv_bytes_per_token({"num_attention_heads": 1, "hidden_size": 8}, "auto")
+    with pytest.raises(UsageError, match="--dtype half: its size is not known; valid: float32"):
+        kv_bytes_per_token(LLAMA_8B, "half")
 
 
 @pytest.mark.parametrize(

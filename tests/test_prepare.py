@@ -105,5 +105,5 @@ def test_a_model_that_cannot_be_meant_is_refused(model, says):
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"holds no config\.json"):
+    with pytest.raises(UsageError, match=r"has no config\.json"):
         model_identity(str(tmp_path), "")

@@ -55,11 +55,11 @@ def test_digest_tells_content_not_order(tmp_path):
     [
         ({k: v for k, v in ROW.items() if k != "test"}, "line 2: field 'test' is missing"),
         (ROW | {"task_id": "a/1", "prompt": 3}, "line 2: field 'prompt' is int, not a string"),
-        (ROW, "line 2: field 'task_id': 'a/0' is that of an earlier line"),
+        (ROW, "line 2: field 'task_id': an earlier line has 'a/0' already"),
         (ROW | {"task_id": " "}, "line 2: field 'task_id' is empty"),
         (
             ROW | {"task_id": "b", "entry_point": "f()"},
-            "line 2: field 'entry_point' is no Python name",
+            "line 2: field 'entry_point' is not a Python name",
         ),
         ("{oops\n", "line 2: not JSON"),
         ("[1]\n", "line 2: not a JSON object"),
@@ -71,7 +71,7 @@ def test_a_bad_line_is_named_with_its_field(tmp_path, bad, says):
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="no such file"):
         load_problems(str(tmp_path / "none.jsonl"))
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROW).encode() * 99)[:-20])
     with pytest.raises(UsageError, match="cannot be read"):
@@ -80,7 +80,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(UsageError, match="not UTF-8"):
         load_problems(str(tmp_path / "latin.jsonl"))
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(UsageError, match="holds no problem"):
+    with pytest.raises(UsageError, match="has no problems"):
         load_problems(str(tmp_path / "empty.jsonl"))
 
 

@@ -289,7 +289,7 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
         Sample("HumanEval/0", 0, "c0", 1, "stop"),
     ]
     with pytest.raises(
-        ToolkitError, match="has 3 completions of HumanEval/0; seed 3 was asked for"
+        ToolkitError, match="has 3 completions of HumanEval/0, but seed 3 is planned"
     ):
         backend.submit(Request("HumanEval/0", 3, prompt))
 

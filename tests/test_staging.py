@@ -94,7 +94,7 @@ def test_weights_of_one_format_are_taken(source, kept, weights):
 
 def test_a_model_without_its_weights_is_said(source):
     (source / "model-2.safetensors").unlink()
-    with pytest.raises(UsageError, match=r"model-2.safetensors is missing: download"):
+    with pytest.raises(UsageError, match=r"model-2.safetensors is missing; download"):
         needed_files(source)
     for path in [*source.glob("*.safetensors*"), *source.glob("*.bin")]:
         path.unlink()
@@ -175,7 +175,7 @@ def test_kill_9_in_the_middle_leaves_nothing_that_looks_whole(source, models):
 def test_a_disk_without_room_is_said_before_anything_is_copied(source, models, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: usage(7000))
-    with pytest.raises(UsageError, match=r"0.0 GB free, .*: remove older copies there, name"):
+    with pytest.raises(UsageError, match=r"0.0 GB free, .*; remove older copies there, name"):
         stage(source, models)
     assert names(models) == {".lock"}
 
@@ -228,10 +228,10 @@ def test_auto_is_slurms_directory_of_the_job_or_else_tmpdir(tmp_path, monkeypatc
 def test_a_directory_that_is_not_ours_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"inference-scaling-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="is not a directory of yours: name another"):
+    with pytest.raises(UsageError, match="is not a directory of yours; name another"):
         node_folder("models", str(tmp_path))
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"cannot be made \(.*by --stage-model"):
+    with pytest.raises(UsageError, match=r"cannot be made \(.*with --stage-model"):
         node_folder("models", str(tmp_path / "file"))
 
 
@@ -263,7 +263,7 @@ def test_a_hub_model_that_cannot_be_fetched_is_said_in_one_line(hub, tmp_path):
     config = resolve({"model": "org/other", "stage_model": str(tmp_path)})
     with pytest.raises(UsageError) as caught:
         stage_model(config)
-    assert re.match("--stage-model: org/other cannot be fetched .*: download it", str(caught.value))
+    assert re.match("--stage-model: org/other cannot be fetched .*; download it", str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -272,4 +272,4 @@ def test_the_log_says_how_long_it_took(source, models, caplog):
         stage(source, models)
         stage(source, models)
     assert re.search(r"GB staged as .* in [\d.]+ s", caplog.text)
-    assert "staged already" in caplog.text
+    assert "already staged" in caplog.text

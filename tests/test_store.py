@@ -12,6 +12,7 @@ from toolkit.runs.run import (
     freeze_round,
     open_run,
     publish_once,
+    read_frame,
     replacing,
     run_name,
 )
@@ -109,7 +110,7 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
         with pytest.raises(CorruptShard, match=r"r000-s0000\.parquet: cannot be read"):
             read_shard(run, first)
     pl.DataFrame({"x": [1]}).write_parquet(path)
-    with pytest.raises(CorruptShard, match="foreign columns"):
+    with pytest.raises(CorruptShard, match="has unexpected columns"):
         read_shard(run, first)
     run.shard_path(second.name).write_bytes(good)
     with pytest.raises(CorruptShard, match="not the samples that its slice plans"):
@@ -117,8 +118,26 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
     other = create_or_open(tmp_path / "other", IDENTITY | {"base_seed": 1}, problems=PROBLEMS)
     freeze_round(other, 0, [first])
     other.shard_path(first.name).write_bytes(good)
-    with pytest.raises(CorruptShard, match="a shard of another run"):
+    with pytest.raises(CorruptShard, match="belongs to another run"):
         read_shard(other, first)
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("samples", "jobs/launch.py --resume --run {run}` moves it to quarantine/"),
+        ("verdicts", "move it away, then run `python jobs/evaluate.py {run}`"),
+        ("answers", "delete it, then run `python jobs/evaluate.py {run}`"),
+        (".", "restore it from a copy, or launch with a new directory as --run"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_helps_for_its_kind(run, folder, says):
+    path = run.path / folder / "damaged.parquet"
+    path.write_bytes(b"")
+    with pytest.raises(CorruptShard) as caught:
+        read_frame(path)
+    assert f"{path}: cannot be read" in str(caught.value)
+    assert says.format(run=run.path) in str(caught.value)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
@@ -145,7 +164,7 @@ def test_published_once_means_the_first_stays(tmp_path):
 
 
 def test_two_launches_cannot_plan_the_same_round(run):
-    with pytest.raises(ToolkitError, match="another launch just planned this round"):
+    with pytest.raises(ToolkitError, match="another launch has just planned this round"):
         freeze_round(run, 0, [])
     assert len(run.slices()) == 2
 
@@ -181,5 +200,5 @@ def test_latest_follows_the_last_launch(run, tmp_path):
 def test_a_foreign_format_is_refused(run):
     manifest = run.path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
-    with pytest.raises(UsageError, match="format 99; this version reads the formats 1 and 2"):
+    with pytest.raises(UsageError, match="has format 99, but this version reads only 1 and 2"):
         open_run(run.path)

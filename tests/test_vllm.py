@@ -59,7 +59,7 @@ def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path
         cwd=tmp_path,
     )
     assert done.returncode == 2
-    assert "tokens, --max-model-len is 64: raise it" in done.stderr.splitlines()[-1]
+    assert "tokens, but --max-model-len is 64; launch again" in done.stderr.splitlines()[-1]
 
 
 LOADED = """

@@ -1,7 +1,7 @@
-"""How far does repeated sampling take a small model? Sampled on Slurm, judged, fitted.
+"""Inference scaling on Slurm: sample a model many times, judge the answers, fit fail@k.
 
-`from toolkit import open_run, count_outcomes` and the like work from a notebook. A name is loaded
-when it is first used, so that importing the package costs nothing.
+In a notebook: `from toolkit import open_run, count_outcomes`. A public name is loaded when it is
+first used. So importing the package costs almost nothing.
 """
 
 import importlib

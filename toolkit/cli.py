@@ -1,4 +1,4 @@
-"""What every job in jobs/ shares: its parser, its log, and how an error reaches the user."""
+"""What all jobs share: the argument parser, the log, and how an error reaches the user."""
 
 import argparse
 import contextlib
@@ -18,47 +18,53 @@ LATEST = Path("runs/latest")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses in one line and knows no abbreviations."""
+    """An argument parser whose errors are one line. It accepts no abbreviated flags."""
 
     def __init__(self, description: str) -> None:
         super().__init__(
             description=description,
+            epilog="A value in [brackets] is the default.",
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr, with the nearest valid flags for an unknown one; exit code 2."""
+        """Print one line on stderr and exit with code 2.
+
+        For an unknown flag, the line names the valid flags that are most like it.
+        """
         flags = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            near = difflib.get_close_matches(unknown.split()[0], flags, n=3)
-            valid = near or flags
-            message = f"unknown flag {unknown.split()[0]}; valid: {', '.join(valid)}"
+            first = unknown.split()[0]
+            near = difflib.get_close_matches(first, flags, n=3)
+            message = f"unknown flag {first}; valid: {', '.join(near or flags)}"
+            if not first.startswith("-"):
+                message = f"one argument too many: {first}; --help shows the valid ones"
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
-    """The positional RUN of the jobs that work on one."""
+    """Add the positional argument RUN: the directory of the run to work on."""
     parser.add_argument(
-        "run", nargs="?", type=Path, default=LATEST, help=f"a run's directory [{LATEST}]"
+        "run", nargs="?", type=Path, default=LATEST, help=f"directory of the run [{LATEST}]"
     )
 
 
 def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
-    """--timeout of the jobs that read verdicts: those of another judge than the run's own."""
+    """Add --timeout to a job that reads verdicts: it reads those of another time limit."""
     parser.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="take the verdicts under this time limit [the run's own]",
+        help="use the verdicts that were reached under this time limit [the run's own limit]",
     )
 
 
 def run_job(main: Callable[[], int]) -> NoReturn:
     """Configure the log, run `main`, and end the process with its exit code.
 
-    A `ToolkitError` becomes one line on stderr and its exit code; anything else is a bug and
+    A `ToolkitError` becomes one line on stderr and its exit code. Any other exception is a bug and
     keeps its traceback.
     """
     configure_log()
@@ -68,10 +74,14 @@ def run_job(main: Callable[[], int]) -> NoReturn:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command goes on", file=sys.stderr)
+        print(
+            "interrupted: finished work is kept, jobs on Slurm go on; without Slurm, run the same "
+            "command again",
+            file=sys.stderr,
+        )
         code = EXIT_INCOMPLETE
     except BrokenPipeError:
-        # The reader of our output left (`| head`): not an error, but stdout is gone.
+        # Whoever read our output has stopped (`| head`). That is no error, but stdout is gone.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_INCOMPLETE
@@ -79,7 +89,7 @@ def run_job(main: Callable[[], int]) -> NoReturn:
 
 
 def configure_log() -> None:
-    """ISO time, host, message, on stderr; again changes nothing."""
+    """Log to stderr: ISO time, host, message. A second call changes nothing."""
     if logging.getLogger("toolkit").handlers:
         return
     handler = logging.StreamHandler(sys.stderr)

@@ -1,11 +1,17 @@
-"""Every knob, written once: frozen dataclasses whose fields carry default and help.
+"""The configuration: frozen dataclasses, whose fields carry their defaults and help texts.
 
-Values come from, in rising order: the field's default, the site's file, a preset (TOML, one table
-for each section), the command line (flags are generated from the fields). An unknown key or flag
-is a `UsageError` that names the valid ones.
+A value can come from four places. Each one overrides those before it:
 
-`Sampling` and `ProblemSet` say *what* is computed: they are a run's identity (see
-`toolkit.runs.run`). The other sections say where and how it runs, and may change between launches.
+1. the default of the field;
+2. the user's site file;
+3. a preset: a TOML file with one table for each section;
+4. a flag on the command line. The flags are generated from the fields.
+
+An unknown key or flag is an error that names the valid ones.
+
+`Sampling` and `ProblemSet` say *what* is computed. They are the identity of a run (see
+`toolkit.launch.identity`). The other sections say where and how it is computed. They may change
+from launch to launch.
 """
 
 import argparse
@@ -22,69 +28,86 @@ from toolkit.errors import UsageError
 
 
 def knob(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
-    """A dataclass field with its help text, and its valid values where they are a closed list."""
+    """A dataclass field with a help text. `choices` are the valid values of a closed list."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What is sampled: identity."""
+    """What is sampled. Another value makes another run."""
 
     backend: str = knob(
         "vllm",
-        "what completes the prompts: vllm in-process; openai = a server by --base-url; "
-        "synthetic = a known law, no model; replay = the completions of --replay-file in order",
+        "what completes the prompts. vllm: vLLM in the sampling process. openai: the server at "
+        "--base-url. synthetic: no model, each problem has a known probability of passing. "
+        "replay: the completions in --replay-file, in order",
         choices=("vllm", "openai", "synthetic", "replay"),
     )
     model: str = knob(
-        "", "hub name or local directory; none: the embedded SmolLM2-135M-Instruct on a CPU"
+        "",
+        "Hugging Face name (ORGANISATION/NAME) or local directory. Not given: the embedded "
+        "SmolLM2-135M-Instruct, on a CPU",
     )
-    revision: str = knob("", "revision of a hub model (branch, tag or commit)")
+    revision: str = knob("", "branch, tag or commit of a Hugging Face model")
     prompt_style: str = knob(
         "chat",
-        "chat: the model's chat template; completion: the raw prompt",
+        "chat: ask with the model's chat template. completion: let the model continue the prompt",
         choices=("chat", "completion"),
     )
     temperature: float = knob(0.7, "sampling temperature")
-    top_p: float = knob(0.9, "nucleus sampling: smallest set of tokens with this probability")
-    max_tokens: int = knob(1024, "longest completion, in tokens")
-    stop: tuple[str, ...] | None = knob(
-        None, "stop strings; none given: no stop for chat, the field's usual ones for completion"
+    top_p: float = knob(
+        0.9, "nucleus sampling: draw from the fewest tokens that have this probability together"
     )
-    base_seed: int = knob(0, "sample s of a problem is drawn with seed base_seed + s")
-    synthetic_a: float = knob(0.29, "synthetic: p(problem) ~ Beta(a, b)")
-    synthetic_b: float = knob(0.17, "synthetic: p(problem) ~ Beta(a, b)")
+    max_tokens: int = knob(1024, "maximum length of a completion, in tokens")
+    stop: tuple[str, ...] | None = knob(
+        None,
+        "strings that end a completion; --stop without a string: none. Not given: none for chat, "
+        "the usual ones of the kind of problem for completion",
+    )
+    base_seed: int = knob(0, "sample s of a problem is drawn with the random seed base_seed + s")
+    synthetic_a: float = knob(
+        0.29, "synthetic: a of Beta(a, b), from which a problem's probability of passing is drawn"
+    )
+    synthetic_b: float = knob(0.17, "synthetic: b of that Beta(a, b)")
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemSet:
-    """Which problems: identity, through the digest of what they contain."""
+    """Which problems are sampled. Other problems, or changed ones, make another run."""
 
-    problems: str = knob("humaneval", "humaneval, or a JSONL(.gz) file with HumanEval's fields")
-    limit: int | None = knob(None, "only the first so many problems")
-    task_ids: tuple[str, ...] | None = knob(None, "only these problems")
-    chosen: bool = knob(False, "the subset was picked to show something; the report says so")
+    problems: str = knob(
+        "humaneval", "humaneval, or a JSONL or JSONL.gz file with the fields of HumanEval"
+    )
+    limit: int | None = knob(None, "use only this many problems, from the first one on")
+    task_ids: tuple[str, ...] | None = knob(None, "use only the problems with these task_ids")
+    chosen: bool = knob(
+        False, "the problems were picked by hand, to show something; the report says so"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """How much: may grow from launch to launch."""
+    """How many samples. A later launch may ask for more."""
 
-    samples: int = knob(100, "samples of every problem (n)")
-    slice_samples: int = knob(2048, "samples in a slice, the unit of work and of a shard")
-    slice_seeds: int = knob(128, "most consecutive seeds of one problem in a slice")
+    samples: int = knob(100, "samples of each problem (n)")
+    slice_samples: int = knob(
+        2048, "samples in a slice. A slice is the unit of work; its samples become one file"
+    )
+    slice_seeds: int = knob(128, "maximum number of samples of one problem in a row in a slice")
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Adaptive sampling: rounds, each of the problems that have too few passes."""
+    """Adaptive sampling: in rounds, each for the problems that still have too few passes."""
 
-    adaptive: bool = knob(False, "sample in rounds; the stop flags take the place of --samples")
-    stop_r: int = knob(5, "a problem is finished when it has so many passes")
-    stop_min: int = knob(50, "samples that every problem gets")
-    stop_cap: int = knob(1000, "most samples of a problem; may be raised later")
+    adaptive: bool = knob(
+        False, "sample in rounds; --stop-r, --stop-min and --stop-cap replace --samples"
+    )
+    stop_r: int = knob(5, "a problem is finished when it has this many passes")
+    stop_min: int = knob(50, "minimum number of samples of each problem")
+    stop_cap: int = knob(1000, "maximum number of samples of a problem; it may be raised later")
     stop_batch: int = knob(
-        0, "samples that a round adds to an open problem; 0: half as many again as it has"
+        0, "samples that a round adds to an unfinished problem. 0: half of those it has"
     )
 
 
@@ -92,23 +115,29 @@ class Stopping:
 class Engine:
     """How the model is run."""
 
-    dtype: str = knob("auto", "weights and activations: auto, bfloat16, float16, float32")
-    max_model_len: int = knob(2048, "longest prompt plus completion, in tokens")
-    max_num_seqs: int = knob(256, "sequences decoded together")
-    max_num_batched_tokens: int | None = knob(
-        None, "tokens of prefill and decoding in one step; none given: the engine's own choice"
+    dtype: str = knob(
+        "auto", "number format of weights and activations: auto, bfloat16, float16 or float32"
     )
-    gpu_memory_utilization: float = knob(0.90, "share of the GPU's memory for the engine")
-    tensor_parallel_size: int = knob(1, "GPUs that share one model")
+    max_model_len: int = knob(2048, "maximum length of prompt and completion together, in tokens")
+    max_num_seqs: int = knob(
+        256, "maximum number of samples in work at the same time; vllm: sequences in the batch"
+    )
+    max_num_batched_tokens: int | None = knob(
+        None, "vllm: maximum number of tokens in one engine step. Not given: vLLM chooses"
+    )
+    gpu_memory_utilization: float = knob(
+        0.90, "share of the GPU's memory that the engine may use, up to 1"
+    )
+    tensor_parallel_size: int = knob(1, "number of GPUs that hold one model together")
     stage_model: str = knob(
         "",
-        "vllm: copy the model to the node's own disk first, once for all tasks there: auto = under "
-        "$SLURM_TMPDIR, else $TMPDIR, else /tmp; or a directory",
+        "vllm: first copy the model to the node's own disk, once for all array tasks there. auto: "
+        "under $SLURM_TMPDIR, else $TMPDIR, else /tmp. Or the name of a directory",
     )
-    cpu_kv_cache_gib: int = knob(2, "KV cache of the CPU engine, in GiB")
-    base_url: str = knob("http://127.0.0.1:8000/v1", "openai: the server's address")
-    replay_file: str = knob("", "replay: JSONL(.gz) of {task_id, completion}")
-    synthetic_rate: float = knob(0.0, "synthetic: samples a second (0: as fast as it goes)")
+    cpu_kv_cache_gib: int = knob(2, "size of the CPU engine's KV cache, in GiB")
+    base_url: str = knob("http://127.0.0.1:8000/v1", "openai: URL of the server")
+    replay_file: str = knob("", "replay: a JSONL or JSONL.gz file of {task_id, completion}")
+    synthetic_rate: float = knob(0.0, "synthetic: samples per second. 0: as fast as possible")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,51 +146,61 @@ class Evaluation:
 
     timeout: float | None = knob(
         None,
-        "seconds of its own time that an answer may use; none given: the run's limit, at first 3",
+        "time limit of an answer, in seconds; CPU time and time asleep count. Not given: the "
+        "run's limit, which is 3 for a new run",
     )
-    workers: int | None = knob(None, "answers judged at once; none given: the task's cores")
+    workers: int | None = knob(
+        None, "number of answers judged at the same time. Not given: the number of available cores"
+    )
     isolation: Literal["strongest", "limits-only"] = knob(
         "strongest",
-        "strongest: refuse below the minimum; limits-only: resource limits are enough",
+        "how executed programs are confined. strongest: with all that the node offers; refuse to "
+        "run below a minimum. limits-only: no namespaces, resource limits are enough",
         choices=("strongest", "limits-only"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Where it runs."""
+    """Where the work runs, and with what."""
 
     launcher: str = knob(
         "auto",
-        "auto: slurm where a cluster answers, else local; local: processes of this machine; "
-        "inline: in this process",
+        "slurm: jobs on the cluster. local: processes on this machine. inline: in this process. "
+        "auto: slurm if a cluster answers, else local",
         choices=("auto", "slurm", "local", "inline"),
     )
-    array: int = knob(1, "sampling tasks, one engine each")
-    eval_array: int = knob(1, "evaluation tasks")
-    partition: str | None = knob(None, "Slurm partition of the sampling tasks")
-    cpu_partition: str | None = knob(None, "Slurm partition of evaluation and fit")
+    array: int = knob(1, "number of array tasks that sample; each starts one engine")
+    eval_array: int = knob(1, "number of array tasks that evaluate")
+    partition: str | None = knob(None, "Slurm partition for sampling")
+    cpu_partition: str | None = knob(None, "Slurm partition for evaluation and fit")
     account: str | None = knob(None, "Slurm account")
-    qos: str | None = knob(None, "Slurm quality of service")
-    constraint: str | None = knob(None, "Slurm node features")
-    gres: str | None = knob("gpu:1", "Slurm generic resources of a sampling task ('' for none)")
-    cpus: int = knob(8, "cores of a sampling task")
-    mem_gib: int = knob(48, "memory of a sampling task, in GiB")
-    minutes: int = knob(120, "time limit of a sampling task, in minutes")
-    eval_cpus: int = knob(16, "cores of an evaluation task")
-    eval_mem_gib: int = knob(32, "memory of an evaluation task, in GiB")
-    eval_minutes: int = knob(120, "time limit of an evaluation task, in minutes")
-    max_parallel: int | None = knob(None, "most sampling tasks that run at once")
-    max_requeues: int = knob(10, "times a timed-out or preempted task is put back in the queue")
-    setup: tuple[str, ...] | None = knob(
-        None, "shell lines before the task, such as 'module load cuda'"
+    qos: str | None = knob(None, "Slurm quality of service for sampling")
+    constraint: str | None = knob(None, "Slurm node features for sampling")
+    gres: str | None = knob(
+        "gpu:1", "Slurm generic resources of an array task that samples; '' for none"
     )
-    slurm: tuple[str, ...] | None = knob(None, "further sbatch parameters as key=value")
+    cpus: int = knob(8, "cores of an array task that samples")
+    mem_gib: int = knob(48, "memory of an array task that samples, in GiB")
+    minutes: int = knob(120, "time limit of an array task that samples, in minutes")
+    eval_cpus: int = knob(16, "cores of an array task that evaluates")
+    eval_mem_gib: int = knob(32, "memory of an array task that evaluates, in GiB")
+    eval_minutes: int = knob(120, "time limit of an array task that evaluates, in minutes")
+    max_parallel: int | None = knob(
+        None, "maximum number of array tasks that sample at the same time"
+    )
+    max_requeues: int = knob(
+        10, "how often an array task goes back to the queue, when preempted or out of time"
+    )
+    setup: tuple[str, ...] | None = knob(
+        None, "shell lines to run before each array task, such as 'module load cuda'"
+    )
+    slurm: tuple[str, ...] | None = knob(None, "further sbatch parameters, as key=value")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One launch's configuration; the field names are the tables of a preset."""
+    """The configuration of one launch. Its field names are the tables of a preset."""
 
     sampling: Sampling = Sampling()
     problem_set: ProblemSet = ProblemSet()
@@ -179,19 +218,30 @@ SECTIONS: dict[str, type] = {
 
 SITE_SECTIONS = ("engine", "evaluation", "resources")
 
-ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "minutes": ("--time", int),
-    "gres": ("--gpus", lambda count: f"gpu:{int(count)}"),
-    "mem_gib": ("--mem", lambda size: int(size.removesuffix("G"))),
+
+def gpu_count(value: str) -> str:
+    """The value of --gpus, such as 1, as a generic resource of Slurm."""
+    return f"gpu:{int(value)}"
+
+
+def gibibytes(value: str) -> int:
+    """The value of --mem, such as 48 or 48G."""
+    return int(value.removesuffix("G"))
+
+
+ALIASES: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "minutes": ("--time", int, "the same as --minutes"),
+    "gres": ("--gpus", gpu_count, "the same as --gres gpu:VALUE"),
+    "mem_gib": ("--mem", gibibytes, "the same as --mem-gib; 48 or 48G"),
 }
-"""Slurm's own names of some flags: field -> flag and how its value is read."""
+"""Slurm's own names of some flags: field -> flag, how its value is read, and its help text."""
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """Add a flag for every field of the named sections (of all, when none is named).
+    """Add a flag for each field of the named sections. Without names: of all sections.
 
-    A flag that is not given leaves no trace in the parsed namespace, so that `resolve` can
-    tell it from one given with its default.
+    A flag that the user does not give is absent from the parsed namespace. So `resolve` can tell
+    it from a flag that was given with its default value.
     """
     for name in sections or tuple(SECTIONS):
         group = parser.add_argument_group(name.replace("_", " "), SECTIONS[name].__doc__)
@@ -215,8 +265,7 @@ def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
                     kwargs["nargs"] = "*" if field.name == "stop" else "+"
             group.add_argument("--" + field.name.replace("_", "-"), **kwargs)
             if field.name in ALIASES:
-                flag, read = ALIASES[field.name]
-                text = f"as --{field.name.replace('_', '-')}, in sbatch's words"
+                flag, read, text = ALIASES[field.name]
                 group.add_argument(
                     flag,
                     type=read,
@@ -228,21 +277,24 @@ def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
 
 
 def site_file() -> Path:
-    """Where a user keeps what is true of their cluster: partition, account, set-up lines ..."""
+    """The path of the user's site file: what their cluster needs (partition, account, setup)."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "inference-scaling" / "site.toml"
 
 
 def read_site(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a site file, none where it does not exist.
+    """The tables of a site file; none if the file does not exist.
 
-    Only what says where and how it runs: a site must not change what is computed.
+    A site file may hold only `SITE_SECTIONS`, which say where and how work runs. It must not change
+    what is computed. Raises `UsageError` for any other table, for an unknown key or a wrong type.
     """
     if not path.is_file():
         return {}
     tables = read_preset(path)
     for name in tables.keys() - set(SITE_SECTIONS):
-        raise UsageError(f"{path}: [{name}] is not a site's; valid: {', '.join(SITE_SECTIONS)}")
+        raise UsageError(
+            f"{path}: a site file cannot have the table [{name}]; valid: {', '.join(SITE_SECTIONS)}"
+        )
     return tables
 
 
@@ -251,9 +303,10 @@ def resolve(
     preset: Path | None = None,
     base: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
-    """Defaults < `base` (tables of a site file or of a run) < preset < flags, checked.
+    """The configuration from defaults, `base`, preset and flags; a later one overrides.
 
-    `flags` may hold other names; they are left alone.
+    base: the tables of a site file or of a run. flags: field -> value; other names are ignored.
+    Raises `UsageError` for a value that no launch could use.
     """
     sections = {name: dict[str, Any]() for name in SECTIONS}
     for name, values in (base or {}).items():
@@ -277,17 +330,17 @@ def _tupled(value: Any) -> Any:
 
 
 def read_preset(path: Path) -> dict[str, dict[str, Any]]:
-    """A preset's tables, with unknown tables, unknown keys and wrong types refused."""
+    """The tables of a preset. Raises `UsageError` for an unknown table or key, or a wrong type."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"preset {path}: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"preset {path}: not TOML: {error}") from None
+        raise UsageError(f"{path}: not TOML: {error}") from None
     tables: dict[str, dict[str, Any]] = {}
     for name, table in raw.items():
         if name not in SECTIONS or not isinstance(table, dict):
-            raise UsageError(f"preset {path}: unknown table [{name}]; valid: {', '.join(SECTIONS)}")
+            raise UsageError(f"{path}: unknown table [{name}]; valid: {', '.join(SECTIONS)}")
         tables[name] = _checked_table(table, name, path)
     return tables
 
@@ -296,7 +349,7 @@ def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, An
     fields = {f.name: f for f in dataclasses.fields(SECTIONS[name])}
     checked: dict[str, Any] = {}
     for key, value in table.items():
-        where = f"preset {path}: [{name}] {key}"
+        where = f"{path}: [{name}] {key}"
         if key not in fields:
             raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
         kind, many = _scalar(fields[key].type)
@@ -311,7 +364,7 @@ def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, An
 
 
 def validate(config: Config) -> None:
-    """Refuse values that no launch could use, naming the flag."""
+    """Raise `UsageError`, naming the flag, for a value that no launch could use."""
     for section in SECTIONS:
         values = getattr(config, section)
         for field in dataclasses.fields(values):
@@ -321,18 +374,23 @@ def validate(config: Config) -> None:
     s, q, e, r = config.sampling, config.quantity, config.engine, config.resources
     stop = config.stopping
     checks: list[tuple[str, Any, bool, str]] = [
-        ("temperature", s.temperature, 0 <= s.temperature < 10, "0 or more"),
-        ("top_p", s.top_p, 0 < s.top_p <= 1, "in (0, 1]"),
+        ("temperature", s.temperature, 0 <= s.temperature < 10, "0 or more, under 10"),
+        ("top_p", s.top_p, 0 < s.top_p <= 1, "over 0, at most 1"),
         ("max_tokens", s.max_tokens, s.max_tokens >= 1, "1 or more"),
         ("base_seed", s.base_seed, 0 <= s.base_seed < 2**62, "0 or more, under 2^62"),
         ("synthetic_a", s.synthetic_a, s.synthetic_a > 0, "over 0"),
         ("synthetic_b", s.synthetic_b, s.synthetic_b > 0, "over 0"),
-        ("samples", q.samples, 1 <= q.samples < 2**32, "1 or more"),
+        ("samples", q.samples, 1 <= q.samples < 2**32, "1 or more, under 2^32"),
         ("slice_samples", q.slice_samples, q.slice_samples >= 1, "1 or more"),
         ("slice_seeds", q.slice_seeds, q.slice_seeds >= 1, "1 or more"),
         ("stop_r", stop.stop_r, stop.stop_r >= 1, "1 or more"),
         ("stop_min", stop.stop_min, stop.stop_min >= 1, "1 or more"),
-        ("stop_cap", stop.stop_cap, stop.stop_min <= stop.stop_cap < 2**32, "at least --stop-min"),
+        (
+            "stop_cap",
+            stop.stop_cap,
+            stop.stop_min <= stop.stop_cap < 2**32,
+            "at least --stop-min, under 2^32",
+        ),
         ("stop_batch", stop.stop_batch, stop.stop_batch >= 0, "0 or more"),
         ("max_model_len", e.max_model_len, e.max_model_len > s.max_tokens, "over --max-tokens"),
         ("max_num_seqs", e.max_num_seqs, e.max_num_seqs >= 1, "1 or more"),
@@ -340,7 +398,7 @@ def validate(config: Config) -> None:
             "gpu_memory_utilization",
             e.gpu_memory_utilization,
             0 < e.gpu_memory_utilization <= 1,
-            "in (0, 1]",
+            "over 0, at most 1",
         ),
         ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
         ("array", r.array, r.array >= 1, "1 or more"),
@@ -363,7 +421,7 @@ def validate(config: Config) -> None:
 
 
 def describe_config(config: Config) -> dict[str, Any]:
-    """The whole configuration as JSON-able values, for the manifest."""
+    """The whole configuration as values that JSON can hold, for the manifest."""
     return dataclasses.asdict(config)
 
 
@@ -372,7 +430,7 @@ def _refuse(name: str, value: Any, wanted: str) -> None:
 
 
 def _scalar(annotation: Any) -> tuple[type, bool]:
-    """The scalar type of a field, and whether the field holds a tuple of it."""
+    """The scalar type of a field, and whether the field holds a tuple of such values."""
     if isinstance(annotation, UnionType):
         (annotation,) = (a for a in get_args(annotation) if a is not NoneType)
     if get_origin(annotation) is tuple:

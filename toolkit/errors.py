@@ -1,24 +1,24 @@
-"""The one tree of errors a user may meet, and the exit codes they end in.
+"""All errors that a user may meet, and the exit codes of the jobs.
 
-Every message is one line: what went wrong, where, and what to do next. `jobs/` prints it
-without a traceback; anything else that escapes is a bug and keeps its traceback.
+Every message is one line: what went wrong, where, and what to do next. A job prints it without a
+traceback. Any other exception is a bug and keeps its traceback.
 """
 
 EXIT_DONE = 0
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
 EXIT_REQUEUE = 75
-"""EX_TEMPFAIL of sysexits.h: nothing is lost, the same command is worth running again."""
+"""EX_TEMPFAIL of sysexits.h: nothing is lost, and the same command may succeed later."""
 
 
 class ToolkitError(Exception):
-    """Work could not be completed; what is on disk is intact."""
+    """Work could not be completed. The files on disk are intact."""
 
     exit_code = EXIT_INCOMPLETE
 
 
 class UsageError(ToolkitError):
-    """The command, the configuration or an input file is wrong; nothing was written."""
+    """The command, the configuration or an input file is wrong. Nothing was written."""
 
     exit_code = EXIT_USAGE
 
@@ -28,11 +28,11 @@ class RunMismatch(UsageError):
 
 
 class CorruptShard(ToolkitError):
-    """A file of a run cannot be read back, or is not the file its name says."""
+    """A file of a run cannot be read, or does not hold what its name says."""
 
 
 class IsolationUnavailable(UsageError):
-    """This node cannot confine untrusted programs as strongly as asked."""
+    """This node cannot confine untrusted programs as strongly as the user asked."""
 
 
 class EngineFailure(ToolkitError):
@@ -42,7 +42,7 @@ class EngineFailure(ToolkitError):
 class SlurmFailure(ToolkitError):
     """A command of Slurm failed, did not answer in time, or is not installed.
 
-    said: what the command wrote to stderr.
+    said: what the command wrote to stderr, "" if nothing.
     """
 
     def __init__(self, message: str, said: str = "") -> None:

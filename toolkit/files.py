@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whoever writes or dies meanwhile."""
+"""Write files that appear complete or not at all, even when two processes write or one dies."""
 
 import contextlib
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` on success, removed on failure.
+    """Yield a temporary name beside `path`. Success renames it to `path`, failure removes it.
 
-    The file is on disk before its name is: a crash leaves the old file, or none.
+    The content is on disk before the rename. So a crash leaves the old file, or none.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def publish_once(path: Path, data: bytes) -> bool:
-    """Create `path` with `data`; False, with nothing changed, when it exists already."""
+    """Create `path` with `data`. If it exists already, change nothing and return False."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""JSON Lines files of users, plain or gzipped: read with errors that name file, line and field."""
+"""Read a user's JSON Lines file, plain or gzipped. Errors name the file, the line, the field."""
 
 import gzip
 import json
@@ -12,7 +12,8 @@ from toolkit.errors import UsageError
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of each non-empty line of a JSONL file, gzipped or not.
 
-    Raises `UsageError` naming the file and the line that is not a JSON object.
+    Raises `UsageError`, naming the file, when it cannot be read. If a line is not a JSON object,
+    the error names the line too.
     """
     try:
         with _open_text(path) as file:
@@ -34,7 +35,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def text_field(row: dict[str, Any], field: str, where: str) -> str:
-    """`row[field]`, refused when missing or no string."""
+    """`row[field]`. Raises `UsageError`, beginning with `where`, unless it is a string."""
     if field not in row:
         raise UsageError(f"{where}: field {field!r} is missing")
     if not isinstance(row[field], str):

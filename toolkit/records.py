@@ -1,4 +1,4 @@
-"""The nouns of the toolkit as plain frozen records; this module imports nothing of it."""
+"""The nouns of the toolkit, as frozen dataclasses. This module imports nothing of the toolkit."""
 
 import hashlib
 import json
@@ -8,16 +8,16 @@ from typing import Literal, get_args
 
 Outcome = Literal["passed", "failed", "timed_out", "error"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
-"""`error` is ours (the judge could not decide), never a failure of the model."""
+"""`error`: the judge could not decide. It is our fault, and never a failure of the model."""
 
 FinishReason = Literal["stop", "length", "abort"]
 FINISH_REASONS: tuple[str, ...] = get_args(FinishReason)
 
 PromptStyle = Literal["chat", "completion", "verbatim"]
-"""How a completion was asked for; a `verbatim` one was made elsewhere and is taken as it is."""
+"""How a completion was asked for. `verbatim`: it was made elsewhere and is used unchanged."""
 
 NO_ANSWER = "no answer"
-"""The detail of a sample from which no answer could be taken: it has failed."""
+"""The detail of a sample whose completion holds no answer. Such a sample has failed."""
 
 Setting = str | int | float | bool
 """The value of one of a judge's settings."""
@@ -27,9 +27,8 @@ Setting = str | int | float | bool
 class Problem:
     """One question of a benchmark.
 
-    kind: the verifier that judges its answers. reference: what that verifier compares them with,
-    a JSON object; nobody else reads it. solution: a completion that is right, "" where none is
-    known.
+    kind: the verifier that judges its answers. reference: a JSON object with what that verifier
+    needs to judge them; nobody else reads it. solution: a correct completion, "" if none is known.
     """
 
     task_id: str
@@ -43,8 +42,8 @@ class Problem:
 class Prompt:
     """What a model is asked about one problem, phrased by the problem's verifier.
 
-    messages: (role, text) of a chat, before the model's own template; text: what a base model
-    goes on with; stop: the strings at which its completion has left the answer.
+    messages: (role, text) of each message of a chat, before the model's chat template. text: what
+    a base model continues. stop: the strings at which its completion goes beyond the answer.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -52,19 +51,19 @@ class Prompt:
     stop: tuple[str, ...] = ()
 
     def stop_strings(self, style: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-        """The stop strings asked for; where none were, the prompt's own for a bare completion."""
+        """The strings `asked` for. None: the prompt's own in completion style, else none."""
         if asked is not None:
             return asked
         return self.stop if style == "completion" else ()
 
     def chat(self) -> list[dict[str, str]]:
-        """The messages as every chat interface takes them."""
+        """The messages in the form of chat interfaces: {role, content} each."""
         return [{"role": role, "content": text} for role, text in self.messages]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample to be drawn: of this problem, with this seed, from this prompt."""
+    """One sample to draw: of this problem, with this seed, from this prompt."""
 
     task_id: str
     seed: int
@@ -73,9 +72,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Completions whose verdicts are known: they test a judge, and stand in for a model.
+    """Completions whose verdicts are known. They test a judge, and they can replace a model.
 
-    A wrong one may be right by luck for some problem (`return None`, say), but not all of them.
+    A wrong one, such as `return None`, may be right for some problem by luck. It cannot happen that
+    all of them are right.
     """
 
     right: tuple[str, ...]
@@ -96,7 +96,7 @@ class SeedRange:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The unit of sampling work; it becomes exactly one shard, `samples/<name>.parquet`."""
+    """The unit of sampling work. It becomes exactly one shard, `samples/<name>.parquet`."""
 
     name: str
     ranges: tuple[SeedRange, ...]
@@ -113,10 +113,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion of one problem under one seed; the text is the model's, untouched.
+    """One completion of one problem under one seed. The text is the model's, unchanged.
 
-    prompt_tokens: what was submitted for it, chat template included; cached_tokens: those of them
-    that the engine's prefix cache held already. None: the backend does not know.
+    prompt_tokens: tokens of its prompt, chat template included. cached_tokens: those of them that
+    the engine's prefix cache held already. Either is None if the backend does not know it.
     """
 
     task_id: str
@@ -130,11 +130,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an engine says of itself; None where it does not.
+    """How full an engine is, as it says itself. A field is None if it does not say.
 
-    kv_cache: the largest share of its KV cache in use since it was asked last, 0 to 1;
-    preemptions: how many sequences it has thrown out of the batch since its start, for lack of
-    KV cache, and begun again.
+    kv_cache: the largest share of its KV cache in use since the last question, 0 to 1.
+    preemptions: how many sequences it has stopped for lack of KV cache and begun again, since its
+    start.
     """
 
     kv_cache: float | None = None
@@ -143,9 +143,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is judged of a completion, as its verifier takes it: a program, a number, a proof.
+    """What a verifier takes from a completion and judges: a program, a number, a proof.
 
-    `digest` is `answer_digest(text)`. Equal answers of a problem have one verdict under a judge.
+    `digest` is `answer_digest(text)`. Equal answers to a problem share one verdict under a judge.
     """
 
     task_id: str
@@ -156,7 +156,7 @@ class Answer:
 def answer_digest(text: str) -> int:
     """64-bit BLAKE2b of an answer's text.
 
-    Among 10^6 answers of a problem two collide with probability 3e-8.
+    Among 10^6 answers to a problem, two have the same digest with probability 3e-8.
     """
     return _digest64(text.encode("utf-8", "surrogatepass"))
 
@@ -167,9 +167,10 @@ def _digest64(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class JudgeChoice:
-    """How a run is judged, as the run records it: a verifier, and settings off their defaults.
+    """How a run is judged, as the run records it: a verifier and its settings.
 
-    The version is not recorded: it is that of the code that judges.
+    Only settings that differ from their defaults are recorded. The version is not: it is that of
+    the code that judges.
     """
 
     verifier: str
@@ -179,14 +180,14 @@ class JudgeChoice:
     def of(
         cls, verifier: str, settings: Mapping[str, Setting], defaults: Mapping[str, Setting]
     ) -> "JudgeChoice":
-        """The choice of these settings; those at their default leave no trace."""
+        """The choice with these settings, without those at their default."""
         changed = {k: v for k, v in settings.items() if v != defaults.get(k)}
         return cls(verifier, tuple(sorted(changed.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """How answers are decided: a choice, the version of its verifier, and the defaults left.
+    """How answers are decided: a choice, the version of its verifier, and the defaults.
 
     `digest` is part of a verdict's key.
     """
@@ -202,25 +203,25 @@ class Judge:
 
     @property
     def settings(self) -> dict[str, Setting]:
-        """All settings, those at their default too."""
+        """All settings, including those at their default."""
         return {**dict(self.defaults), **dict(self.choice.settings)}
 
     @property
     def digest(self) -> int:
-        """64-bit digest of verifier, version, and the settings off their defaults."""
+        """64-bit digest of verifier, version, and the settings that differ from their defaults."""
         return judge_digest(self.choice, self.version)
 
     def older_digests(self) -> list[int]:
-        """The digests of the same choice under the versions before this one."""
+        """The digests of the same choice under all earlier versions of its verifier."""
         return [judge_digest(self.choice, version) for version in range(1, self.version)]
 
     def line(self) -> str:
-        """For people: `python_tests, version 1, timeout 3.0`."""
+        """One line for people: `python_tests, version 1, timeout 3.0`."""
         return judge_line(self.verifier, self.version, self.settings)
 
 
 def judge_line(verifier: str, version: int, settings: Mapping[str, Setting]) -> str:
-    """For people: `python_tests, version 1, timeout 3.0`."""
+    """One line for people: `python_tests, version 1, timeout 3.0`."""
     shown = "".join(f", {name} {value}" for name, value in settings.items())
     return f"{verifier}, version {version}{shown}"
 
@@ -233,10 +234,10 @@ def judge_digest(choice: JudgeChoice, version: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an answer (its digest) under a judge.
+    """The outcome of an answer under a judge. `answer` is the answer's digest.
 
-    detail: why it did not pass, in at most 200 characters. seconds: what it used of the clock
-    that decides: CPU time plus time asleep.
+    detail: why it did not pass, in at most 200 characters. seconds: the time it used, as the time
+    limit counts it: CPU time plus time asleep.
     """
 
     task_id: str
@@ -248,12 +249,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What an engine is, as the shards record it; None: the backend does not know.
+    """What an engine is, as the shards record it. A field is None if the backend does not know.
 
-    engine: its kind and version. device: the name of one of its devices, or a server's URL.
-    max_model_len: tokens of a prompt and its completion together. tensor_parallel_size: GPUs of
-    the engine. served_model: what a server calls the model. replay_file: where recorded
-    completions were read.
+    engine: its kind and version. device: the name of one of its devices, or the URL of a server.
+    max_model_len: the most tokens of a prompt and its completion together. tensor_parallel_size:
+    how many GPUs the engine uses. served_model: the server's name of the model. replay_file: the
+    file with the recorded completions.
     """
 
     engine: str | None = None

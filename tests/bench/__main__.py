@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, as a table in Markdown on stdout and in JSON beside the runs."""
+"""`make bench`: all benchmarks. Results: Markdown tables on stdout, and a JSON file (--out)."""
 
 import argparse
 import json
@@ -24,10 +24,14 @@ BENCHES = {
 
 
 def main() -> None:
-    """Run the benchmarks named on the command line, or all."""
+    """Run the benchmarks named on the command line, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)} [all]")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="[bench.json]")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHES)} [all]"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench.json"), help="JSON file to write [bench.json]"
+    )
     flags = parser.parse_args()
     if unknown := set(flags.names) - BENCHES.keys():
         parser.error(f"unknown benchmark {min(unknown)}; valid: {', '.join(BENCHES)}")

@@ -1,4 +1,7 @@
-"""What adaptive sampling saves: samples and error against n = cap for all, the same outcomes."""
+"""What adaptive sampling saves: its samples and its error, against n = cap for every problem.
+
+Both use the same outcomes.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ LLAMA = (0.2873, 0.1709)
 
 
 def replay(rule: StoppingRule, n: int, c: np.ndarray, random: np.random.Generator) -> Counts:
-    """The rule over real outcomes, n a problem of which c passed, in a random order."""
+    """Apply the rule to real outcomes in a random order: n per problem, of which c passed."""
     sizes = np.diff((0, *rule.looks))
     passed = np.zeros((len(c), len(sizes)), dtype=np.int64)
     left, passes = np.full(len(c), n), c.copy()
@@ -27,7 +30,7 @@ def replay(rule: StoppingRule, n: int, c: np.ndarray, random: np.random.Generato
 
 
 def bench() -> Iterator[dict[str, object]]:
-    """One row a law (or a set of real outcomes) and rule."""
+    """One row for each law (or set of real outcomes) and each rule."""
     random = np.random.default_rng(11)
     p = random.beta(*LLAMA, size=164)
     for r, minimum, cap in ((5, 50, 1000), (1, 10, 1000), (5, 50, 2000)):
@@ -52,7 +55,7 @@ def bench() -> Iterator[dict[str, object]]:
 def row(
     name: str, rule: StoppingRule, runs: list[Counts], fixed: list[Counts], truth: float
 ) -> dict[str, object]:
-    """Samples and the error of fail@cap on these problems, over repetitions."""
+    """The number of samples, and the error of fail@cap on these problems, over repetitions."""
     found = np.array([curve(r, [rule.cap]).fail_at_k[0] for r in runs])
     plain = np.array([curve(f, [rule.cap]).fail_at_k[0] for f in fixed])
     samples = float(np.mean([r.n.sum() for r in runs]))

@@ -1,7 +1,7 @@
-"""How often the forecast's 95 % interval holds the truth: fail@1000 from n = 100, simulated.
+"""How often the forecast's 95 % interval contains the truth: fail@1000 from n = 100, simulated.
 
-164 problems a repetition, drawn anew from a law whose fail@1000 is known; the interval is that of
-the report, from the same code.
+Each repetition draws 164 problems from a law whose fail@1000 is known. The interval is that of the
+report, from the same code.
 """
 
 import os
@@ -22,22 +22,22 @@ REPLICATES = 200
 
 
 def beta(random: np.random.Generator) -> np.ndarray:
-    """As Llama 3.1 8B on HumanEval."""
+    """Problems like those of HumanEval for Llama 3.1 8B."""
     return random.beta(0.2873, 0.1709, size=PROBLEMS)
 
 
 def hard(random: np.random.Generator) -> np.ndarray:
-    """As Pythia 12B on MATH: pass@1 of 2 %."""
+    """Problems like those of MATH for Pythia 12B: pass@1 of 2 %."""
     return random.beta(0.2955, 12.365, size=PROBLEMS)
 
 
 def floor(random: np.random.Generator) -> np.ndarray:
-    """The first, and 3 % of the problems can never be solved."""
+    """As `beta`, but 3 % of the problems can never be solved."""
     return beta(random) * (random.random(PROBLEMS) >= 0.03)
 
 
 def two_kinds(random: np.random.Generator) -> np.ndarray:
-    """No single Beta: two kinds of problems, 70 % easy and 30 % hard."""
+    """A mixture of two Betas: 70 % of the problems are easy, 30 % are hard."""
     easy, difficult = random.beta(2.0, 1.0, size=PROBLEMS), random.beta(0.5, 20.0, size=PROBLEMS)
     return np.where(random.random(PROBLEMS) < 0.7, easy, difficult)
 
@@ -59,7 +59,7 @@ LAWS: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], float]] = {
 
 
 def repetition(draw: Callable[[np.random.Generator], np.ndarray], seed: int) -> tuple[float, ...]:
-    """Estimate and ends of the interval."""
+    """The estimate, and the lower and upper end of the interval."""
     random = np.random.default_rng([seed, K])
     with threadpool_limits(limits=1):
         counts = Counts.of(np.full(PROBLEMS, N), random.binomial(N, draw(random)))
@@ -69,7 +69,7 @@ def repetition(draw: Callable[[np.random.Generator], np.ndarray], seed: int) -> 
 
 
 def bench() -> Iterator[dict[str, object]]:
-    """One row a law."""
+    """One row for each law."""
     with ProcessPoolExecutor(2) as pool:
         for law, (draw, truth) in LAWS.items():
             each = np.array(list(pool.map(partial(repetition, draw), range(REPETITIONS))))

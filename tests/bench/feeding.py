@@ -1,8 +1,9 @@
-"""How many sequences the real engine runs in every step of a task, seen in its scheduler.
+"""How many sequences the real engine runs in each step, as its scheduler shows.
 
-python tests/bench/feeding.py MODEL: a task of 24 slices, its figures as JSON. The engine must be in
-this process; on the CPU it is. On a GPU the feed that the shards record says as much of the samples
-in flight.
+python tests/bench/feeding.py MODEL: samples 24 slices and prints the figures as JSON.
+
+The engine must run in this process, as it does on the CPU. On a GPU, the feed in the shards tells
+the number of unfinished samples instead.
 """
 
 import json
@@ -20,7 +21,10 @@ from toolkit.verifiers.base import examples_of, prompts_of
 
 
 class Watched:
-    """A vLLM backend, with the sequences that each step runs while samples are left to submit."""
+    """A vLLM backend that records how many sequences each step runs.
+
+    It records only while samples are left to submit.
+    """
 
     def __init__(self, inner: Backend, planned: int) -> None:
         self.inner, self.max_in_flight = inner, inner.max_in_flight
@@ -54,12 +58,15 @@ class Watched:
 
 
 def in_process(backend: Backend) -> bool:
-    """Whether its scheduler can be watched."""
+    """Whether the engine runs in this process, so that its scheduler can be watched."""
     return hasattr(backend._llm.llm_engine.engine_core, "engine_core")
 
 
 def summary(running: list[int], batch: int) -> dict[str, float]:
-    """Of the steps between the first full batch and the tail: how many sequences they ran."""
+    """How many sequences ran in the steps between the first full batch and the tail.
+
+    "fewest" and "mean" are shares of a full batch.
+    """
     filled = next((i for i, n in enumerate(running) if n >= batch), len(running))
     judged = running[filled:]
     return {
@@ -71,7 +78,7 @@ def summary(running: list[int], batch: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Completions of many lengths, so that sequences end one by one, and short slices."""
+    """Sample short slices, with completions of many lengths: so sequences end one by one."""
     config = resolve(
         {
             "model": sys.argv[1],

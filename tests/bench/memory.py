@@ -1,7 +1,7 @@
-"""Peak memory of a sampling process against n, each measured in a process of its own.
+"""Peak memory of a sampling process for a small and a large n, each in a process of its own.
 
-python tests/bench/memory.py RUN FLAGS OUT: samples all of a run's slices, as a task does, and
-writes its peak in KiB; FLAGS: JSON.
+python tests/bench/memory.py RUN FLAGS OUT: samples all slices of a run, as an array task does. It
+writes its peak memory in KiB to OUT. FLAGS is JSON.
 """
 
 import json
@@ -21,13 +21,16 @@ from toolkit.stages.sample import StopRequest, run_sampling
 FEW, MANY = 100, 2000
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1", "LRU_CACHE_CAPACITY": "1"}
-"""On a CPU the engine compiles a kernel for every size of a batch and keeps a thousand of them,
-a hundred MB and more: no memory of samples, but in a short run it grows with their number."""
+"""On a CPU the engine compiles a kernel for each batch size, and keeps a thousand of them.
+
+They take a hundred MB and more. The memory has nothing to do with samples, but in a short run it
+grows with their number. So the caches are made small.
+"""
 SYNTHETIC = {"backend": "synthetic", "slice_samples": 2048, "slice_seeds": 128}
 
 
 def rows() -> Iterator[dict[str, object]]:
-    """One row an engine."""
+    """One row for each engine."""
     yield row("no model, 164 problems, slices of 2048", SYNTHETIC)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, TINY_MODEL, folder], check=True, capture_output=True)
@@ -35,7 +38,7 @@ def rows() -> Iterator[dict[str, object]]:
 
 
 def tiny(model: str) -> dict[str, Any]:
-    """Two problems of short completions."""
+    """The flags for two problems with short completions."""
     return {
         "model": model,
         "prompt_style": "completion",
@@ -50,7 +53,7 @@ def tiny(model: str) -> dict[str, Any]:
 
 
 def row(case: str, flags: Mapping[str, Any]) -> dict[str, object]:
-    """Peak resident memory with few and with many samples a problem."""
+    """Peak resident memory with few and with many samples of each problem."""
     few, many = (peak_bytes({**flags, "samples": n}) for n in (FEW, MANY))
     return {
         "case": case,
@@ -83,7 +86,7 @@ def main() -> None:
     """Sample the whole run."""
     run, config = open_run(Path(sys.argv[1])), resolve(json.loads(sys.argv[2]))
     assert run_sampling(run, [s.name for s in run.slices()], config, StopRequest())
-    # Not ru_maxrss: that of the process which started this one outlives the exec.
+    # Not ru_maxrss: it would include the peak of the parent process, which exec does not reset.
     status = Path("/proc/self/status").read_text()
     Path(sys.argv[3]).write_text(status.partition("VmHWM:")[2].split()[0])
 

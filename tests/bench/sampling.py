@@ -1,13 +1,17 @@
-"""Output tokens a second of a sampling task against vLLM by itself, alternating, on the same cores.
+"""Output tokens per second of our sampler against vLLM alone, alternately, on the same cores.
 
-The same requests with the same seeds, on one engine: our sampler over a run of twenty slices,
-shards written; `LLM.generate` of all at once, which holds everything in memory to the end;
-`LLM.generate` slice by slice, which does not, and lets the engine run dry after each; and vLLM's
-server, driven as the public experiment drove it. A round without measurement comes first: the
-prefix cache holds every prompt for all of them.
+All sides get the same requests with the same seeds:
 
-Sizes are chosen by whether a GPU is there. BENCH_MODEL names another model than the embedded one;
-beside ours the server holds it a second time, so it must fit twice.
+- our sampler over a run of twenty slices, shards written;
+- `LLM.generate` of all requests at once, which holds everything in memory to the end;
+- `LLM.generate` slice by slice: it does not, but the engine runs empty after each slice;
+- vLLM's server, used as the public experiment used it, with an engine of its own.
+
+The other three share one engine. A first round is not measured. It fills the prefix cache with
+every prompt, for all sides.
+
+The sizes depend on whether there is a GPU. BENCH_MODEL names another model than the embedded one.
+The server loads it a second time, so it must fit twice.
 """
 
 import os
@@ -42,7 +46,11 @@ Outputs = dict[tuple[str, int], tuple[str, int]]
 
 @dataclass(frozen=True)
 class Size:
-    """rounds: of ours and `LLM.generate`; few: of the slower two. stop makes lengths differ."""
+    """Sizes of the benchmark.
+
+    rounds: measured rounds of our sampler and of `LLM.generate` at once. few: those of the two
+    slower sides. stop: makes the lengths of completions differ.
+    """
 
     problems: int
     samples: int
@@ -57,11 +65,11 @@ class Size:
 ON_CPU = Size(12, 20, 12, 16, 48, ("return",))
 ON_GPU = Size(40, 256, 512, 256, 256, ("\ndef", "\nclass", "\nif", "\nprint"))
 GPU_SHARE = 0.42
-"""Of the GPU's memory, for each of the two engines."""
+"""Share of the GPU's memory for each of the two engines."""
 
 
 def bench() -> Iterator[dict[str, object]]:
-    """Rows of the table: speeds, then how full the batch was, then peak memory."""
+    """The rows of the table: speeds, then how full the batch was, then peak memory."""
     size = ON_GPU if Path("/dev/nvidiactl").exists() else ON_CPU
     with tempfile.TemporaryDirectory() as folder:
         sides = Sides(size, Path(folder))
@@ -77,7 +85,7 @@ def bench() -> Iterator[dict[str, object]]:
 
 
 class Sides:
-    """One engine, and what is compared on it; the same requests every time."""
+    """One engine, and the sides that are compared. Each gets the same requests."""
 
     def __init__(self, size: Size, folder: Path) -> None:
         self.size, self.folder = size, folder
@@ -92,7 +100,7 @@ class Sides:
         return freeze_launch(plan_launch(self.config, self.folder, path))
 
     def compare(self, url: str) -> Iterator[dict[str, object]]:
-        """Forwards and backwards by turns; the first of all rounds is not measured."""
+        """Run the sides in turns, forwards and backwards. The very first round is not measured."""
         sides: dict[str, Callable[[], tuple[float, Outputs]]] = {
             "ours": self.ours,
             "LLM.generate, all at once": lambda: self.generate([self.run.slices()]),
@@ -130,7 +138,7 @@ class Sides:
         }
 
     def ours(self) -> tuple[float, Outputs]:
-        """Seconds of the sampler over a new run, until its last shard is on disk."""
+        """Seconds of our sampler over a new run, until its last shard is on disk."""
         run = self._new_run()
         started = time.perf_counter()
         done = Sampler(run, run.slices(), prompts_of(run.problems()), self.backend).sample()
@@ -141,7 +149,7 @@ class Sides:
         return seconds, {(r["task_id"], r["seed"]): (r["completion"], r["n_tokens"]) for r in rows}
 
     def generate(self, calls: list[list[Slice]]) -> tuple[float, Outputs]:
-        """Seconds of one call of `LLM.generate` after the other."""
+        """Seconds of these calls of `LLM.generate`, one after the other."""
         outputs: Outputs = {}
         started = time.perf_counter()
         for call in calls:
@@ -168,7 +176,7 @@ class Sides:
         )
 
     def server(self, url: str) -> tuple[float, Outputs]:
-        """Seconds of all clients; four requests a problem, as 1,000 samples in 250s are."""
+        """Seconds of all clients. Four requests per problem, like 1,000 samples by 250."""
         sampling = self.config.sampling
         parameters = {
             "temperature": sampling.temperature,
@@ -192,7 +200,7 @@ class Sides:
         return time.perf_counter() - started, outputs
 
     def fullness(self) -> dict[str, object]:
-        """How full the batch was before the tail, in the scheduler where it can be seen."""
+        """How full the batch was before the tail: from the scheduler if possible, else the feed."""
         run = self._new_run()
         slices, problems = run.slices(), run.problems()
         planned = sum(map(len, slices))
@@ -214,7 +222,7 @@ class Sides:
 
 @contextmanager
 def without_statistics(engine: Any) -> Iterator[None]:
-    """As `LLM` is by default; our backend has the engine keep statistics, and pays for them."""
+    """Turn off the engine's statistics, as `LLM` does by default. Our backend pays for them."""
     parts = [engine, engine.output_processor]
     if hasattr(engine.engine_core, "engine_core"):
         parts.append(engine.engine_core.engine_core.scheduler)
@@ -229,7 +237,7 @@ def without_statistics(engine: Any) -> Iterator[None]:
 
 
 def recorded(run: Run) -> dict[str, float]:
-    """The feed that the shards record, without its first second."""
+    """How full the batch was, by the feed in the shards, without the first second."""
     feed = read_feed(run).filter("feeding")[1:]
     share = feed["in_flight"] / feed["wanted"]
     return {

@@ -1,10 +1,11 @@
-"""Large runs: the time, memory and files of sampling, counting, fitting, drawing, watching.
+"""Large runs: time, memory and files of sampling, evaluation, fit, figures and status.
 
-The samples are synthetic, the path is the real one: launched, evaluated, then `jobs/fit.py` and
+The samples are synthetic, but the path is the real one: launch and evaluate, then `jobs/fit.py` and
 `jobs/status.py --json` in processes of their own.
 
 - `scale`: 164 problems x 10,000 samples.
-- `scale16`: a sixth of 10,000 problems x 10,000 samples. Nothing may grow faster than the samples.
+- `scale16`: 10,000 problems x 1,640 samples, a sixth of 10,000 x 10,000. Nothing may grow faster
+  than the number of samples.
 """
 
 import json
@@ -32,7 +33,7 @@ def bench16() -> Iterator[dict[str, object]]:
 
 
 def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
-    """One row a job."""
+    """One row for each job."""
     with tempfile.TemporaryDirectory() as folder:
         write_problems(Path(folder) / "problems.jsonl", problems)
         synthetic = ("--backend", "synthetic", "--launcher", "inline", "--run", "run")
@@ -40,7 +41,7 @@ def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
         more = (*launch, str(samples + 1), "--dry-run")
         fit, status = ("fit.py", "run"), ("status.py", "run", "--json")
         for command in ((*launch, str(samples)), more, fit, status):
-            if command[0] == "fit.py":  # the launch has fitted already: again, from the shards
+            if command[0] == "fit.py":  # the launch has fitted already; fit again from the shards
                 (Path(folder) / "run/results/fit.json").unlink()
             seconds, peak = measured(folder, *command)
             files = [p for p in Path(folder, "run").rglob("*") if p.is_file()]
@@ -55,7 +56,7 @@ def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
 
 
 def write_problems(path: Path, count: int) -> None:
-    """HumanEval's problems over and over, each under a name of its own."""
+    """Write `count` problems: those of HumanEval repeatedly, each with its own task_id."""
     known = load_problems("humaneval")
     with path.open("w") as file:
         for i in range(count):
@@ -69,7 +70,7 @@ def write_problems(path: Path, count: int) -> None:
 
 
 def measured(folder: str, name: str, *flags: str) -> tuple[float, int]:
-    """Wall seconds and peak resident bytes of a job."""
+    """The wall-clock seconds and the peak resident bytes of a job."""
     started = time.monotonic()
     command = [sys.executable, str(ROOT / "jobs" / name), *flags]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

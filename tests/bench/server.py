@@ -1,7 +1,8 @@
-"""vLLM's OpenAI-compatible server on loopback, driven as the public experiment drove its servers.
+"""vLLM's OpenAI-compatible server on loopback, used as the public experiment used its servers.
 
-A client for every problem, all at once; each asks for its problem's samples in requests of at
-most 250 and sends the next one when the last has returned (many-llamas-human-eval, generate.py).
+All problems have a client of their own, and all clients run at the same time. A client asks for at
+most 250 samples in a request. It sends the next request when the last one has returned. So does
+generate.py of many-llamas-human-eval.
 """
 
 import os
@@ -24,7 +25,7 @@ START_SECONDS = 600
 
 @contextmanager
 def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]:
-    """The base URL of a server with these engine settings, ended on leaving."""
+    """Yield the base URL of a server with these engine settings. End it at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -38,14 +39,15 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
         flag = name.replace("_", "-")
         match value:
             case False if name.startswith("disable_"):
-                pass  # a flag without its opposite
+                pass  # this flag has no opposite
             case bool():
                 command.append(f"--{flag}" if value else f"--no-{flag}")
             case None:
                 pass
             case _:
                 command += [f"--{flag}", str(value)]
-    # The server's engine is a process of its own, which what our engine has set would forbid.
+    # The server's engine needs a process of its own. The variable that our engine has set forbids
+    # that.
     environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -60,7 +62,7 @@ def serving(model: str, settings: Mapping[str, Any], log: Path) -> Iterator[str]
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
-    """With its group: the engine's process would outlive it."""
+    """End the server and its process group. Otherwise the engine's process would go on."""
     server.terminate()
     with suppress(subprocess.TimeoutExpired):
         server.wait(30)
@@ -90,9 +92,10 @@ def drive(
     parameters: Mapping[str, Any],
     base_seed: int,
 ) -> dict[tuple[str, int], tuple[str, int]]:
-    """(task_id, seed) -> text; prompts: task_id -> text. Child i of a request is seeded seed + i.
+    """(task_id, seed) -> text and output tokens. prompts: task_id -> text.
 
-    The answer tells the tokens of a request, not of a sample: they are spread evenly.
+    Sample i of a request gets the request's seed + i. The server tells the tokens of a request, not
+    of a sample. They are divided evenly.
     """
     starts = range(0, samples, min(per_request, PER_REQUEST))
 

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# A real Slurm on this machine alone, for tests: munge, MariaDB, slurmdbd, slurmctld and a slurmd
-# for each virtual node, which has one fake A100 and more CPUs and memory than are there.
+# A real Slurm on this one machine, for tests. It consists of munge, MariaDB, slurmdbd, slurmctld
+# and one slurmd for each virtual node. A node has one fake A100, and more CPUs and memory than
+# there are.
 #
-#   cluster.sh up [N]            start N nodes [10]; does nothing where such a cluster is up
-#   cluster.sh env               what Slurm's commands need to find it: eval "$(cluster.sh env)"
-#   cluster.sh start-node NODE   the slurmd of a node again, after a test killed it
-#   cluster.sh down [--purge]    end the daemons and their jobs; forget jobs, accounting and logs
+#   cluster.sh up [N]            start N nodes [10]; do nothing if such a cluster is up
+#   cluster.sh env               print what Slurm's commands need: eval "$(cluster.sh env)"
+#   cluster.sh start-node NODE   start the slurmd of a node again, after a test has killed it
+#   cluster.sh down [--purge]    end the daemons and their jobs; purge: delete all they have written
 #
-# Partitions: cpu (the default), gpu, and scavenge, whose jobs the other two preempt and requeue.
-# CLUSTER_DIR   where everything lives [a directory of this checkout's own in $TMPDIR or /tmp]
+# Partitions: cpu (the default), gpu, and scavenge. Jobs of the first two preempt those of scavenge,
+# which are then requeued.
+#
+# CLUSTER_DIR   directory for everything [one for this checkout, in $TMPDIR or /tmp]
 # CLUSTER_PORT  the first of the ports it listens on [the first free hundred from 17000]
-# CLUSTER_CONF  further lines for slurm.conf, for instance MinJobAge=2
+# CLUSTER_CONF  more lines for slurm.conf, for instance MinJobAge=2
 #
-# Everything listens on loopback only. Slurm can listen on all addresses or on that of the
-# machine's own name; so the daemons (and their jobs) live under the name localhost, in a UTS
-# namespace. Where that is forbidden the machine's name itself has to resolve to 127.*.
+# Everything listens on loopback only. Slurm can listen on all addresses, or on that of the
+# machine's own name. So the daemons and their jobs run under the name localhost, in a UTS
+# namespace. If that is forbidden, the machine's own name must resolve to 127.*.
 set -euo pipefail
 shopt -s inherit_errexit nullglob
 
@@ -25,7 +28,7 @@ etc=$dir/etc run=$dir/run logs=$dir/log
 conf=$etc/slurm.conf munge_socket=$run/munge.sock sql_socket=$run/mariadb.sock
 
 PATH=$PATH:/usr/sbin:/sbin
-unset "${!SLURM_@}" "${!SBATCH_@}" "${!SALLOC_@}" # as when this is called from within a job
+unset "${!SLURM_@}" "${!SBATCH_@}" "${!SALLOC_@}" # they are set if this is called from a job
 export SLURM_CONF=$conf
 
 main() {
@@ -42,14 +45,14 @@ main() {
 
 up() {
     local nodes=$1 host=localhost port
-    [[ $nodes =~ ^[1-9][0-9]?$ ]] || die "$nodes nodes: a number from 1 to 99"
-    [[ $(id -u) == 0 ]] || die "only root may start it: slurmd runs jobs as the users they belong to"
+    [[ $nodes =~ ^[1-9][0-9]?$ ]] || die "$nodes nodes: must be a number from 1 to 99"
+    [[ $(id -u) == 0 ]] || die "only root may start it, because slurmd runs jobs as their users"
     [[ $dir =~ ^[A-Za-z0-9/._-]{2,80}$ ]] ||
-        die "CLUSTER_DIR=$dir: sockets lie in it, so at most 80 plain characters"
+        die "CLUSTER_DIR=$dir: at most 80 characters of A-Z a-z 0-9 / . _ -, because of the sockets"
     if ! unshare --uts true 2>/dev/null; then
         host=$(hostname)
         [[ $(getent ahostsv4 "$host") == 127.* ]] ||
-            die "Slurm would listen on all addresses: put '127.0.0.1 $host' into /etc/hosts"
+            die "Slurm would listen on all addresses; put '127.0.0.1 $host' into /etc/hosts"
     fi
     mkdir -p "$etc" "$logs" "$run" "$dir/state"
     exec 9>"$dir/lock"
@@ -74,7 +77,7 @@ up() {
 }
 
 env_lines() {
-    controller_answers || die "no cluster is up in $dir: cluster.sh up"
+    controller_answers || die "no cluster is up in $dir; start one with: cluster.sh up"
     echo "export SLURM_CONF=$conf"
 }
 
@@ -94,7 +97,7 @@ down() {
 
 # ---------------------------------------------------------------- configuration
 
-choose_port() { # for NODES nodes: the one it had, else the first whose neighbours are free as well
+choose_port() { # NODES: the port it had before, else the first one with enough free ports after it
     local port last
     if [[ -n ${CLUSTER_PORT:-} ]]; then
         echo "$CLUSTER_PORT"
@@ -108,14 +111,14 @@ choose_port() { # for NODES nodes: the one it had, else the first whose neighbou
             echo "$port"
             return
         done
-        die "no hundred ports free between 17000 and 32000"
+        die "no free ports between 17000 and 32000; name a first one with CLUSTER_PORT"
     fi
 }
 
 # Ports: slurmctld, MariaDB, slurmdbd, then the nodes.
-# cred_expire  how long a requeued job waits before it starts again (120 s by default)
-# File         a fake GPU needs a character device; without one CUDA_VISIBLE_DEVICES isn't set
-# GraceTime    from the signal that announces a preemption (the job's own --signal) to the end
+# cred_expire  how long a requeued job waits before it starts again. Default: 120 s
+# File         a fake GPU needs a character device, or CUDA_VISIBLE_DEVICES is not set
+# GraceTime    time from the signal of a preemption (the job's own --signal) to the end
 write_configuration() { # NODES HOST PORT FILE
     local nodes=$1 host=$2 port=$3
     cat >"$4" <<CONF
@@ -172,7 +175,7 @@ ConstrainRAMSpace=no
 ConstrainSwapSpace=no
 CONF
     (
-        umask 077 # slurmdbd insists
+        umask 077 # slurmdbd refuses a file that others can read
         cat >"$etc/slurmdbd.conf" <<CONF
 AuthInfo=socket=$munge_socket
 DbdHost=$host
@@ -193,7 +196,7 @@ CONF
 
 # ---------------------------------------------------------------- starting
 
-daemon() { # PROGRAM ARGUMENT...: under the name localhost where that is possible
+daemon() { # PROGRAM ARGUMENT...: start it, under the name localhost if possible
     local enter=()
     if unshare --uts true 2>/dev/null; then
         # shellcheck disable=SC2016
@@ -234,7 +237,7 @@ start_accounting() { # PORT of MariaDB
     [[ -n $(sacctmgr --noheader show cluster) ]] || sacctmgr --immediate --quiet add cluster test >"$logs/sacctmgr.out"
 }
 
-controller_answers() { # not asked where it does not live: scontrol would try for a minute
+controller_answers() { # if its process is gone, do not ask: scontrol would try for a minute
     [[ -n $(pid_of "$run/slurmctld.pid") && $(scontrol ping 2>/dev/null) == *" is UP" ]]
 }
 
@@ -259,7 +262,7 @@ stop_daemons() {
     rm -f "$run"/*.pid
 }
 
-cancel_jobs() { # so that they end as jobs do: what they started ends with them
+cancel_jobs() { # so that jobs end in the usual way, with all that they have started
     controller_answers || return 0
     local jobs
     mapfile -t jobs < <(squeue --noheader --format=%A | sort -u)
@@ -271,7 +274,7 @@ cancel_jobs() { # so that they end as jobs do: what they started ends with them
 
 no_jobs() { [[ -z $(squeue --noheader) ]]; }
 
-stop_left_over_steps() { # a step outlives a killed slurmd; its environment names our slurm.conf
+stop_left_over_steps() { # steps that survive a killed slurmd: their SLURM_CONF is ours
     local step process
     for step in $(pgrep --exact slurmstepd); do
         grep --quiet --null-data --line-regexp "SLURM_CONF=$conf" "/proc/$step/environ" || continue
@@ -288,7 +291,7 @@ descendants() {
     done
 }
 
-pid_of() { # PIDFILE: its process, if that lives and is the program that the file is named after
+pid_of() { # PIDFILE: its process, if it lives and is the program of the file's name
     local pid program=${1##*/}
     program=${program%%.*}
     pid=$(cat "$1" 2>/dev/null) || return 0
@@ -297,7 +300,7 @@ pid_of() { # PIDFILE: its process, if that lives and is the program that the fil
     esac
 }
 
-stop() { # PID...: politely, then by force
+stop() { # PID...: ask them to end; after 20 s kill them
     local pids
     read -ra pids <<<"$*"
     [[ ${#pids[@]} -gt 0 ]] || return 0
@@ -306,7 +309,7 @@ stop() { # PID...: politely, then by force
         kill -KILL "${pids[@]}" 2>/dev/null || true
 }
 
-ended() { # PID...: an unreaped child of a careless init has ended, too
+ended() { # PID...: a zombie has ended too, even if init does not reap it
     local pid
     for pid; do
         grep --quiet --no-messages '^State:[[:space:]]*[^Z]' "/proc/$pid/status" && return 1
@@ -314,13 +317,13 @@ ended() { # PID...: an unreaped child of a careless init has ended, too
     return 0
 }
 
-# ---------------------------------------------------------------- small change
+# ---------------------------------------------------------------- helpers
 
 until_true() { # SECONDS WHAT COMMAND...
     local end=$((SECONDS + $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || die "waited in vain for $what; the logs are in $logs"
+        ((SECONDS < end)) || die "gave up waiting for $what; see the logs in $logs"
         sleep 0.1
     done
 }

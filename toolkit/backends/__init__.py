@@ -1,4 +1,4 @@
-"""What completes prompts: one protocol, four backends, chosen by one `match`."""
+"""What completes prompts: one protocol, and four backends that follow it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,39 +9,39 @@ from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 
 class Backend(Protocol):
-    """An engine that takes single samples and gives them back in any order as they finish.
+    """An engine that takes single samples and returns each when it finishes, in any order.
 
-    One sample is one request: the engine's own queue then says exactly how busy it is, and no
-    sample waits for its siblings. The prompt's prefill is shared by the engine's prefix cache.
+    One sample is one request. So the engine's own queue shows exactly how busy it is, and no sample
+    waits for others of its problem. The engine's prefix cache shares the prefill of a prompt.
     """
 
     @property
     def max_in_flight(self) -> int:
-        """Samples submitted and unfinished that keep the engine busy."""
+        """How many unfinished samples keep the engine busy."""
 
     def submit(self, request: Request) -> None:
-        """Queue a sample to be drawn. `UsageError` when its prompt does not fit."""
+        """Queue a sample. Raises `UsageError` if its prompt does not fit."""
 
     def step(self) -> list[Sample]:
-        """Work for a moment, at most some seconds; the samples that finished, if any.
+        """Work for a moment, at most some seconds. Returns the samples that finished, if any.
 
-        Raises `EngineFailure` when the engine died: what was in flight is lost.
+        Raises `EngineFailure` if the engine died. All unfinished samples are then lost.
         """
 
     def load(self) -> Load:
-        """How full the engine is; asked about once a second, so it may cost a little."""
+        """How full the engine is. Called about once a second, so it may cost a little time."""
 
     def describe(self) -> EngineFacts:
         """Engine, version, device and settings, as every shard records them."""
 
     def close(self) -> None:
-        """Release the engine; what is in flight is dropped."""
+        """Release the engine. Unfinished samples are dropped."""
 
 
 def open_backend(config: Config, examples: Mapping[str, Examples]) -> Backend:
-    """Start the configured backend (for vllm this loads the model).
+    """Start the configured backend. For vllm this loads the model.
 
-    examples: task_id -> completions with known verdicts, for the backend without a model.
+    examples: task_id -> completions with known verdicts, for the synthetic backend.
     """
     match config.sampling.backend:
         case "vllm":

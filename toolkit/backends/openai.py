@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server (vLLM's own, say) by its URL; one request a sample.
+"""A server with OpenAI's interface, such as vLLM's own, at a URL. One request for each sample.
 
-The server holds the model; each sample's seed travels with its request. The key, where the
-server wants one, is read from OPENAI_API_KEY.
+The server holds the model. Each request carries the seed of its sample. If the server needs a key,
+it is read from OPENAI_API_KEY.
 """
 
 import os
@@ -16,11 +16,11 @@ from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0
 RETRIES = 4
-"""Attempts at one request, with doubling pauses by httpx between connections."""
+"""Attempts at one request. Between attempts to connect, httpx doubles its pause."""
 
 
 class OpenAIBackend:
-    """`max_num_seqs` requests in flight, over as many threads."""
+    """Up to `max_num_seqs` requests at the same time, each in a thread of its own."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -40,7 +40,10 @@ class OpenAIBackend:
     def _only_model(self) -> str:
         names = [m["id"] for m in self._send("GET", "/models", None)["data"]]
         if len(names) != 1:
-            raise UsageError(f"{self._url}: serves {', '.join(names)}: name one by --model")
+            raise UsageError(
+                f"{self._url}: serves {len(names)} models ({', '.join(names)}); "
+                "name the one to sample with --model"
+            )
         return str(names[0])
 
     def submit(self, request: Request) -> None:
@@ -53,7 +56,7 @@ class OpenAIBackend:
         return [future.result() for future in done]
 
     def load(self) -> Load:
-        """See `Backend.load`: nothing is known."""
+        """See `Backend.load`. A server does not say how full it is."""
         return Load()
 
     def describe(self) -> EngineFacts:
@@ -94,7 +97,7 @@ class OpenAIBackend:
             int(usage["completion_tokens"]),
             reason,
             prompt_tokens=usage.get("prompt_tokens"),
-            # Some servers say so only when asked at their start.
+            # Some servers report this only with an option at their start.
             cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
         )
 
@@ -103,15 +106,23 @@ class OpenAIBackend:
             try:
                 response = self._client.request(method, self._url + path, json=body)
             except httpx.HTTPError as error:
-                # The transport has tried to connect several times already.
+                # For a failed connection, the transport has made its attempts already.
                 if attempt == RETRIES or isinstance(error, httpx.ConnectError):
-                    raise EngineFailure(f"{self._url}: no answer: {error}") from None
+                    raise EngineFailure(
+                        f"{self._url}: no answer ({error}); check --base-url and that the server "
+                        "runs, then launch again"
+                    ) from None
                 continue
             if response.status_code < 400:
                 answer: dict[str, Any] = response.json()
                 return answer
             if response.status_code < 500 and response.status_code != 429:
+                reason = " ".join(response.text.split())[:200]
                 raise UsageError(
-                    f"{self._url}{path}: refused ({response.status_code}): {response.text[:200]}"
+                    f"{self._url}{path}: the server refused the request "
+                    f"({response.status_code}): {reason}"
                 )
-        raise EngineFailure(f"{self._url}{path}: {response.status_code} after {RETRIES} attempts")
+        raise EngineFailure(
+            f"{self._url}{path}: status {response.status_code} after {RETRIES} attempts; see the "
+            "server's log, then launch again"
+        )

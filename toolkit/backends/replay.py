@@ -1,4 +1,7 @@
-"""Completions made elsewhere, given back in the file's order: seed s is a problem's s-th line."""
+"""Completions that were made elsewhere, in the file's order.
+
+Seed s of a problem is its line s in the file, counted from 0.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,12 +14,12 @@ from toolkit.records import EngineFacts, Load, Request, Sample
 
 
 class ReplayBackend:
-    """A recorded model: `--replay-file` holds {task_id, completion} lines."""
+    """A recorded model: each line of `--replay-file` is {task_id, completion}."""
 
     def __init__(self, config: Config, task_ids: Sequence[str]) -> None:
         path = Path(config.engine.replay_file)
         if not config.engine.replay_file:
-            raise UsageError("--backend replay: name the completions by --replay-file")
+            raise UsageError("--backend replay: name the file of completions with --replay-file")
         self._completions: dict[str, list[str]] = {task_id: [] for task_id in task_ids}
         for number, row in read_jsonl(path):
             where = f"{path}, line {number}"
@@ -28,13 +31,13 @@ class ReplayBackend:
         self.max_in_flight = config.engine.max_num_seqs
 
     def submit(self, request: Request) -> None:
-        """See `Backend.submit`; a seed past the recorded ones is refused."""
+        """See `Backend.submit`. `UsageError` if the file has no completion for this seed."""
         task_id, seed = request.task_id, request.seed
         recorded = self._completions[task_id]
         if seed >= len(recorded):
             raise UsageError(
-                f"{self._path}: has {len(recorded)} completions of {task_id}; "
-                f"seed {seed} was asked for: lower --samples"
+                f"{self._path}: has {len(recorded)} completions of {task_id}, but seed {seed} is "
+                "planned; launch with fewer --samples and a new directory as --run"
             )
         completion = recorded[seed]
         n_tokens = max(1, len(completion) // 4)
@@ -47,7 +50,7 @@ class ReplayBackend:
         return finished
 
     def load(self) -> Load:
-        """See `Backend.load`: nothing is known."""
+        """See `Backend.load`. There is no engine, so nothing is known."""
         return Load()
 
     def describe(self) -> EngineFacts:

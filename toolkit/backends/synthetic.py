@@ -1,8 +1,10 @@
-"""A model with a known law: p(problem) ~ Beta(a, b), a sample passes with probability p.
+"""A model with a known law: a sample passes with probability p, and p(problem) ~ Beta(a, b).
 
-For tests, and for rehearsing a run without a model. A passing completion is a right example of the
-problem's verifier, a failing one is one of its wrong ones. With a pace, the engine is a process of
-its own, as vLLM's is on a GPU, so that a rehearsal can lose it.
+It is for tests, and for trying out a run without a model. A passing completion is a right example
+of the problem's verifier. A failing one is one of its wrong examples.
+
+With --synthetic-rate the engine is a process of its own, like vLLM's on a GPU. So a trial can also
+show what happens when the engine dies.
 """
 
 import contextlib
@@ -21,14 +23,14 @@ from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 
 class SyntheticBackend:
-    """Samples are a pure function of (base seed, task_id, seed), as a model's should be."""
+    """Samples are a pure function of (base seed, task_id, seed), as those of a model should be."""
 
     def __init__(self, config: Config, examples: Mapping[str, Examples]) -> None:
         lacking = [task_id for task_id, known in examples.items() if not known.right]
         if lacking:
             raise UsageError(
-                f"--backend synthetic: {lacking[0]} has no known solution to answer with: "
-                "give the problems' file one"
+                f"--backend synthetic: {lacking[0]} has no solution to answer with; add one to the "
+                "problems file (HumanEval's field canonical_solution)"
             )
         self._examples = examples
         self._sampling = config.sampling
@@ -61,12 +63,12 @@ class SyntheticBackend:
         self._queue.append(Sample(task_id, seed, completion, n_tokens, "stop", prompt_tokens=asked))
 
     def step(self) -> list[Sample]:
-        """See `Backend.step`; `synthetic_rate` bounds the samples a second."""
+        """See `Backend.step`. `synthetic_rate` limits the samples per second."""
         queued, self._queue = self._queue, []
         return self._engine.step(queued) if self._engine else queued
 
     def load(self) -> Load:
-        """See `Backend.load`: nothing is known."""
+        """See `Backend.load`. There is no real engine, so nothing is known."""
         return Load()
 
     def describe(self) -> EngineFacts:
@@ -81,10 +83,10 @@ class SyntheticBackend:
 
 
 class _Paced:
-    """A process that gives samples back in order, `rate` of them a second."""
+    """A process that returns samples in their order, `rate` of them per second."""
 
     def __init__(self, rate: float) -> None:
-        # Forked: it needs nothing but what is loaded, and starts at once.
+        # Forked, because it needs only what is loaded, and starts at once.
         context = multiprocessing.get_context("fork")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
@@ -99,16 +101,16 @@ class _Paced:
                 self._connection.send(samples)
             finished: list[Sample] = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise EngineFailure("the synthetic engine died") from error
+            raise EngineFailure("the synthetic engine died; launch again to go on") from error
         return finished
 
     def close(self) -> None:
-        self._connection.close()  # upon which it ends
+        self._connection.close()  # the process then ends
         self._process.join()
 
 
 def _give_back(connection: Connection, parents: Connection, rate: float) -> None:
-    parents.close()  # else it would never see the parent's end
+    parents.close()  # otherwise this process would not notice when the parent ends
     queue: deque[Sample] = deque()
     next_at = time.monotonic()
     with contextlib.suppress(EOFError, OSError):

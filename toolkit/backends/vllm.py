@@ -1,8 +1,10 @@
-"""vLLM in this process, fed sample by sample; the only module that imports vllm.
+"""vLLM in this process, given one sample at a time. Only this module imports vllm.
 
-A sample is a request of its own with seed = base_seed + sample seed, which is what vLLM's
-n > 1 does inside (child i gets seed + i), without its limits on n. On a CPU in float32 a sample
-is a function of (problem, seed); on a GPU the batch may change it, and nothing relies on it.
+Each sample is a request of its own, with the random seed base_seed + seed. vLLM does the same
+inside a request with n > 1: child i gets seed + i. Single requests avoid the limits on n.
+
+On a CPU in float32, a sample is a function of (problem, seed). On a GPU the rest of the batch may
+change it. Nothing relies on it.
 """
 
 import importlib.util
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class VllmBackend:
-    """One engine, loaded at construction (seconds on a CPU, a minute and more on a GPU)."""
+    """One engine. Its constructor loads the model: seconds on a CPU, a minute or more on a GPU."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -35,12 +37,12 @@ class VllmBackend:
         _set_environment(config, on_cpu=on_cpu, local=Path(self._model).is_dir())
         compiled = _compile_cache(config)
         if compiled and compiled.copy_to(_own_cache()):
-            log.info("starting with what an engine like this compiled on this node before")
+            log.info("starting with the compiled code of an earlier engine on this node")
         self._vllm = _import_vllm()
         try:
             self._llm = self._vllm.LLM(self._model, **self._engine_arguments(on_cpu))
         except Exception as error:
-            # vLLM raises whatever its model loading raises; the last line says most.
+            # vLLM passes on any error of loading the model. The last line says most.
             reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
             raise EngineFailure(f"vLLM cannot start with {self._model}: {reason[0]}") from error
         if compiled:
@@ -50,8 +52,8 @@ class VllmBackend:
         self._prompts: dict[str, list[int]] = {}
         self._queued: list[Request] = []
         self._running: dict[str, tuple[str, int]] = {}
-        # A second batch waits in the engine: sequences that started together reach max_tokens
-        # together, and even if all finish in one step, their successors are already there.
+        # A second batch waits in the engine. Sequences that start together reach max_tokens
+        # together. Even if a whole batch finishes in one step, the next one is already there.
         self.max_in_flight = 2 * config.engine.max_num_seqs
 
     def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class VllmBackend:
             "max_num_seqs": engine.max_num_seqs,
             "tensor_parallel_size": engine.tensor_parallel_size,
             "enable_prefix_caching": True,
-            "seed": 0,  # of the engine; every request brings its own
+            "seed": 0,  # the engine's own; every request brings another
         }
         if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.vllm_stats
             arguments["disable_log_stats"] = False
@@ -76,10 +78,10 @@ class VllmBackend:
             "dtype": "float32" if engine.dtype == "auto" else engine.dtype,
             # Compilation takes minutes on a CPU and gains nothing.
             "enforce_eager": True,
-            # A seeded request whose prefill is cut in chunks kills the CPU engine.
+            # The CPU engine dies of a seeded request whose prefill is split into chunks.
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(engine.max_model_len, 2048),
-            # The default of 128 shares no prefix of shorter prompts.
+            # With the default of 128, prompts of fewer tokens share no prefix.
             "block_size": 32,
         }
 
@@ -93,24 +95,25 @@ class VllmBackend:
         if self._config.sampling.prompt_style == "chat":
             if not self._tokenizer.chat_template:
                 raise UsageError(
-                    f"{self._model}: has no chat template; use --prompt-style completion"
+                    f"{self._model}: the model has no chat template; launch with "
+                    "--prompt-style completion"
                 )
             text = self._tokenizer.apply_chat_template(
                 request.prompt.chat(), tokenize=False, add_generation_prompt=True
             )
-            # The template wrote the special tokens already.
+            # The template has written the special tokens already.
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         else:
             tokens = self._tokenizer.encode(request.prompt.text)
         if len(tokens) >= self._config.engine.max_model_len:
             raise UsageError(
-                f"{request.task_id}: its prompt has {len(tokens)} tokens, --max-model-len is "
-                f"{self._config.engine.max_model_len}: raise it"
+                f"{request.task_id}: its prompt has {len(tokens)} tokens, but --max-model-len is "
+                f"{self._config.engine.max_model_len}; launch again with a larger one"
             )
         return cast(list[int], tokens)
 
     def step(self) -> list[Sample]:
-        """See `Backend.step`: one step of the engine, one token for every running sequence."""
+        """See `Backend.step`. One step of the engine makes one token of each running sequence."""
         if self._queued:
             self._enqueue()
         try:
@@ -135,7 +138,7 @@ class VllmBackend:
         prompts = [{"prompt_token_ids": self._prompts[r.task_id]} for r in self._queued]
         ids = self._llm.enqueue(prompts, params, use_tqdm=False)
         for request_id, request in zip(ids, self._queued, strict=True):
-            # The engine's id is "<ours>-<random>"; outputs carry ours.
+            # `enqueue` returns "<our id>-<random>". Outputs carry only our id.
             self._running[request_id.partition("-")[0]] = request.task_id, request.seed
         self._queued.clear()
 
@@ -179,10 +182,10 @@ class VllmBackend:
 
 
 def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
-    """Settings that vLLM reads at import; what the user has set stays."""
+    """Set the variables that vLLM reads at import. What the user has set stays."""
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
-        # Tasks that start at once would corrupt a compile cache that they shared.
+        # Engines that start at the same time would corrupt a shared compile cache.
         "VLLM_CACHE_ROOT": str(_own_cache()),
     }
     if local:
@@ -191,7 +194,7 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
         defaults |= {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_KVCACHE_SPACE": str(config.engine.cpu_kv_cache_gib),
-            # Bound threads collapse when anything else runs on their cores.
+            # Threads bound to cores become very slow when anything else runs on these cores.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(available_cores()),
         }
@@ -200,19 +203,23 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
 
 
 def _own_cache() -> Path:
-    """Of this task alone, on the node; a requeued task finds its own again."""
+    """The cache directory of this array task alone, on the node.
+
+    A requeued array task finds its own directory again.
+    """
     job = os.environ.get("SLURM_JOB_ID")
     tag = f"job{job}" if job else f"pid{os.getpid()}"
     return Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{tag}"
 
 
 def _compile_cache(config: Config) -> CompileCache | None:
-    """What engines of this configuration and this vLLM compile; None where the user has named a
-    cache, which is the user's to share.
+    """The kept cache of this configuration and this version of vLLM.
+
+    None if the user has set VLLM_CACHE_ROOT. The user then decides who shares that cache.
     """
     if os.environ["VLLM_CACHE_ROOT"] != str(_own_cache()):
         return None
-    found = importlib.util.find_spec("vllm")  # not imported: it reads its environment then
+    found = importlib.util.find_spec("vllm")  # not imported: it would read its environment
     origin = found.origin if found and found.origin else ""
     version = Path(origin).stat().st_mtime_ns if origin else 0
     settings = {k: v for k, v in os.environ.items() if k.startswith("VLLM_")}
@@ -227,7 +234,7 @@ def _import_vllm() -> Any:
         import vllm
     except ImportError as error:
         raise UsageError(
-            f"vllm cannot be imported ({error}): install the package with its [vllm] extra on a "
-            "GPU node, or run `make install` for the CPU build"
+            f"vllm cannot be imported ({error}); on a GPU node run `pip install -e '.[vllm]'`, for "
+            "the CPU build run `make install`"
         ) from error
     return vllm

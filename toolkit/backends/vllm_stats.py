@@ -1,7 +1,8 @@
-"""What vLLM's engine reports of itself at every step: its KV cache and its preemptions.
+"""What vLLM's engine reports at every step: how full its KV cache is, and its preemptions.
 
-With statistics on, the scheduler's come with the outputs of a step, from an engine in this process
-or in one of its own, and vLLM hands them to its stat loggers. Ours takes their place.
+With statistics on, each step returns those of the scheduler with its outputs. The engine may run in
+this process or in one of its own. vLLM gives the statistics to its stat loggers, which ours
+replaces.
 """
 
 import logging
@@ -13,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class EngineReports:
-    """What the engine reports at every step, reduced to what a reading needs.
+    """Collects the engine's reports of each step, reduced to what a reading needs.
 
-    Stands among vLLM's stat loggers. The classes of its statistics are no stable interface: what
-    they lack is unknown.
+    It acts as one of vLLM's stat loggers. The classes of vLLM's statistics are not a stable
+    interface. A value that they lack counts as unknown.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class EngineReports:
         self._preemptions: int | None = None
 
     def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
-        """Called by vLLM at every step, in this process, wherever the engine runs."""
+        """Called by vLLM at every step. It runs in this process, wherever the engine runs."""
         share = getattr(scheduler_stats, "kv_cache_usage", None)
         if share is not None:
             self._kv_cache = max(self._kv_cache or 0.0, share)
@@ -34,30 +35,30 @@ class EngineReports:
             self._preemptions = (self._preemptions or 0) + again
 
     def load(self) -> Load:
-        """The fullest KV cache since the last call, and all preemptions."""
+        """The largest share of the KV cache since the last call, and all preemptions so far."""
         load, self._kv_cache = Load(self._kv_cache, self._preemptions), None
         return load
 
     def __getattr__(self, name: str) -> Any:
-        # vLLM's other calls of its loggers (log, sleep states) are nothing to us.
+        # Ignore the other calls that vLLM makes to its loggers (log, sleep states).
         if name.startswith("_"):
             raise AttributeError(name)
         return lambda *_, **__: None
 
 
 def listen(engine: Any) -> EngineReports:
-    """The reports of a `vllm.LLMEngine`, in the place of its own loggers, which would spend
-    milliseconds of every step on histograms that nobody reads.
+    """Collect the reports of a `vllm.LLMEngine`, in place of its own loggers.
 
-    An engine that keeps its loggers elsewhere (another version) reports nothing.
+    Those would spend milliseconds of every step on histograms that nobody reads. Another version of
+    vLLM may keep its loggers elsewhere. It then reports nothing.
     """
     reports = EngineReports()
     loggers = getattr(getattr(engine, "logger_manager", None), "stat_loggers", None)
     if isinstance(loggers, list):
         loggers[:] = [reports]
-        # From here on this only says whether statistics of each request are collected, at some
-        # microseconds a token; the scheduler's come with the outputs all the same.
+        # From now on this flag only decides whether vLLM collects statistics of each request. They
+        # cost some microseconds per token. The scheduler's come with the outputs in any case.
         engine.log_stats = False
     else:
-        log.warning("this version of vLLM does not say how full its KV cache is")
+        log.warning("this version of vLLM does not report how full its KV cache is")
     return reports

@@ -1,8 +1,10 @@
 """Judge the answers of a run that have no verdict yet.
 
-Again after more samples or after a change of the extraction: only what has no verdict is judged.
-Another --timeout adds verdicts beside those of the run's own judge. Exit code 1 when samples are
-missing or answers stay undecided.
+Run it again after more samples, or after a new version changed how answers are extracted. Only
+answers without a verdict are judged. Another --timeout adds verdicts beside those of the run's own
+judge. Workers and isolation are those of the last launch, unless a flag says otherwise.
+
+Exit code 1 means: samples are missing, a file is damaged, or an answer is undecided.
 """
 
 from toolkit.cli import Parser, add_run_argument, run_job
@@ -11,14 +13,18 @@ from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.stages.evaluate.evaluate_run`."""
+    """Make one call of `toolkit.stages.evaluate.evaluate_run` from the flags."""
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
-    parser.add_argument("--part", type=int, default=0, help="this task's share, from 0 [0]")
-    parser.add_argument("--parts", type=int, default=1, help="tasks that share the work [1]")
+    parser.add_argument(
+        "--part", type=int, default=0, help="which part of the answers to judge, from 0 [0]"
+    )
+    parser.add_argument(
+        "--parts", type=int, default=1, help="number of parts, one for each array task [1]"
+    )
     add_flags(parser, "evaluation")
     flags = parser.parse_args()
-    # After parsing: --help and a wrong flag answer at once.
+    # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
     from toolkit.runs.history import recorded_config
     from toolkit.runs.run import open_run
@@ -26,9 +32,9 @@ def main() -> int:
     from toolkit.verifiers.judges import judge_of_run
 
     if not 0 <= flags.part < flags.parts:
-        raise UsageError(f"--part {flags.part}: must be under --parts {flags.parts}")
+        raise UsageError(f"--part {flags.part}: must be 0 or more, under --parts {flags.parts}")
     run = open_run(flags.run)
-    # How many at once and how confined: as the run was launched, unless a flag says otherwise.
+    # Workers and isolation are those of the last launch, unless a flag says otherwise.
     evaluation = {"evaluation": recorded_config(run)["evaluation"]}
     settings = resolve(vars(flags), base=evaluation).evaluation
     summary = evaluate_run(

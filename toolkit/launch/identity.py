@@ -1,4 +1,7 @@
-"""What makes two launches the same run: everything that decides which samples are drawn."""
+"""The identity of a run: everything that decides which samples are drawn.
+
+Two launches with the same identity belong to the same run.
+"""
 
 import hashlib
 import json
@@ -15,11 +18,11 @@ from toolkit.verifiers.base import prompts_of
 
 
 def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
-    """The identity of a run as JSON-able values: what is sampled, from what, and of what.
+    """The identity of a run, as values that JSON can hold.
 
-    The prompts themselves are hashed in, so that another wording is another run. Where it runs, how
-    many samples are drawn and how they are judged are not part of it. Raises `UsageError` for a
-    model that is not there.
+    It includes a digest of the prompts, so that another wording makes another run. It does not
+    include where the run is computed, how many samples are drawn, and how they are judged. Raises
+    `UsageError` if the model or the replay file is not there.
     """
     sampling = config.sampling
     prompts = prompts_of(problems)
@@ -37,8 +40,12 @@ def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
             return identity | {"model": "synthetic"} | law
         case "replay":
             path = Path(config.engine.replay_file)
+            if not config.engine.replay_file:
+                raise UsageError(
+                    "--backend replay: name the file of completions with --replay-file"
+                )
             if not path.is_file():
-                raise UsageError(f"--replay-file {path}: no such file")
+                raise UsageError(f"--replay-file {path}: no such file; give a JSONL(.gz) file")
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return identity | {"model": sampling.model or "replay", "completions": digest}
         case "vllm":
@@ -52,10 +59,11 @@ def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def model_identity(model: str, revision: str) -> dict[str, str]:
-    """Name and revision of a hub model, name and digest of a local one.
+    """Name and revision of a Hugging Face model, or name and digest of a local one.
 
-    A directory may move between file systems; what it holds may not change. Weights are told
-    by name and size: reading them would take minutes.
+    A local directory may move to another file system, but its content may not change. Of weights
+    only names and sizes are part of the digest, because reading them would take minutes. Raises
+    `UsageError` if there is no such model.
     """
     if not model:
         return {"model": EMBEDDED_MODEL_NAME, "revision": "embedded"}
@@ -63,11 +71,15 @@ def model_identity(model: str, revision: str) -> dict[str, str]:
     if not path.is_dir():
         if path.is_absolute() or model.startswith(".") or model.count("/") != 1:
             raise UsageError(
-                f"--model {model}: no such directory; a hub model is named ORGANISATION/NAME"
+                f"--model {model}: no such directory; give one, or a Hugging Face name such as "
+                "ORGANISATION/NAME"
             )
         return {"model": model, "revision": revision or "main"}
     if not (path / "config.json").is_file():
-        raise UsageError(f"--model {model}: holds no config.json, so no Hugging Face model")
+        raise UsageError(
+            f"--model {model}: has no config.json, so it is not a Hugging Face model; give the "
+            "directory of one"
+        )
     files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".safetensors", ".bin"))
     parts = [
         (
@@ -81,7 +93,10 @@ def model_identity(model: str, revision: str) -> dict[str, str]:
 
 
 def prompts_digest(style: str, prompts: Mapping[str, Prompt]) -> str:
-    """SHA-256 over what the model is asked, before its chat template; task_id -> prompt."""
+    """SHA-256 over what the model is asked, before its chat template.
+
+    prompts: task_id -> prompt.
+    """
     asked = sorted(
         json.dumps([task_id, prompt.chat() if style == "chat" else prompt.text])
         for task_id, prompt in prompts.items()
@@ -90,6 +105,6 @@ def prompts_digest(style: str, prompts: Mapping[str, Prompt]) -> str:
 
 
 def _stop_strings(sampling: Sampling, prompts: Mapping[str, Prompt]) -> Sequence[str]:
-    """Those of all prompts, each once, in the order in which they first appear."""
+    """The stop strings of all prompts, each once, in the order of their first appearance."""
     each = (p.stop_strings(sampling.prompt_style, sampling.stop) for p in prompts.values())
     return tuple(dict.fromkeys(stop for stops in each for stop in stops))

@@ -1,6 +1,6 @@
 """From a configuration to a planned run: which run it is, what is new, what is missing.
 
-`plan_launch` only reads, so that a dry run touches nothing; `freeze_launch` writes.
+`plan_launch` only reads, so that a dry run changes nothing. `freeze_launch` writes.
 """
 
 import dataclasses
@@ -34,9 +34,11 @@ from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """What a launch would do: `new` slices form its round, `missing` is all there is to sample.
+    """What a launch would do.
 
-    `rule`: of adaptive sampling, where further rounds follow this one.
+    new: the slices of its round. missing: all slices to sample, the new ones included. planned:
+    number of samples in all rounds. rule: of adaptive sampling, where more rounds may follow; None
+    for a fixed number of samples.
     """
 
     path: Path
@@ -53,7 +55,7 @@ class LaunchPlan:
 
     @property
     def samples_missing(self) -> int:
-        """Samples that are planned (the new ones included) and not on disk."""
+        """The number of samples that are planned, the new ones included, and not on disk."""
         return sum(map(len, self.missing))
 
 
@@ -62,11 +64,11 @@ def plan_launch(
 ) -> LaunchPlan:
     """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
 
-    A new run is judged as the configuration says. One that exists keeps its judge; only `timeout`
-    (seconds), where the user has named one for this launch, gives it another time limit.
+    A new run is judged as the configuration says. A run that exists keeps its judge. Only `timeout`
+    changes that: the time limit in seconds that the user has named for this launch.
 
-    Raises `UsageError` for problems, model or run that cannot be used; `RunMismatch` when the
-    run at `path` was made with another configuration.
+    Raises `UsageError` if the problems, the model or the run cannot be used. Raises `RunMismatch`
+    if the run at `path` was made with another configuration.
     """
     chosen = config.problem_set
     problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
@@ -83,7 +85,10 @@ def plan_launch(
 
 
 def plan_next_round(run: Run, config: Config) -> LaunchPlan:
-    """What an adaptive run lacks once its last round is evaluated; `new` is empty at the end."""
+    """Plan the next round of an adaptive run, once its last round is evaluated.
+
+    `new` is empty if no problem needs more samples.
+    """
     identity, problems = run.manifest()["identity"], run.problems()
     return _plan(config, run.path, run, identity, problems, judge_of_run(run))
 
@@ -96,7 +101,7 @@ def _plan(
     problems: Sequence[Problem],
     judge: Judge,
 ) -> LaunchPlan:
-    # The record of a launch says the time limit that it went by, wherever that came from.
+    # The record of a launch holds the time limit that it used, wherever the value came from.
     timeout = float(judge.settings["timeout"])
     evaluation = dataclasses.replace(config.evaluation, timeout=timeout)
     config = dataclasses.replace(config, evaluation=evaluation)
@@ -132,15 +137,16 @@ def _plan(
 def _stopping_rule(
     config: Config, run: Run | None, planned: Mapping[str, int]
 ) -> StoppingRule | None:
-    """The rule of this launch, which may only raise the cap of the run's own; None for a fixed n.
+    """The stopping rule of this launch; None for a fixed n. It may only raise the run's cap.
 
-    Raises `UsageError` where the samples at hand do not follow it: no estimator would hold.
+    Raises `UsageError` if the existing samples do not follow the rule. No estimator would be valid
+    for them.
     """
     stop, old = config.stopping, run.stopping_rule() if run else None
     if old and not stop.adaptive:
         raise UsageError(
-            f"{run.path if run else ''}: sampled adaptively: launch with --adaptive, or name "
-            "another directory by --run for a fixed number of samples"
+            f"{run.path if run else ''}: was sampled adaptively; launch with --adaptive, or for a "
+            "fixed number of samples name a new directory with --run"
         )
     if not stop.adaptive:
         return None
@@ -148,14 +154,14 @@ def _stopping_rule(
         most = max(planned.values(), default=0)
         if most > stop.stop_min:
             raise UsageError(
-                f"--stop-min {stop.stop_min}: the run has {most} samples a problem already, which "
-                "no rule chose; give at least as many, or another --run"
+                f"--stop-min {stop.stop_min}: the run has {most} samples of a problem already, "
+                f"which no rule chose; give --stop-min {most} or more, or a new directory as --run"
             )
         return StoppingRule.batches(stop.stop_r, stop.stop_min, stop.stop_cap, stop.stop_batch)
     if (old.r, old.looks[0]) != (stop.stop_r, stop.stop_min):
         raise UsageError(
-            f"--stop-r {stop.stop_r} --stop-min {stop.stop_min}: the run samples by --stop-r "
-            f"{old.r} --stop-min {old.looks[0]}; only --stop-cap may be raised"
+            f"--stop-r {stop.stop_r} --stop-min {stop.stop_min}: the run samples with --stop-r "
+            f"{old.r} --stop-min {old.looks[0]}; keep these, only --stop-cap may be raised"
         )
     return old.up_to(stop.stop_cap, stop.stop_batch)
 
@@ -167,10 +173,10 @@ def _adaptive_wants(
     problems: Sequence[Problem],
     planned: Mapping[str, int],
 ) -> dict[str, int]:
-    """task_id -> samples wanted by the end of this round.
+    """task_id -> number of samples wanted at the end of this round.
 
-    A problem goes on to its next look once all it has is evaluated; what still lacks samples
-    or verdicts waits for them.
+    A problem goes on to its next look when all its samples are evaluated. A problem that still
+    lacks samples or verdicts waits for them.
     """
     if run is None:
         return {p.task_id: rule.looks[0] for p in problems}
@@ -188,7 +194,7 @@ def freeze_launch(plan: LaunchPlan) -> Run:
     )
     if judge_choice(run) != plan.judge.choice:
         record_judge(run, plan.judge.choice)
-    # A cap that rises is recorded even where no problem needs it: the curve reaches it.
+    # A raised cap is recorded even if no problem needs it: the curve then reaches that cap.
     if plan.new or plan.rule != run.stopping_rule():
         freeze_round(run, plan.round_index, list(plan.new), plan.rule)
     point_latest(run)
@@ -196,12 +202,12 @@ def freeze_launch(plan: LaunchPlan) -> Run:
 
 
 def tasks_of(plan: LaunchPlan) -> list[list[str]]:
-    """The missing slices dealt to the sampling tasks of this launch."""
+    """The slice names of each array task: the missing slices, dealt to those of this launch."""
     return deal(plan.missing, plan.config.resources.array)
 
 
 def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str]) -> None:
-    """Add a line to the run's launches: what was launched, where, as which jobs."""
+    """Add a line to the run's history: what was launched, where, and as which jobs."""
     launch = Launch(
         time=now(),
         launcher=launcher,
@@ -216,7 +222,7 @@ def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str
 
 
 def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
-    """What a manifest records beside the identity."""
+    """What the manifest records beside the identity."""
     return {
         "created": now(),
         "problems_source": config.problem_set.problems,

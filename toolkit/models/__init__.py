@@ -1,1 +1,1 @@
-"""A model's files: embedded, staged on a node, compiled, measured."""
+"""The files of a model: the embedded one, copies on a node, compiled code, its size in memory."""

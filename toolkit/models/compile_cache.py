@@ -1,10 +1,12 @@
-"""What an engine compiles at its start, handed on from task to task of a node.
+"""Keep what an engine compiles at its start for later engines on the same node.
 
-An engine writes into a cache directory of its own: two that start at once would spoil a shared one
-(vLLM rewrites its index of compiled graphs in place). So each begins with a copy of a whole cache,
-and the first of a kind, once it is up, leaves a copy of its own. A kept one is never changed. vLLM
-looks each graph up by a digest of code, versions and configuration, in paths relative to the
-cache: a copy holds for what it was compiled for, and for nothing else.
+Each engine writes into a cache directory of its own. Two engines that start at the same time would
+damage a shared one, because vLLM rewrites its index of compiled graphs in place. So an engine
+starts with a copy of a complete cache. The first engine of a kind, once it is up, leaves such a
+copy. A kept copy is never changed.
+
+vLLM finds each compiled graph by a digest of code, versions and configuration, under a path
+relative to the cache. So a copy is used only for what it was compiled for.
 """
 
 import hashlib
@@ -20,14 +22,13 @@ from toolkit.models.node_disk import alone_in, node_folder, publish_folder
 log = logging.getLogger(__name__)
 
 KEPT = 4
-"""Kinds of engines of a user whose caches a node keeps: the ones used last."""
+"""How many caches a node keeps for a user, one for each kind of engine: those used last."""
 
 
 class CompileCache:
-    """The kept cache of one kind of engine; `kind` is whatever tells engines apart, as JSON.
+    """The kept cache of one kind of engine. `kind`: all that tells engines apart, as JSON values.
 
-    A node without room, or a broken cache, costs the time to compile and nothing else: no method
-    raises.
+    No method raises. If the node has no room, or a cache is damaged, the engine compiles again.
     """
 
     def __init__(self, *kind: object, where: str = "") -> None:
@@ -35,7 +36,7 @@ class CompileCache:
         self._where = where
 
     def copy_to(self, own: Path) -> bool:
-        """Fill the directory `own`, which is not there yet; whether there was a cache to copy."""
+        """Copy the kept cache to `own`, which must not exist yet. True if there was one."""
         try:
             folder = node_folder("compiled", self._where)
             with alone_in(folder):
@@ -45,12 +46,12 @@ class CompileCache:
                 os.utime(folder / self._name)
         except (OSError, ToolkitError) as error:
             shutil.rmtree(own, ignore_errors=True)
-            log.warning("compiled before, but not to be had: %s", error)
+            log.warning("the cache of compiled code cannot be copied, compiling again: %s", error)
             return False
         return True
 
     def keep(self, own: Path) -> None:
-        """Keep a copy of `own` for other tasks, unless one of its kind is kept already."""
+        """Keep a copy of `own` for later engines, unless one of this kind is kept already."""
         try:
             folder = node_folder("compiled", self._where)
             with alone_in(folder):
@@ -65,4 +66,4 @@ class CompileCache:
                 for old in kept[:-KEPT]:
                     shutil.rmtree(old, ignore_errors=True)
         except (OSError, ToolkitError) as error:
-            log.warning("what this engine compiled is not kept: %s", error)
+            log.warning("the compiled code of this engine cannot be kept: %s", error)

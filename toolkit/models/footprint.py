@@ -1,9 +1,12 @@
-"""GPU memory: what weights and KV cache of a model take, from its config.json.
+"""GPU memory that a model needs: weights and KV cache, from its config.json.
 
-The KV cache of a token is 2 (keys, values) x layers x KV heads x head dimension x bytes a value.
-Llama 3.1 8B in bfloat16: 2 x 32 x 8 x 128 x 2 = 131,072 bytes a token, 16.06 GB = 14.96 GiB of
-weights. What is left for the cache, and the sequences of some 400 tokens (a HumanEval prompt and
-its completion, with room) that the presets decode together:
+The KV cache of a token takes 2 (keys, values) x layers x KV heads x head dimension x bytes per
+value. Llama 3.1 8B in bfloat16: 2 x 32 x 8 x 128 x 2 = 131,072 bytes per token. Its weights take
+16.06 GB = 14.96 GiB.
+
+The table shows the memory left for the KV cache, the tokens that fit in it, and how many sequences
+the presets decode together. A sequence of HumanEval (prompt and completion, with a margin) has
+about 400 tokens.
 
     GPU                 GiB x utilization - weights - 2 GiB     tokens     sequences
     A10, L4 (24 GB)       22.5 x 0.92     =   3.7 GiB            30,600        64
@@ -22,25 +25,33 @@ from toolkit.errors import UsageError
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
 RESERVED = 2 << 30
-"""Activations, CUDA graphs and the allocator's slack of an 8B model at 256 sequences."""
+"""Bytes for activations, CUDA graphs and unused allocations, of an 8B model at 256 sequences."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of all weights, and of the KV cache of one token."""
+    """Bytes of all weights, and bytes of the KV cache of one token."""
 
     weights: int
     kv_per_token: int
 
     def kv_tokens(self, gpu_bytes: float, utilization: float) -> int:
-        """Tokens whose KV cache fits beside the weights; negative: the weights do not fit."""
+        """How many tokens of KV cache fit beside the weights. Negative: the weights do not fit.
+
+        gpu_bytes: memory of the GPU. utilization: the share of it that the engine may use, 0 to 1.
+        """
         room = gpu_bytes * utilization - self.weights - RESERVED
         return int(room // self.kv_per_token)
 
 
 def kv_bytes_per_token(config: Mapping[str, Any], dtype: str) -> int:
-    """From a model's config.json. Raises `UsageError` where it names no attention heads."""
+    """Bytes of KV cache per token, from a model's config.json.
+
+    Raises `UsageError` for an unknown dtype, or if a key is missing that a decoder has.
+    """
     text = config.get("text_config", config)
+    if dtype not in BYTES:
+        raise UsageError(f"--dtype {dtype}: its size is not known; valid: {', '.join(BYTES)}")
     try:
         heads = int(text["num_attention_heads"])
         head_dim = int(text.get("head_dim") or text["hidden_size"] // heads)
@@ -48,17 +59,22 @@ def kv_bytes_per_token(config: Mapping[str, Any], dtype: str) -> int:
         return 2 * int(text["num_hidden_layers"]) * kv_heads * head_dim * BYTES[dtype]
     except KeyError as error:
         raise UsageError(
-            f"config.json has no {error.args[0]}: not a decoder that we know"
+            f"config.json has no {error.args[0]}: not a decoder that the toolkit knows; "
+            "name another model with --model"
         ) from None
 
 
 def read_footprint(model: Path, dtype: str) -> Footprint:
-    """Of a model directory; weights as large as their files. Raises `UsageError` naming what it
-    lacks: config.json, a tokenizer, weights, or a file that their index names.
+    """The footprint of a model directory. Weights take as many bytes as their files.
+
+    Raises `UsageError`, naming what is missing: config.json, a tokenizer, the weights, or one of
+    the files that their index names.
     """
     config = _read(model / "config.json")
     if not any((model / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise UsageError(f"{model}: no tokenizer.json and no tokenizer.model")
+        raise UsageError(
+            f"{model}: no tokenizer.json and no tokenizer.model; download the model again"
+        )
     index = model / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_read(index)["weight_map"].values()))
@@ -66,12 +82,14 @@ def read_footprint(model: Path, dtype: str) -> Footprint:
         if missing := [f.name for f in files if not f.is_file()]:
             raise UsageError(
                 f"{model}: {len(missing)} of {len(files)} weight files are missing, "
-                f"such as {missing[0]}"
+                f"such as {missing[0]}; download the model again"
             )
     else:
         files = sorted(model.glob("*.safetensors")) or sorted(model.glob("*.bin"))
         if not files:
-            raise UsageError(f"{model}: no weights (*.safetensors or *.bin)")
+            raise UsageError(
+                f"{model}: no weights (*.safetensors or *.bin); download the model again"
+            )
     weights = sum(f.stat().st_size for f in files)
     return Footprint(weights, kv_bytes_per_token(config, dtype))
 

@@ -1,7 +1,8 @@
-"""What the tasks of a user share on a node's own disk: directories that appear whole or not at all.
+"""Directories on a node's own disk that all array tasks of a user share.
 
-They outlive the tasks, and are the next one's to use. Whoever makes or removes one holds the lock;
-Linux lets go of it when its process dies, however it does.
+They appear complete or not at all. They stay when an array task ends, so that the next one can use
+them. A process that makes or removes one holds a lock. Linux releases the lock when the process
+dies, for whatever reason.
 """
 
 import contextlib
@@ -17,10 +18,10 @@ from toolkit.errors import UsageError
 
 
 def node_folder(name: str, where: str = "") -> Path:
-    """`inference-scaling-UID/name` under `where` (which may name variables), else under
-    $SLURM_TMPDIR, $TMPDIR or /tmp; made if it is missing.
+    """The directory `inference-scaling-UID/name` under `where`. It is made if it is missing.
 
-    Raises `UsageError` when it cannot be made, or when another user has made it.
+    where: may contain environment variables. If empty: $SLURM_TMPDIR, else $TMPDIR, else /tmp.
+    Raises `UsageError` if the directory cannot be made or belongs to another user.
     """
     slurm = os.environ.get("SLURM_TMPDIR", "")
     usual = slurm if Path(slurm or "/none").is_dir() else tempfile.gettempdir()
@@ -30,19 +31,24 @@ def node_folder(name: str, where: str = "") -> Path:
         own.mkdir(mode=0o700, exist_ok=True)
         found = own.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            raise UsageError(f"{own}: is not a directory of yours: name another by --stage-model")
+            raise UsageError(
+                f"{own}: is not a directory of yours; name another place with --stage-model"
+            )
         (own / name).mkdir(exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{own}: cannot be made ({error.strerror}): name a directory of the node's own disk "
-            "by --stage-model"
+            f"{own}: cannot be made ({error.strerror}); name a directory on the node's own disk "
+            "with --stage-model"
         ) from None
     return own / name
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """The one process that changes `folder`; waits for another. What a killed one left goes."""
+    """Within this context, no other process changes `folder`. Waits until that is so.
+
+    Removes what a killed process has left unfinished.
+    """
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in folder.glob(".*.partial"):
@@ -51,8 +57,9 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def publish_folder(target: Path, fill: Callable[[Path], object]) -> None:
-    """Make the directory `target` (anew, if it exists), which `fill` fills before it has that
-    name. To be called in `alone_in(target.parent)`.
+    """Make the directory `target`, replacing an old one. `fill` fills it under a temporary name.
+
+    Call it within `alone_in(target.parent)`.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:

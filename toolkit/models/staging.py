@@ -1,8 +1,8 @@
-"""Staging: a copy of the model on the node's own disk, made once and used by all its tasks.
+"""Staging: copy a model to the node's own disk, once for all array tasks on the node.
 
-Ten engines that read 16 GB each from a shared file system wait for it; from their node's disk they
-do not. The copy is named by where it came from and by the sizes and times of the files, so that a
-model that was changed is copied anew.
+When ten engines each read 16 GB from a shared file system, they wait for it. From the node's own
+disk they do not. The name of the copy depends on the model's path and on the sizes and times of its
+files. So a changed model is copied again.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from toolkit.models.node_disk import alone_in, node_folder, publish_folder
 log = logging.getLogger(__name__)
 
 READERS = 4
-"""Files copied at once: a parallel file system serves several better than one."""
+"""Files copied at the same time. A parallel file system is faster with several than with one."""
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".ot")
 ENDINGS = ("*.safetensors", "*.bin", "*.pt")
-"""Weights that vLLM reads: the first of these that there is."""
+"""The kinds of weights that vLLM reads. It takes the first kind that exists."""
 
 
 def stage_model(config: Config) -> Config:
-    """The configuration with the model's copy on this node in the place of the model; unchanged
-    where nothing is to be staged (no --stage-model, no vllm, or the embedded model).
+    """The configuration with the model replaced by its copy on this node.
 
-    Raises `UsageError` when the model cannot be had, or the node has no room for it.
+    It is unchanged if nothing is staged: without --stage-model, for another backend than vllm, for
+    the embedded model. Raises `UsageError` if the model cannot be fetched or does not fit.
     """
     model, where = config.sampling.model, config.engine.stage_model
     if not (where and model and config.sampling.backend == "vllm"):
@@ -45,9 +45,9 @@ def stage_model(config: Config) -> Config:
 
 
 def fetch_model(model: str, revision: str) -> Path:
-    """The directory of a hub model in the hub's cache, with what an engine needs of it.
+    """Fetch a Hugging Face model: its directory in the cache, with the files an engine needs.
 
-    Tasks that fetch it at the same time wait for one of them. Raises `UsageError`.
+    Of several array tasks one fetches and the others wait. Raises `UsageError` if it fails.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -73,20 +73,21 @@ def fetch_model(model: str, revision: str) -> Path:
             if any(found.glob(weights)):
                 break
     except Exception as error:
-        # Offline, unknown, gated, no such revision: the hub's library has an error for each.
+        # Offline, unknown, gated, no such revision: the library has a different error for each.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
-            f"--stage-model: {model} cannot be fetched ({reason[:200]}): download it where the "
-            "hub is reached, and give its directory by --model"
+            f"--stage-model: {model} cannot be fetched ({reason[:200]}); download it on a machine "
+            "that reaches Hugging Face, and give its directory with --model"
         ) from None
     return found
 
 
 def needed_files(source: Path) -> list[Path]:
-    """The files of a model directory that an engine reads, by vLLM's rules: weights of one format,
-    only those that their index names, and whatever else lies beside them; no subdirectories.
+    """The files of a model directory that an engine reads.
 
-    Raises `UsageError` for a directory without weights, or with a file that is missing.
+    As vLLM chooses them: weights of one format, only those that their index names, and all other
+    files beside them. Subdirectories are left out. Raises `UsageError` if there are no weights, or
+    if one of their files is missing.
     """
     consolidated = sorted(source.glob("consolidated*.safetensors"))
     index = source / ("consolidated" if consolidated else "model")
@@ -105,22 +106,22 @@ def needed_files(source: Path) -> list[Path]:
     missing = [p.name for p in weights if not p.is_file()]
     if missing or not weights:
         what = f"{missing[0]} is missing" if missing else "no weights (*.safetensors or *.bin)"
-        raise UsageError(f"{source}: {what}: download the model again")
+        raise UsageError(f"{source}: {what}; download the model again")
     return weights + others
 
 
 def stage(source: Path, models: Path) -> Path:
-    """The copy of the model directory `source` in the folder `models`; made unless it is there.
+    """The copy of the model directory `source` in the folder `models`, made if it is missing.
 
-    Of tasks that want it at once one copies and the others wait. Links are followed, so that the
-    copy stands alone. Raises `UsageError` when there is no room.
+    Of several array tasks one copies and the others wait. Links are followed, so that the copy
+    needs no other directory. Raises `UsageError` if there is no room.
     """
     files = needed_files(source)
     sizes = {p.name: p.stat().st_size for p in files}
     target = models / f"{source.name}-{_digest(source, files)}"
     with alone_in(models):
         if _whole(target, sizes):
-            log.info("model: staged already as %s", target)
+            log.info("model: already staged as %s", target)
             return target
         _check_room(source, models, sum(sizes.values()))
         began = time.monotonic()
@@ -128,8 +129,8 @@ def stage(source: Path, models: Path) -> Path:
             publish_folder(target, lambda folder: _copy(files, folder))
         except OSError as error:
             raise UsageError(
-                f"{models}: {source} cannot be copied there ({error.strerror}): make room, name "
-                "another directory by --stage-model, or leave it out"
+                f"{models}: {source} cannot be copied there ({error.strerror}); make room, name "
+                "another directory with --stage-model, or leave out --stage-model"
             ) from None
     seconds = time.monotonic() - began
     log.info("model: %.1f GB staged as %s in %.1f s", sum(sizes.values()) / 1e9, target, seconds)
@@ -142,7 +143,7 @@ def _digest(source: Path, files: Sequence[Path]) -> str:
 
 
 def _whole(target: Path, sizes: dict[str, int]) -> bool:
-    """A node that went down, or a cleaner of old files, may have taken some of it."""
+    """Whether all files are there. A crash of the node, or a cleaner, may have removed some."""
     found = {p.name: p.stat().st_size for p in target.iterdir()} if target.is_dir() else {}
     return found == sizes
 
@@ -151,8 +152,8 @@ def _check_room(source: Path, models: Path, size: int) -> None:
     free = shutil.disk_usage(models).free
     if free < size:
         raise UsageError(
-            f"{models}: {free / 1e9:.1f} GB free, {source} takes {size / 1e9:.1f}: remove older "
-            "copies there, name another directory by --stage-model, or leave it out"
+            f"{models}: {free / 1e9:.1f} GB free, but {source} takes {size / 1e9:.1f} GB; remove "
+            "older copies there, name another directory with --stage-model, or leave it out"
         )
 
 

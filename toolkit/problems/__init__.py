@@ -1,1 +1,1 @@
-"""What is asked: one file a benchmark, and the loader that picks one."""
+"""What is asked: one file for each benchmark, and the loader that picks one."""

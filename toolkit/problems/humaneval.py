@@ -1,4 +1,4 @@
-"""HumanEval, and files with its fields: a function's beginning, and a test that calls it."""
+"""HumanEval, and files with its fields: the beginning of a function, and a test that calls it."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ KIND = "python_tests"
 REQUIRED_FIELDS = ("task_id", "prompt", "test", "entry_point")
 
 GPT4O_PASS_AT_1 = 0.902
-"""Reported for GPT-4o on HumanEval: one try a problem."""
+"""pass@1 of GPT-4o on HumanEval as reported: one try for each problem."""
 
 
 def humaneval_path() -> Path:
@@ -32,7 +32,7 @@ def python_problem(
 
 
 def read_humaneval(path: Path) -> list[Problem]:
-    """The problems of a JSONL(.gz) file. Raises `UsageError` naming file, line and field."""
+    """The problems of a JSONL or JSONL.gz file. `UsageError` names file, line and field."""
     problems: dict[str, Problem] = {}
     for number, row in read_jsonl(path):
         where = f"{path}, line {number}"
@@ -41,22 +41,22 @@ def read_humaneval(path: Path) -> list[Problem]:
             if not values[field].strip():
                 raise UsageError(f"{where}: field {field!r} is empty")
         if not values["entry_point"].isidentifier():
-            raise UsageError(f"{where}: field 'entry_point' is no Python name")
+            raise UsageError(f"{where}: field 'entry_point' is not a Python name")
         if values["task_id"] in problems:
             raise UsageError(
-                f"{where}: field 'task_id': {values['task_id']!r} is that of an earlier line"
+                f"{where}: field 'task_id': an earlier line has {values['task_id']!r} already"
             )
         solution = row.get("canonical_solution")
         problems[values["task_id"]] = python_problem(
             **values, solution=solution if isinstance(solution, str) else ""
         )
     if not problems:
-        raise UsageError(f"{path}: holds no problem")
+        raise UsageError(f"{path}: has no problems; give a file with one problem on each line")
     return list(problems.values())
 
 
 def is_full_humaneval(problems: Sequence[Problem]) -> bool:
-    """True for all of HumanEval, untouched: only then published figures are comparable."""
+    """True for the whole of HumanEval, unchanged. Only then can published figures be compared."""
     known = read_humaneval(humaneval_path())
     return len(problems) == len(known) and _contents(problems) == _contents(known)
 

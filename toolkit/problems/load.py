@@ -1,4 +1,4 @@
-"""The problems of a launch: a benchmark by its name, or a user's file; all, or a subset."""
+"""The problems of a launch: a benchmark by its name, or a user's file. All of it, or a subset."""
 
 import hashlib
 import json
@@ -16,12 +16,14 @@ def load_problems(
     limit: int | None = None,
     task_ids: Sequence[str] | None = None,
 ) -> list[Problem]:
-    """The problems of `source` ("humaneval" or a file's path) in its order, or a subset of them.
+    """The problems of `source` ("humaneval" or the path of a file), in its order.
 
-    `task_ids` picks by name (an unknown one is refused), `limit` keeps the first so many of
-    what is left. Raises `UsageError` naming file, line and field.
+    task_ids: keep only these. limit: keep only this many of the rest, from the first one on. Raises
+    `UsageError` for an unknown task_id or a bad file; it names file, line and field.
     """
     path = humaneval_path() if source == HUMANEVAL else Path(source)
+    if not path.exists():
+        raise UsageError(f"--problems {source}: no such file; give one, or `{HUMANEVAL}`")
     problems = read_humaneval(path)
     if task_ids is not None:
         problems = _pick(problems, task_ids, path)
@@ -29,14 +31,14 @@ def load_problems(
 
 
 def problems_label(source: str) -> str:
-    """The short name of a set of problems, as it stands in a run's name."""
+    """The short name of a set of problems, which becomes part of a run's name."""
     return source if source == HUMANEVAL else Path(source).name.split(".")[0]
 
 
 def problems_digest(problems: Iterable[Problem]) -> str:
-    """SHA-256 over what the model reads and what judges it; the order counts for nothing."""
+    """SHA-256 over what the model reads and what judges it. The order makes no difference."""
     lines = sorted(
-        # The reference's values, without its keys: so 0.1.0 hashed them, and runs keep their names.
+        # The reference's values without its keys, as 0.1.0 hashed them: so runs keep their names.
         json.dumps([p.task_id, p.prompt, *json.loads(p.reference).values()])
         for p in problems
     )
@@ -47,7 +49,7 @@ def _pick(problems: list[Problem], task_ids: Sequence[str], path: Path) -> list[
     unknown = sorted(set(task_ids) - {p.task_id for p in problems})
     if unknown:
         raise UsageError(
-            f"--task-ids {' '.join(unknown[:5])}: not in {path}, "
-            f"which has {problems[0].task_id} ... {problems[-1].task_id}"
+            f"--task-ids {' '.join(unknown[:5])}: not in {path}; valid: "
+            f"{problems[0].task_id} ... {problems[-1].task_id}"
         )
     return [p for p in problems if p.task_id in set(task_ids)]

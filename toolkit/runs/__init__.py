@@ -1,1 +1,1 @@
-"""A run's directory: its plan, its shards, its verdicts, its history."""
+"""The directory of a run: its plan, its shards, its verdicts, its history."""

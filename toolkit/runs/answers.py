@@ -1,6 +1,6 @@
-"""Which answer each sample is: a map beside each shard, and the distinct answers of a run.
+"""Which answer each sample gives: a map for each shard, and the distinct answers of a run.
 
-The maps are a cache: they can be deleted, and are made anew by the next evaluation.
+The maps are a cache. They can be deleted: the next evaluation makes them again.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from toolkit.runs.run import Run, metadata, write_table
 from toolkit.runs.shards import looks_whole, shard_id
 
 ANSWER_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "answer": pl.UInt64()})
-"""`answer` is the digest of the sample's answer, null where none could be taken from it."""
+"""`answer` is the digest of the sample's answer. It is null if the sample holds no answer."""
 
 
 def map_path(run: Run, name: str) -> Path:
-    """Where the map of the slice `name` is."""
+    """The path of the map of the slice `name`."""
     return run.answers_dir / f"{name}.parquet"
 
 
 def map_is_current(run: Run, name: str, extraction: str) -> bool:
-    """Whether a map is there, made from the shard that is there now, by this extraction."""
+    """Whether there is a map that was made from the current shard, by this extraction."""
     path = map_path(run, name)
     return path.exists() and _origin(run, name, extraction).items() <= metadata(path).items()
 
 
 def write_map(run: Run, name: str, samples: pl.DataFrame, extraction: str) -> None:
-    """Write the map of a slice; `samples` has the columns of `ANSWER_SCHEMA`."""
+    """Write the map of a slice. `samples` has the columns of `ANSWER_SCHEMA`."""
     frame = samples.select(ANSWER_SCHEMA.names()).rename(_renamed(run, reading=False))
     write_table(map_path(run, name), frame, _origin(run, name, extraction))
 
@@ -46,7 +46,7 @@ def _renamed(run: Run, *, reading: bool) -> dict[str, str]:
 
 
 def scan_answers(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
-    """The maps of the given slices: task_id, seed, answer, slice."""
+    """The maps of the given slices, with the columns task_id, seed, answer, slice."""
     paths = [map_path(run, s.name) for s in present]
     schema = ANSWER_SCHEMA
     if names := _renamed(run, reading=False):
@@ -58,8 +58,9 @@ def scan_answers(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
 
 
 def distinct_answers(run: Run, present: Sequence[Slice]) -> pl.DataFrame:
-    """One row a distinct answer: task_id, answer, slice and seed of one sample that is it, and
-    `samples`, how many are.
+    """One row for each distinct answer: task_id, answer, slice, seed, samples.
+
+    slice, seed: of one sample with this answer. samples: how many samples have it.
     """
     schema = {"task_id": pl.String, "answer": pl.UInt64, "slice": pl.String, "seed": pl.UInt32}
     if not present:
@@ -79,7 +80,7 @@ def distinct_answers(run: Run, present: Sequence[Slice]) -> pl.DataFrame:
 
 
 def mapped_slices(run: Run) -> list[Slice]:
-    """The planned slices that have a shard, not truncated, and a map."""
+    """The planned slices that have a map and a shard that is not truncated."""
     mapped = {p.stem for p in run.answers_dir.glob("*.parquet")} & run.done()
     slices = (s for s in run.slices() if s.name in mapped)
     return [s for s in slices if looks_whole(run.shard_path(s.name))]

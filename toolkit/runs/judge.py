@@ -1,4 +1,4 @@
-"""How a run is judged unless told otherwise: its default judge, in its manifest."""
+"""How a run is judged by default: its default judge, which its manifest records."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from toolkit.runs.run import Run
 
 
 def judge_choice(run: Run) -> JudgeChoice:
-    """The run's default judge: what evaluation, status and fit go by unless told otherwise."""
+    """The run's default judge. Evaluation, status and fit use it unless a flag names another."""
     manifest = run.manifest()
     if found := manifest.get("judge"):
         return JudgeChoice(found["verifier"], tuple(sorted(found["settings"].items())))
@@ -17,10 +17,10 @@ def judge_choice(run: Run) -> JudgeChoice:
 
 
 def record_judge(run: Run, choice: JudgeChoice) -> None:
-    """Make it the run's default judge. Only a launch that names another one does so."""
+    """Make `choice` the run's default judge. Only a launch that names another judge does so."""
     run.update_manifest({"judge": judge_document(choice)})
 
 
 def judge_document(choice: JudgeChoice) -> dict[str, Any]:
-    """A choice as it stands in the manifest."""
+    """A choice in the form in which the manifest holds it."""
     return {"verifier": choice.verifier, "settings": dict(choice.settings)}

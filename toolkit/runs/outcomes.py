@@ -1,4 +1,4 @@
-"""Samples joined with their verdicts, and the counts n and c of every problem."""
+"""Samples joined with their verdicts, and the counts n and c of each problem."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,10 @@ from toolkit.stats.stopping import StoppingRule
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is, in samples and slices, as its files say.
+    """How far a run is, as its files say.
 
-    open_problems: those that the run's stopping rule wants more samples of.
+    planned, sampled, evaluated: numbers of samples. open_problems: number of problems that need
+    more samples by the run's stopping rule.
     """
 
     planned: int
@@ -28,15 +29,15 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Nothing planned is missing, and nothing is left to plan."""
+        """Whether every planned sample is evaluated and nothing is left to plan."""
         return self.planned == self.evaluated and not self.open_problems
 
 
 def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
-    """One row a sample whose answer is known: task_id, seed, answer, outcome, passed, detail.
+    """One row for each sample that has a map: task_id, seed, answer, outcome, passed, detail.
 
-    outcome, passed and detail are null where this judge has no verdict. A sample without an answer
-    has failed, and its `answer` is null.
+    outcome, passed and detail are null if this judge has no verdict. A sample without an answer has
+    failed, and its `answer` is null.
     """
     return (
         _judged(run, mapped_slices(run), judge)
@@ -54,12 +55,14 @@ def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
 
 
 def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
-    """One row a problem, in the run's order: task_id, n, c, distinct, tokens, unjudged.
+    """One row for each problem, in the run's order: task_id, n, c, distinct, tokens, unjudged.
 
-    n: samples with a verdict of this judge; c: those that passed; distinct: answers among the n;
-    tokens: output tokens of the sampled completions; unjudged: samples without a verdict.
-    Under a stopping rule n and c are those at the look where it stopped, or at the last look
-    whose samples all have verdicts (`StoppingRule.settle`).
+    n: samples with a verdict of this judge. c: those of them that passed. distinct: different
+    answers among the n. tokens: output tokens of all samples. unjudged: samples without a verdict.
+
+    Under a stopping rule, n and c are those of the look at which sampling stopped. If it has not
+    stopped, they are those of the last look whose samples all have verdicts
+    (`StoppingRule.settle`).
     """
     order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
     present = mapped_slices(run)
@@ -98,7 +101,7 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
 
 
 def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
-    """task_id, n, c by the rule, from the verdicts of each batch of seeds."""
+    """task_id, n and c by the rule, from the verdicts between each look and the next."""
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
     batches = (
         _judged(run, present, judge)
@@ -121,7 +124,7 @@ def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) ->
 
 
 def progress(run: Run, counts: pl.DataFrame) -> Progress:
-    """What is planned, sampled and evaluated; `counts` as from `count_outcomes`."""
+    """What is planned, sampled and evaluated. `counts` is a result of `count_outcomes`."""
     slices, done, rule = run.slices(), run.done(), run.stopping_rule()
     pairs = counts.select("n", "c").iter_rows()
     return Progress(
@@ -135,7 +138,7 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
 
 
 def outdated_samples(run: Run, judge: Judge) -> int:
-    """Samples that only an older version of this judge has decided: they are judged again."""
+    """How many samples only an older version of this judge has decided. They are judged again."""
     found = outdated_answers(run, judge)
     if found.is_empty():
         return 0
@@ -145,12 +148,12 @@ def outdated_samples(run: Run, judge: Judge) -> int:
 
 
 def _judged(run: Run, present: list[Slice], judge: Judge) -> pl.LazyFrame:
-    """The samples of these slices with outcome and detail, null where there is no verdict."""
+    """The samples of these slices, with outcome and detail; null if there is no verdict."""
     return _with_verdicts(scan_answers(run, present), run, judge)
 
 
 def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:
-    """Join the verdicts; where there is no answer, there is no verdict to wait for: failed."""
+    """Join the verdicts. A sample without an answer needs no verdict: it has failed."""
     verdicts = decided_verdicts(run, judge).select("task_id", "answer", "outcome", "detail")
     none, kind = pl.col("answer").is_null(), verdicts.schema["outcome"]
     return answers.join(verdicts.lazy(), on=["task_id", "answer"], how="left").with_columns(

@@ -1,21 +1,21 @@
-"""A run on disk: its identity, its frozen plan and its parquet files.
+"""A run on disk: its identity, its frozen plans and its parquet files.
 
     runs/<model slug>-<problems>-<digest8>/
       manifest.json         identity, default judge, first configuration, versions
       problems.parquet      frozen prompts and references
       rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
-      samples/<slice>.parquet    one shard a finished slice
-      answers/<slice>.parquet    which answer each sample of the shard is (a cache)
+      samples/<slice>.parquet    one shard for each finished slice
+      answers/<slice>.parquet    which answer each sample of the shard gives (a cache)
       verdicts/*.parquet    outcomes of distinct answers, by judge
       isolation/<host>.json how a node confined what it executed
-      launches.jsonl        one line a launch
+      launches.jsonl        one line for each launch
       slurm/                scripts, pickles, logs
-      quarantine/           shards that could not be trusted, moved aside
+      quarantine/           damaged shards, moved aside
       results/              counts, curve, fit, figures, report
     runs/latest             symlink to the run last launched
 
-Every file appears whole or not at all: it is written beside its name and renamed. Names that
-start with a dot are such files in the making; globs do not see them.
+Every file appears complete or not at all: it is written under a temporary name and then renamed.
+Temporary names start with a dot, so that globs do not find them.
 """
 
 import hashlib
@@ -48,71 +48,89 @@ PROBLEM_SCHEMA = pl.Schema(
         "solution": pl.String(),
     }
 )
-REMEDY = "`launch.py --resume` moves a damaged shard to quarantine/ and samples its slice anew"
 FORMAT = 2
 """Version of the layout above. Runs of format 1 are read too (`toolkit.runs.format1`)."""
 
 
+def remedy(path: Path) -> str:
+    """What to do about a damaged file of a run."""
+    match path.parent.name:
+        case "samples":
+            return (
+                f"`python jobs/launch.py --resume --run {path.parents[1]}` moves it to quarantine/ "
+                "and samples its slice again"
+            )
+        case "verdicts":
+            return f"move it away, then run `python jobs/evaluate.py {path.parents[1]}`"
+        case "answers" | format1.ANSWERS_DIRECTORY:
+            return f"delete it, then run `python jobs/evaluate.py {path.parents[1]}`"
+        case _:
+            return "restore it from a copy, or launch with a new directory as --run"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's directory. Cheap: nothing is read until asked for."""
+    """The directory of a run. Making one is cheap: files are read only when a method needs them."""
 
     path: Path
 
     @property
     def samples_dir(self) -> Path:
-        """One parquet file for each finished slice."""
+        """Holds one shard for each finished slice."""
         return self.path / "samples"
 
     @property
     def answers_dir(self) -> Path:
-        """For each shard, the digest of each sample's answer; in a run of format 1, `programs`."""
+        """Holds a map for each shard: the digest of each sample's answer.
+
+        It is called `programs` in a run of format 1.
+        """
         old = self.path / format1.ANSWERS_DIRECTORY
         return old if old.is_dir() else self.path / "answers"
 
     @property
     def verdicts_dir(self) -> Path:
-        """Outcomes of distinct answers, in batches."""
+        """Holds the outcomes of distinct answers, in batches."""
         return self.path / "verdicts"
 
     @property
     def results_dir(self) -> Path:
-        """What fit writes."""
+        """Holds what fit writes."""
         return self.path / "results"
 
     @property
     def slurm_dir(self) -> Path:
-        """Scripts, pickles and logs of the launches."""
+        """Holds scripts, pickles and logs of the launches."""
         return self.path / "slurm"
 
     def shard_path(self, name: str) -> Path:
-        """Where the slice `name` becomes a shard."""
+        """The path of the shard of the slice `name`."""
         return self.samples_dir / f"{name}.parquet"
 
     def manifest(self) -> dict[str, Any]:
-        """What is computed: `identity`, `digest`, `config`, `versions`."""
+        """What the run is: `identity`, `digest`, `judge`, `config`, `versions` and more."""
         return _read_json(self.path / "manifest.json")
 
     def update_manifest(self, facts: Mapping[str, Any]) -> None:
-        """Put facts into the manifest in place of older ones. Only launches do so."""
+        """Write facts into the manifest, replacing older ones. Only launches may do so."""
         with replacing(self.path / "manifest.json") as temporary:
             temporary.write_bytes(_json_bytes(self.manifest() | dict(facts)))
 
     def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
-        """Write down how `host` confined what it executed: mechanism -> "on", or "off: why"."""
+        """Record how `host` confined what it executed: mechanism -> "on" or "off: why"."""
         folder = self.path / "isolation"
         folder.mkdir(exist_ok=True)
         with replacing(folder / f"{host}.json") as temporary:
             temporary.write_bytes(_json_bytes(dict(report)))
 
     def isolation(self) -> dict[str, dict[str, str]]:
-        """host -> how it confined what it executed, as it last did."""
+        """host -> how it confined what it executed the last time."""
         found = sorted((self.path / "isolation").glob("*.json"))
         old: dict[str, dict[str, str]] = self.manifest().get("isolation", {})
         return old | {path.stem: _read_json(path) for path in found}
 
     def prompt_style(self) -> PromptStyle:
-        """How the completions were asked for, so how answers are taken from them."""
+        """How the completions were asked for. It decides how answers are taken from them."""
         return cast(PromptStyle, self.manifest()["identity"]["prompt_style"])
 
     def problems(self) -> list[Problem]:
@@ -134,23 +152,23 @@ class Run:
         return slices
 
     def stopping_rule(self) -> StoppingRule | None:
-        """The rule by which sampling stops, as of the last round; None for a fixed n."""
+        """The rule by which sampling stops, from the last round. None for a fixed n."""
         for path in sorted((self.path / "rounds").glob("r*.json"), reverse=True):
             if found := _read_json(path).get("stopping"):
                 return StoppingRule.of_document(found)
         return None
 
     def round_count(self) -> int:
-        """Rounds planned so far; the next one has this index."""
+        """The number of rounds planned so far. The next round has this index."""
         return len(list((self.path / "rounds").glob("r*.json")))
 
     def done(self) -> set[str]:
-        """Names of the slices that have a shard: one listing of one directory."""
+        """The names of the slices that have a shard. Costs one listing of one directory."""
         return {p.stem for p in self.samples_dir.glob("*.parquet")}
 
 
 def result_file(run: Run, name: str) -> Path:
-    """A file that fit wrote; `UsageError` names the command that writes it when it is missing."""
+    """The path of a file that fit writes. If it is missing, `UsageError` names the command."""
     path = run.results_dir / name
     if not path.is_file():
         raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
@@ -173,9 +191,9 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
 def create_or_open(path: Path, identity: Mapping[str, Any], **facts: Any) -> Run:
     """Open the run at `path`, or create it with `problems` (a list of `Problem`) and `facts`.
 
-    A run with another identity is refused with the keys that differ (`RunMismatch`). Creation
-    ends with the manifest, written once: of two launches at the same time one wins, and the
-    other opens what it made.
+    Raises `RunMismatch`, naming the keys that differ, if the run has another identity. The manifest
+    is written last and only once. So of two launches at the same time one creates the run, and the
+    other opens it.
     """
     run = Run(path)
     if not (path / "manifest.json").exists():
@@ -190,7 +208,7 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
         has_samples = run.samples_dir.is_dir() and any(run.samples_dir.iterdir())
         if has_samples:
             raise UsageError(
-                f"{run.path}: has samples but no manifest.json; name another directory by --run"
+                f"{run.path}: has samples but no manifest.json; name another directory with --run"
             )
     try:
         for name in ("rounds", "samples", "answers", "verdicts", "slurm", "results"):
@@ -200,28 +218,31 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
         manifest["digest"] = identity_digest(manifest["identity"])
         publish_once(run.path / "manifest.json", _json_bytes(manifest))
     except OSError as error:
-        raise ToolkitError(f"{run.path}: cannot be written: {error.strerror}") from None
+        raise ToolkitError(
+            f"{run.path}: cannot be written ({error.strerror}); mend that, or name another "
+            "directory with --run"
+        ) from None
 
 
 def open_run(path: Path) -> Run:
-    """The run at `path`; `UsageError` when there is none, or one of another format."""
+    """The run at `path`. Raises `UsageError` if there is none, or if its format is unknown."""
     path = path.resolve()
     manifest = path / "manifest.json"
     if not manifest.is_file():
         raise UsageError(
-            f"{path}: no run here (no manifest.json); launch one, or name one of runs/*"
+            f"{path}: no run here (no manifest.json); launch one, or give the directory of a run"
         )
     found = _read_json(manifest).get("format")
     if found not in (format1.FORMAT, FORMAT):
         raise UsageError(
-            f"{manifest}: format {found}; this version reads the formats {format1.FORMAT} and "
-            f"{FORMAT}: install the version of the toolkit that made the run"
+            f"{manifest}: has format {found}, but this version reads only {format1.FORMAT} and "
+            f"{FORMAT}; install the version of the toolkit that made the run"
         )
     return Run(path)
 
 
 def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
-    """Raise `RunMismatch` naming each key in which the run was made otherwise."""
+    """Raise `RunMismatch`, naming each key that differs, unless the run has this identity."""
     recorded = run.manifest()["identity"]
     differing = [
         f"{key} (run: {recorded.get(key)!r}, launch: {identity.get(key)!r})"
@@ -230,17 +251,18 @@ def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise RunMismatch(
-            f"{run.path}: made with another configuration: {'; '.join(differing)}; "
-            "launch without --run to get a run of its own"
+            f"{run.path}: was made with another configuration: {'; '.join(differing)}; "
+            "launch without --run, or with a new directory as --run"
         )
 
 
 def freeze_round(
     run: Run, index: int, slices: list[Slice], rule: StoppingRule | None = None
 ) -> None:
-    """Write a round's plan, once; refuse when another launch planned it at the same time.
+    """Write the plan of a round, once.
 
-    `rule`: by which the samples planned so far depend on outcomes.
+    rule: of adaptive sampling, where plans depend on outcomes. Raises `ToolkitError` if another
+    launch has planned this round at the same time.
     """
     path = run.path / "rounds" / f"r{index:03d}.json"
     entries = [
@@ -249,11 +271,11 @@ def freeze_round(
     ]
     plan = {"round": index, "stopping": rule.document() if rule else None, "slices": entries}
     if not publish_once(path, json.dumps(plan).encode()):
-        raise ToolkitError(f"{path}: another launch just planned this round; launch again")
+        raise ToolkitError(f"{path}: another launch has just planned this round; launch again")
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """A parquet file's key-value metadata; `CorruptShard` when it cannot be read."""
+    """The key-value metadata of a parquet file. Raises `CorruptShard` if it cannot be read."""
     try:
         return pl.read_parquet_metadata(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -261,20 +283,20 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
-    """Write parquet (zstd) with provenance as key-value metadata: whole, or not at all."""
+    """Write a parquet file (zstd) with `facts` as its metadata. It is complete or not there."""
     with replacing(path) as temporary:
         frame.write_parquet(temporary, compression="zstd", metadata=facts)
 
 
 def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    """Read parquet and check its schema; `CorruptShard` names the file and the fault."""
+    """Read a parquet file and check its schema. `CorruptShard` says what is wrong, and where."""
     frame = read_frame(path)
     _check_schema(path, frame, schema)
     return frame
 
 
 def read_frame(path: Path) -> pl.DataFrame:
-    """Read parquet, whatever its columns; `CorruptShard` names the file and the fault."""
+    """Read a parquet file with any columns. `CorruptShard` says what is wrong, and where."""
     try:
         return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -283,15 +305,15 @@ def read_frame(path: Path) -> pl.DataFrame:
 
 def _check_schema(path: Path, frame: pl.DataFrame, schema: pl.Schema) -> None:
     if frame.schema != schema:
-        raise CorruptShard(f"{path}: foreign columns {frame.columns}; {REMEDY}")
+        raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
 
 
 def _unreadable(path: Path, error: Exception) -> ToolkitError:
-    """A file that is damaged, or one that the system does not give us: another matter."""
+    """The error for a damaged file, or for one that the system does not let us read."""
     reason = str(error).splitlines()[0][:120]
     if isinstance(error, OSError) and error.errno is not None:
         return ToolkitError(f"{path}: cannot be read: {error.strerror}")
-    return CorruptShard(f"{path}: cannot be read ({reason}); {REMEDY}")
+    return CorruptShard(f"{path}: cannot be read ({reason}); {remedy(path)}")
 
 
 def _json_bytes(value: Any) -> bytes:
@@ -303,4 +325,4 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], read(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise CorruptShard(f"{path}: cannot be read: {error}") from None
+        raise CorruptShard(f"{path}: cannot be read ({error}); {remedy(path)}") from None

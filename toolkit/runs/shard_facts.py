@@ -1,8 +1,8 @@
-"""What a shard says of itself: a typed document, kept as the key-value metadata of its parquet.
+"""What a shard records about itself, in the key-value metadata of its parquet file.
 
-The keys and their texts are part of a run's format. `facts_to_metadata` alone writes them and
-`facts_of_metadata` alone reads them. None: the shard does not say. An ingested shard was made by
-no engine, and older toolkits recorded less.
+The keys and their texts are part of a run's format. Only `facts_to_metadata` writes them, and only
+`facts_of_metadata` reads them. None means that the shard does not say: no engine made an ingested
+shard, and older versions of the toolkit recorded less.
 """
 
 import json
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from toolkit.errors import CorruptShard
 from toolkit.records import EngineFacts
-from toolkit.runs.run import REMEDY, metadata
+from toolkit.runs.run import metadata, remedy
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which process made a shard, and with which toolkit.
+    """Which process made a shard, with which version of the toolkit.
 
     process: its id on the host. slurm_job, slurm_task: ids of the job and of the array task, ""
-    outside Slurm. slurm_restarts: how often Slurm had put the job back in its queue.
+    outside Slurm. slurm_restarts: how often Slurm had put the job back in the queue.
     """
 
     toolkit: str | None = None
@@ -33,18 +33,18 @@ class Origin:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Tells one process that samples from every other, restarts of its job included."""
+        """Identifies the process. A restarted job gets another key."""
         parts = (self.host, self.slurm_job, self.slurm_task, self.slurm_restarts, self.process)
         return tuple("" if part is None else str(part) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStart:
-    """How the engine was started that made a shard.
+    """How the engine that made a shard was started.
 
-    restarts: engines of the same process that died before it. staging_seconds: time in which the
-    model was copied to the node; startup_seconds: time until the engine was up, staging not
-    included (both of the clock, not times GPUs). max_num_seqs: sequences that it runs at once.
+    restarts: how many engines of the same process died before it. staging_seconds: time to copy the
+    model to the node. startup_seconds: time until the engine was up, without staging. Both are wall
+    clock, not multiplied by GPUs. max_num_seqs: maximum number of sequences in its batch.
     """
 
     restarts: int | None = None
@@ -55,8 +55,9 @@ class EngineStart:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a slice's first sample was submitted and its last one finished; seconds since the
-    epoch.
+    """When a slice's first sample was submitted and its last one finished.
+
+    Both are in seconds since the epoch.
     """
 
     started: float
@@ -67,8 +68,9 @@ class Times:
 class TokenCounts:
     """Sums over a shard's samples.
 
-    cached: those tokens of the prompts that the engine's prefix cache held already. prompt and
-    cached are None unless they are known of every sample.
+    output: tokens of the completions. prompt: tokens of the prompts. cached: those prompt tokens
+    that the engine's prefix cache held already. prompt and cached are None unless they are known
+    for every sample.
     """
 
     output: int | None = None
@@ -79,11 +81,11 @@ class TokenCounts:
 class Reading(NamedTuple):
     """How busy an engine was at one moment.
 
-    time: seconds since the epoch. in_flight: fewest samples in flight since the reading before.
-    tokens: output tokens since the engine's start. feeding: samples were left to submit.
-    kv_cache: largest share of the KV cache in use since the reading before, 0 to 1. preemptions:
-    sequences begun again since the engine's start. The last two: None where the engine does not
-    say.
+    time: seconds since the epoch. in_flight: the fewest unfinished samples since the reading
+    before. tokens: output tokens since the engine's start. feeding: whether samples were left to
+    submit. kv_cache: the largest share of the KV cache in use since the reading before, 0 to 1.
+    preemptions: sequences begun again since the engine's start. The last two are None if the engine
+    does not say.
     """
 
     time: float
@@ -96,11 +98,11 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeedFacts:
-    """How the engine was fed since the shard before.
+    """How busy the engine was since the shard before.
 
-    readings_json: an array of readings, kept as text. A long run has millions of them, and only
-    `readings` needs them apart. kv_cache_peak: the largest share of the KV cache in use, 0 to 1.
-    preemptions: sequences begun again.
+    readings_json: a JSON array of readings. It stays text, because a long run has millions of
+    readings and only `readings` needs to parse them. kv_cache_peak: the largest share of the KV
+    cache in use, 0 to 1. preemptions: sequences begun again.
     """
 
     readings_json: str | None = None
@@ -114,21 +116,21 @@ class FeedFacts:
         kv_cache_peak: float | None = None,
         preemptions: int | None = None,
     ) -> "FeedFacts":
-        """Of readings that are still apart."""
+        """The facts with these readings as JSON."""
         return cls(json.dumps(list(readings)), kv_cache_peak, preemptions)
 
     def readings(self) -> list[Reading]:
-        """In their order; those of the first toolkits end with `feeding`."""
+        """The readings in their order. Those of the first versions end with `feeding`."""
         return [Reading(*values) for values in json.loads(self.readings_json or "[]")]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardFacts:
-    """Everything that a shard says of itself beside its samples.
+    """All that a shard records about itself beside its samples.
 
-    The first four are set when the shard is written: run: the digest of its run; slice: the name
-    of its slice; content: the digest of its rows; shard: random, tells a shard from the one that
-    it replaced. times: None where no engine made the samples.
+    The first four fields are set when the shard is written. run: the digest of its run. slice: the
+    name of its slice. content: the digest of its rows. shard: a random id, which tells a shard from
+    one that it replaced. times: None if no engine made the samples.
     """
 
     run: str | None = None
@@ -144,16 +146,18 @@ class ShardFacts:
 
 
 def read_facts(path: Path) -> ShardFacts:
-    """From a shard's footer. `CorruptShard` names the file when it cannot be read."""
+    """The facts in a shard's footer. `CorruptShard` names the file if it cannot be read."""
     found = metadata(path)
     try:
         return facts_of_metadata(found)
     except ValueError as error:
-        raise CorruptShard(f"{path}: its metadata cannot be read ({error}); {REMEDY}") from None
+        raise CorruptShard(
+            f"{path}: its metadata cannot be read ({error}); {remedy(path)}"
+        ) from None
 
 
 def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
-    """As parquet's keys and texts; what is None has no key."""
+    """The facts as parquet's keys and texts. A fact that is None gets no key."""
     origin, engine, start, times = facts.origin, facts.engine, facts.start, facts.times
     values = {
         "run": facts.run,
@@ -194,8 +198,9 @@ def _rounded(value: float | None, digits: int) -> str | None:
 
 
 def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
-    """From parquet's keys and texts, in which others may stand too. `ValueError`: no number
-    where one is expected.
+    """The facts from parquet's keys and texts. Other keys are ignored.
+
+    Raises `ValueError` if a text is not a number where one is expected.
     """
     started, ended = _real(found, "started"), _real(found, "ended")
     return ShardFacts(

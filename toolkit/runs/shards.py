@@ -1,7 +1,7 @@
-"""Shards: the samples of a finished slice as one parquet file, complete and checked, or not there.
+"""Shards: the samples of a finished slice as one parquet file. It is complete, or it is not there.
 
-A shard's key is (task_id, seed), and its rows are exactly those that its slice plans. What it
-says of itself beside them is a `ShardFacts`.
+The key of a row is (task_id, seed). The rows are exactly those that the slice plans. What else a
+shard records is a `ShardFacts`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.records import FINISH_REASONS, Sample, Slice
-from toolkit.runs.run import REMEDY, Run, read_table, write_table
+from toolkit.runs.run import Run, read_table, remedy, write_table
 from toolkit.runs.shard_facts import ShardFacts, facts_to_metadata, read_facts
 
 SAMPLE_SCHEMA = pl.Schema(
@@ -29,16 +29,19 @@ SAMPLE_SCHEMA = pl.Schema(
 
 
 def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts) -> None:
-    """Write the shard of a finished slice, sorted by its key, with what is to be said of it.
+    """Write the shard of a finished slice, sorted by its key, with its facts.
 
-    Which run and slice it is of, its content and its id are added to `facts` here.
+    This function adds to `facts` the run, the slice, the digest of the content and the id.
 
-    Raises `ToolkitError` unless the samples are exactly the slice's: a shard that exists is
-    complete, always.
+    Raises `ToolkitError` unless the samples are exactly those of the slice. So a shard that exists
+    is always complete.
     """
     rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
     if [(s.task_id, s.seed) for s in rows] != sorted(slice_.sample_keys()):
-        raise ToolkitError(f"slice {slice_.name}: its samples are not those planned; not written")
+        raise ToolkitError(
+            f"slice {slice_.name}: its samples are not those planned, so it is not written; launch "
+            "again to sample it again"
+        )
     frame = pl.DataFrame(
         [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
         schema=SAMPLE_SCHEMA,
@@ -55,20 +58,25 @@ def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: Shard
 
 
 def read_shard(run: Run, slice_: Slice) -> pl.DataFrame:
-    """A slice's samples, checked against the plan; `CorruptShard` names the file and the fault."""
+    """The samples of a slice, checked against the plan.
+
+    Raises `CorruptShard`, naming the file and what is wrong with it.
+    """
     path = run.shard_path(slice_.name)
     frame = read_table(path, SAMPLE_SCHEMA)
     facts = read_facts(path)
     if facts.run != run.manifest()["digest"]:
-        raise CorruptShard(f"{path}: a shard of another run; {REMEDY}")
+        raise CorruptShard(f"{path}: belongs to another run; {remedy(path)}")
     expected = {seeds.task_id: 0 for seeds in slice_.ranges}
     for seeds in slice_.ranges:
         expected[seeds.task_id] += len(seeds)
     found = dict(frame.group_by("task_id").len().iter_rows())
     if found != expected or frame.select("task_id", "seed").is_duplicated().any():
-        raise CorruptShard(f"{path}: not the samples that its slice plans; {REMEDY}")
+        raise CorruptShard(
+            f"{path}: its rows are not the samples that its slice plans; {remedy(path)}"
+        )
     if facts.content != content_digest(frame):
-        raise CorruptShard(f"{path}: its content is not what was written; {REMEDY}")
+        raise CorruptShard(f"{path}: its content is not what was written; {remedy(path)}")
     return frame
 
 
@@ -84,9 +92,9 @@ def content_digest(samples: pl.DataFrame) -> str:
 
 
 def quarantine(run: Run, name: str) -> Path:
-    """Move a slice's shard, and its map of answers, out of the way; returns where the shard is now.
+    """Move a slice's shard to `quarantine/`, and delete its map. Returns the shard's new path.
 
-    The slice counts as missing from then on, and the next launch samples it again.
+    From then on the slice counts as missing. The next launch samples it again.
     """
     folder = run.path / "quarantine"
     folder.mkdir(exist_ok=True)
@@ -97,16 +105,19 @@ def quarantine(run: Run, name: str) -> Path:
 
 
 def verify_shards(run: Run) -> Iterator[tuple[str, CorruptShard]]:
-    """Read every shard and check it against the plan; yields the slices that fail, and why.
+    """Read every shard and check it against the plan. Yields each slice that fails, and why.
 
-    With `done` equal to the planned names and nothing yielded, each planned (task_id, seed) is
-    on disk exactly once: slices do not overlap, which is checked too.
+    Also checks that slices do not overlap. So if all planned slices are done and nothing is
+    yielded, each planned (task_id, seed) is on disk exactly once.
     """
     seen: dict[str, int] = {}
     for slice_ in run.slices():
         for seeds in slice_.ranges:
             if seeds.seed_start < seen.get(seeds.task_id, 0):
-                raise CorruptShard(f"{run.path}: seeds of {seeds.task_id} are planned twice")
+                raise CorruptShard(
+                    f"{run.path}: rounds/ plans seeds of {seeds.task_id} twice; restore it from a "
+                    "copy, or launch with a new directory as --run"
+                )
             seen[seeds.task_id] = seeds.seed_stop
         if run.shard_path(slice_.name).exists():
             try:
@@ -116,12 +127,12 @@ def verify_shards(run: Run) -> Iterator[tuple[str, CorruptShard]]:
 
 
 def shard_id(run: Run, name: str) -> str:
-    """What tells a slice's shard from one that it replaced."""
+    """The id of a slice's shard. A shard that replaces it has another id."""
     return read_facts(run.shard_path(name)).shard or ""
 
 
 def looks_whole(path: Path) -> bool:
-    """Whether a parquet file begins and ends as one; a truncated one does not."""
+    """Whether a file begins and ends as parquet does. A truncated file does not."""
     with path.open("rb") as file:
         begins = file.read(4) == b"PAR1"
         file.seek(max(0, path.stat().st_size - 4))

@@ -1,8 +1,8 @@
-"""Planning: which samples are wanted, cut into slices; and which slices are still missing.
+"""Cut the wanted samples into slices, and find out which slices are still missing.
 
-Pure: records in, records out. `toolkit.runs.run` freezes a round on disk and knows which shards
-exist; *done* means that a slice's shard exists, so resume, status and completeness are one set
-difference (`missing_slices`).
+Pure functions: records in, records out. `toolkit.runs.run` freezes a round on disk and knows which
+shards exist. A slice is *done* when its shard exists. So resume, status and completeness are one
+set difference (`missing_slices`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,15 +18,15 @@ def plan_round(
     slice_samples: int,
     slice_seeds: int,
 ) -> list[Slice]:
-    """Slices that take every problem from its `planned` samples to its `wanted` ones.
+    """Slices that bring every problem from its `planned` number of samples to its `wanted` one.
 
-    wanted, planned: task_id -> number of samples; a problem's seeds are 0, 1, 2 ..., so the
-    number planned is also the first seed to plan. Only what is not planned yet is planned: a
-    smaller `wanted` takes nothing back.
+    wanted, planned: task_id -> number of samples. A problem's seeds are 0, 1, 2 ... So the number
+    planned is also the first seed to plan. Nothing is planned twice, and a smaller `wanted` takes
+    nothing back.
 
-    The seeds are dealt in layers (seeds 0 to slice_seeds-1 of every problem first), so that a
-    run that ends early has similar n everywhere; a problem's consecutive seeds stay together,
-    so that its prompt's prefill is shared.
+    Seeds are dealt in layers: first seeds 0 to slice_seeds-1 of every problem, then the next ones.
+    So a run that ends early has a similar n everywhere. Consecutive seeds of a problem stay
+    together, so that they share the prefill of their prompt.
     """
     slices: list[Slice] = []
     ranges: list[SeedRange] = []
@@ -60,7 +60,7 @@ def _layers(
 
 
 def slice_name(round_index: int, slice_index: int) -> str:
-    """`r000-s0000`: names sort in the order of planning (up to 10,000 slices a round)."""
+    """`r000-s0000`. Names sort in the order of planning, for up to 10,000 slices in a round."""
     return f"r{round_index:03d}-s{slice_index:04d}"
 
 
@@ -74,14 +74,14 @@ def planned_samples(slices: Iterable[Slice]) -> dict[str, int]:
 
 
 def missing_slices(slices: Iterable[Slice], done: Collection[str]) -> list[Slice]:
-    """The slices without a shard; `done` holds the names of those that have one."""
+    """The slices without a shard. `done` holds the names of those that have one."""
     return [s for s in slices if s.name not in done]
 
 
 def deal(slices: Sequence[Slice], tasks: int) -> list[list[str]]:
-    """Deal slices to at most `tasks` tasks like cards; a task is its slices' names.
+    """Deal slices like cards to at most `tasks` array tasks. Returns the slice names of each.
 
-    Dealt anew at every launch over what is missing, so any number of tasks shares the work
-    evenly and no file's name depends on it. Fewer slices than tasks: fewer tasks.
+    Every launch deals the missing slices again. So any number of array tasks shares the work
+    evenly, and no file name depends on that number. Fewer slices give fewer array tasks.
     """
     return [[s.name for s in slices[i::tasks]] for i in range(min(tasks, len(slices)))]

@@ -1,4 +1,4 @@
-"""What sampling has cost: tokens in and out, and the time of its tasks, as the shards say."""
+"""What sampling has cost, as the shards say: tokens in and out, and the time of its processes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,20 +12,21 @@ from toolkit.runs.shard_facts import ShardFacts, Times, read_facts
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums over the sampling tasks of a run.
+    """Sums over the sampling tasks of a run: the processes that sampled, one engine each.
 
-    All seconds are GPU seconds: a task's time counts `tensor_parallel_size` times.
+    All seconds are GPU seconds: the time of a sampling task times its `tensor_parallel_size`.
 
-    sampling_seconds: from the start of a task's first slice to the end of its last, less the
-    starts of engines between. startup_seconds: starts of engines, staging included;
-    staging_seconds: of them, the time in which the model was copied to the node.
-
-    tokens: of the completions. prompt_tokens: as submitted; cached_tokens: of them, those in the
-    engine's prefix cache. preemptions: sequences that the engine began again. These last three are
-    None unless every shard tells.
-
-    kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1. devices:
-    name of a task's GPU -> tasks; of an engine of two GPUs the name is "2 x name".
+    - sampling_seconds: from the start of the first slice to the end of the last one, without the
+      restarts of engines between.
+    - startup_seconds: all starts of engines, staging included.
+    - staging_seconds: the part of it in which the model was copied to the node.
+    - tokens: of the completions.
+    - prompt_tokens: of the prompts as submitted. None unless every shard tells them.
+    - cached_tokens: those prompt tokens that were in the engine's prefix cache. None likewise.
+    - preemptions: sequences that the engine began again. None likewise.
+    - kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1.
+    - devices: name of the GPU -> number of sampling tasks. For an engine on two GPUs the name is
+      "2 x name".
     """
 
     tasks: int = 0
@@ -41,18 +42,18 @@ class Spent:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens of one GPU while it sampled; None where nothing is known."""
+        """Output tokens per second of one GPU while it sampled. None if nothing is known."""
         known = self.tokens and self.sampling_seconds > 0
         return self.tokens / self.sampling_seconds if known else None
 
     @property
     def gpu_hours(self) -> float:
-        """What is paid for: a GPU costs as much while its engine starts."""
+        """The GPU hours to pay for. Starts of engines are included, because they cost as much."""
         return (self.sampling_seconds + self.startup_seconds) / 3600
 
 
 class GpuSeconds(NamedTuple):
-    """Of one task; fields as in `Spent`."""
+    """The GPU seconds of one sampling task. Fields as in `Spent`."""
 
     sampling: float
     startup: float
@@ -63,12 +64,12 @@ TimedShard = tuple[Times, ShardFacts]
 
 
 def read_spent(run: Run) -> Spent:
-    """From what all shards say."""
+    """What a run has cost, from all its shards."""
     return spent_of(read_facts(path) for path in run.samples_dir.glob("*.parquet"))
 
 
 def spent_of(shards: Iterable[ShardFacts]) -> Spent:
-    """Those without times (ingested ones) cost nothing."""
+    """What these shards have cost. Shards without times (ingested ones) cost nothing."""
     timed = [(s.times, s) for s in shards if s.times]
     timed.sort(key=lambda each: (_task(each), each[0].started))
     tasks = [list(group) for _, group in groupby(timed, _task)]
@@ -104,16 +105,16 @@ def _gpus(shard: ShardFacts) -> int:
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
-    """None unless there are counts, and all are known."""
+    """The sum of the counts. None if there are no counts or if one is unknown."""
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
 
 
 def _gpu_seconds(shards: Sequence[TimedShard]) -> GpuSeconds:
-    """Of one task, from its shards in the order in which they were started.
+    """The GPU seconds of one sampling task, from its shards in the order of their start.
 
-    An engine that died is started again in the same task, between two slices. So the time from
-    the first slice to the last holds every start but the first.
+    An engine that died is started again in the same process, between two slices. So the time from
+    the first slice to the last one includes every start except the first.
     """
     staging: dict[int, float] = {}
     starting: dict[int, float] = {}

@@ -1,6 +1,6 @@
-"""Verdicts on disk: batches, each verdict keyed by task_id, answer and judge.
+"""Verdicts on disk, in batches. The key of a verdict is its task_id, answer and judge.
 
-Verdicts of several judges stand side by side: another time limit, or an older version of a
+A run may hold verdicts of several judges: of another time limit, or of an older version of a
 verifier. Nothing mixes them.
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 from toolkit.errors import CorruptShard
 from toolkit.records import OUTCOMES, Judge, Verdict, judge_line
 from toolkit.runs import format1
-from toolkit.runs.run import Run, metadata, read_frame, read_table, write_table
+from toolkit.runs.run import Run, metadata, read_frame, read_table, remedy, write_table
 
 VERDICT_SCHEMA = pl.Schema(
     {
@@ -30,9 +30,9 @@ VERDICT_SCHEMA = pl.Schema(
 def write_verdicts(
     run: Run, verdicts: Iterable[Verdict], judge: Judge, facts: dict[str, str] | None = None
 ) -> None:
-    """Write a batch of verdicts under a name made of its keys, so that a repeat is harmless.
+    """Write a batch of verdicts. The file's name depends on its keys, so a repetition is harmless.
 
-    `facts`, how they were reached, are the file's metadata, with the judge in full.
+    facts: how the verdicts were reached. The file's metadata holds them, with the full judge.
     """
     rows = [(v.task_id, v.answer, judge.digest, v.outcome, v.detail, v.seconds) for v in verdicts]
     if not rows:
@@ -50,11 +50,10 @@ def write_verdicts(
 
 
 def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
-    """The verdicts of this judge, one a (task_id, answer): task_id, answer, outcome, detail,
-    seconds.
+    """The verdicts of this judge: task_id, answer, outcome, detail, seconds.
 
-    `error` is no verdict: such answers are judged again at the next evaluation, and the decided
-    outcome wins.
+    There is one row for each (task_id, answer). An answer with the outcome `error` is judged again
+    at the next evaluation. The decided outcome then replaces `error`.
     """
     return (
         _all_verdicts(run)
@@ -66,12 +65,12 @@ def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
 
 
 def decided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
-    """The same without those that are no verdict."""
+    """The same as `read_verdicts`, without the rows whose outcome is `error`."""
     return read_verdicts(run, judge).filter(pl.col("outcome") != "error")
 
 
 def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
-    """task_id, answer of what an older version of this judge has decided and this one has not."""
+    """task_id, answer: those that an older version of this judge has decided, but not this one."""
     if judge.version == 1:
         return pl.DataFrame(schema=VERDICT_SCHEMA).select("task_id", "answer")
     found = _all_verdicts(run).filter(pl.col("outcome") != "error")
@@ -82,7 +81,7 @@ def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
 
 
 def other_judges(run: Run, judge: Judge) -> list[str]:
-    """The judges, but this one, of which the run has verdicts, as `Judge.line` says them."""
+    """All other judges that have verdicts in the run, each as `Judge.line` gives it."""
     found = set()
     for path in run.verdicts_dir.glob("*.parquet"):
         facts = metadata(path)
@@ -102,8 +101,6 @@ def _all_verdicts(run: Run) -> pl.DataFrame:
         if frame.schema == format1.VERDICT_SCHEMA:
             frame = format1.verdicts_of(frame)
         if frame.schema != VERDICT_SCHEMA:
-            raise CorruptShard(
-                f"{path}: foreign columns {frame.columns}; move the file away and evaluate again"
-            )
+            raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
         frames.append(frame)
     return pl.concat(frames)

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# sbatch [--array=0-3] sbatch/evaluate.sh [RUN] [flags of jobs/evaluate.py]; RUN: runs/latest
-# Submit from the checkout. Site values come as flags of sbatch or as SBATCH_* variables.
+# Usage: sbatch [--array=0-3] sbatch/evaluate.sh [RUN] [flags of jobs/evaluate.py]
+# RUN is a run's directory; the default is runs/latest. An array must start at 0.
+# Submit from the checkout. Give partition, account and the like as flags of sbatch or as SBATCH_*
+# variables.
 #SBATCH --job-name=evaluate
 #SBATCH --cpus-per-task=16
 #SBATCH --mem=32G

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# sbatch sbatch/fit.sh [RUN] [flags of jobs/fit.py]; RUN: runs/latest
-# Submit from the checkout. Site values come as flags of sbatch or as SBATCH_* variables.
+# Usage: sbatch sbatch/fit.sh [RUN] [flags of jobs/fit.py]
+# RUN is a run's directory; the default is runs/latest.
+# Submit from the checkout. Give partition, account and the like as flags of sbatch or as SBATCH_*
+# variables.
 #SBATCH --job-name=fit
 #SBATCH --cpus-per-task=2
 #SBATCH --mem=8G

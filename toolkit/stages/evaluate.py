@@ -1,8 +1,9 @@
-"""The evaluation stage: samples to distinct answers, answers to verdicts.
+"""The evaluation stage: from samples to distinct answers, and from answers to verdicts.
 
-Each shard gets a map (which answer each of its samples is), a cache made by the verifier's current
-extraction. Each distinct answer of a problem is judged once in a run. Tasks divide the answers by
-digest, so they balance and never collide. A later evaluation judges only what has no verdict yet.
+Each shard gets a map: which answer each of its samples gives. The map is a cache, made by the
+current extraction of the verifier. Each distinct answer to a problem is judged once in a run.
+Several array tasks divide the answers by digest. So their shares are equal and do not overlap. A
+later evaluation judges only what has no verdict yet.
 """
 
 import json
@@ -29,12 +30,12 @@ log = logging.getLogger(__name__)
 
 BATCH_VERDICTS = 2000
 BATCH_SECONDS = 20.0
-"""A batch of verdicts is written when either is reached: what a kill can lose."""
+"""A batch of verdicts is written when it reaches either limit. A kill loses at most one batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSummary:
-    """What one evaluation task did: counts of this task's share, seconds of wall clock."""
+    """What one evaluation has done: counts of its share of the answers. seconds: wall clock."""
 
     samples: int
     distinct: int
@@ -46,22 +47,22 @@ class EvaluationSummary:
 
     @property
     def complete(self) -> bool:
-        """Every planned sample is there and every answer of this share has a verdict."""
+        """Whether every planned sample is there and every answer of this share has a verdict."""
         return not self.errors and not self.missing_slices and not self.corrupt
 
     def line(self) -> str:
-        """For the log and the terminal."""
+        """One line for the log and the terminal."""
         rate = self.judged / self.seconds if self.seconds else 0.0
         parts = [
             f"{self.samples} samples are {self.distinct} distinct answers",
             f"{self.judged} judged in {self.seconds:.1f} s ({rate:.0f}/s)",
         ]
         if self.errors:
-            parts.append(f"{self.errors} undecided (ours, not the model's): evaluate again")
+            parts.append(f"{self.errors} undecided (not the model's fault): evaluate again")
         if self.missing_slices:
             parts.append(f"{self.missing_slices} slices are not sampled yet: launch again")
         if self.corrupt:
-            parts.append(f"{self.corrupt} shards are corrupt: `launch.py --resume`")
+            parts.append(f"{self.corrupt} files are damaged: the log says what to do about each")
         return "; ".join(parts)
 
 
@@ -74,11 +75,10 @@ def evaluate_run(
     parts: int = 1,
     workers: int,
 ) -> EvaluationSummary:
-    """Judge what has no verdict among the answers with `digest % parts == part`.
+    """Judge the answers with `digest % parts == part` that have no verdict yet.
 
-    judge: the run's own where none is given. A shard that cannot be trusted is named in the log
-    and left out. Raises `IsolationUnavailable` when this node cannot confine answers as
-    `settings.isolation` asks.
+    judge: None means the run's default judge. A damaged shard is named in the log and left out.
+    Raises `IsolationUnavailable` if this node cannot confine answers as `settings.isolation` asks.
     """
     judge = judge or judge_of_run(run)
     taking = _Taking.of(run, open_verifier(judge.verifier))
@@ -86,7 +86,8 @@ def evaluate_run(
     present = [s for s in slices if s.name in done]
     missing = len(slices) - len(present)
     corrupt: set[str] = set()
-    # Own shards first: tasks that start together make different maps, and find the others made.
+    # Own shards first. So array tasks that start together make different maps. When they come to
+    # the other shards, those maps are there.
     for each in present[part::parts] + present:
         try:
             taking.map_answers(each)
@@ -124,7 +125,7 @@ def evaluate_run(
 
 @dataclass(frozen=True, slots=True)
 class _Taking:
-    """Takes the answers from a run's completions, by its verifier."""
+    """Takes the answers from a run's completions, with the run's verifier."""
 
     run: Run
     verifier: Verifier
@@ -137,10 +138,10 @@ class _Taking:
         return cls(run, verifier, problems, run.prompt_style())
 
     def map_answers(self, each: Slice) -> None:
-        """Write which answer each sample of a shard is, unless an up-to-date map is there.
+        """Write the map of a shard, unless there is a current one.
 
-        The map names the shard and the extraction it was made from. One that was made from a shard
-        since replaced, or by an older extraction, is made anew.
+        A map names the shard and the extraction that it was made from. If the shard has been
+        replaced, or the extraction is older, the map is made again.
         """
         if map_is_current(self.run, each.name, self.verifier.extraction):
             return
@@ -157,9 +158,9 @@ class _Taking:
     def pairs(
         self, present: Sequence[Slice], todo: pl.DataFrame, corrupt: set[str]
     ) -> Iterator[tuple[Problem, Answer]]:
-        """The answers to judge, shard by shard, extracted when the judge is ready for them.
+        """Yield the answers to judge, shard by shard. Each is extracted when the judge asks for it.
 
-        A shard that turns out damaged is named in the log, added to `corrupt`, and left out.
+        A damaged shard is named in the log, added to `corrupt`, and left out.
         """
         by_name = {s.name: s for s in present}
         for (name,), rows in todo.group_by("slice", maintain_order=True):
@@ -182,7 +183,7 @@ class _Taking:
 def _write_in_batches(
     write: Callable[[list[Verdict]], None], verdicts: Iterable[Verdict], expected: int
 ) -> int:
-    """Write verdicts as they come; returns how many are `error`."""
+    """Write verdicts as they come. Returns how many have the outcome `error`."""
     batch: list[Verdict] = []
     errors = 0
     started = written = time.monotonic()

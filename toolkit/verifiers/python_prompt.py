@@ -1,4 +1,4 @@
-"""What a model is asked for a Python function: a chat about it, or its beginning to go on with."""
+"""How a model is asked for a Python function: in a chat, or by its beginning to continue."""
 
 from toolkit.records import Prompt
 
@@ -7,17 +7,17 @@ SYSTEM_MESSAGE = (
     "signature and docstring. Answer with Python code that completes it and with nothing else: "
     "no explanation, no tests, no examples."
 )
-"""The experiment's idea in our own words: a body that is joined to the prompt and tested."""
+"""The public experiment's idea in our words: the model's code joins the prompt and is tested."""
 
 COMPLETION_STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\nassert ", '\n"""')
-"""Where a completion has left the function: the next statement at the outer level.
+"""Where a completion has left the function: at the next statement of the outer level.
 
-After Codex (arXiv 2107.03374, section 2.1) and the code generation harnesses.
+As in the Codex paper (arXiv 2107.03374, section 2.1) and in harnesses for code generation.
 """
 
 
 def function_prompt(beginning: str) -> Prompt:
-    """How the function that starts so is asked for."""
+    """The prompt that asks for the function with this beginning."""
     question = f"```python\n{beginning.strip()}\n```"
     return Prompt(
         messages=(("system", SYSTEM_MESSAGE), ("user", question)),
@@ -29,7 +29,7 @@ def function_prompt(beginning: str) -> Prompt:
 def bare_prompt(beginning: str) -> str:
     """The function's beginning without its trailing newline.
 
-    With it most small models stop at once: tokenizers merge the newline with the indentation that
-    follows.
+    With the newline, most small models stop at once. The reason: tokenizers merge a newline with
+    the indentation after it.
     """
     return beginning.rstrip("\n")

