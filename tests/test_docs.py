@@ -117,8 +117,9 @@ def test_the_commands_of_a_page_run_one_after_the_other(name, prepared, tmp_path
 
 @pytest.mark.slow
 def test_what_a_page_does_in_python_runs(prepared):
-    blocks = re.findall(r"[^:]\n\n```python\n(.*?)^```", BY_NAME["docs/run-directory.md"],
-                        re.MULTILINE | re.DOTALL)  # fmt: skip
+    blocks = re.findall(
+        r"[^:]\n\n```python\n(.*?)^```", BY_NAME["docs/run-directory.md"], re.MULTILINE | re.DOTALL
+    )
     assert len(blocks) == 1
     done = subprocess.run(
         [sys.executable, "-c", blocks[0]], cwd=prepared, capture_output=True, text=True, timeout=60
@@ -251,8 +252,9 @@ def test_every_link_leads_somewhere(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_every_path_of_the_checkout_exists(name):
-    added = [Path(path).stem for path, language, _ in files_shown(BY_NAME[name])
-             if language == "python"]  # fmt: skip
+    added = [
+        Path(path).stem for path, language, _ in files_shown(BY_NAME[name]) if language == "python"
+    ]
     folders = "toolkit|jobs|analysis|tests|docs|sbatch"
     for path in re.findall(rf"`((?:{folders})/[^`\s*<>]*)`", BY_NAME[name]):
         new = any(stem in path for stem in added)

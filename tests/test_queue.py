@@ -219,8 +219,8 @@ def test_nothing_to_sample_starts_with_evaluation(slurm, tmp_path):
         resolve({"backend": "synthetic", "limit": 2, "samples": 2}), tmp_path, tmp_path / "run"
     )
     run = freeze_launch(plan)
-    for piece in run.slices():
-        run.shard_path(piece.name).touch()
+    for slice_ in run.slices():
+        run.shard_path(slice_.name).touch()
     run, submitted = submit(slurm, tmp_path, samples=2)
     assert submitted.jobs == {"evaluate": "21", "fit": "22"}
     assert not [line for line in scripts(tmp_path)["21"] if line.startswith("dependency")]

@@ -1,10 +1,10 @@
 """The launcher on Slurm: the stages of a round as chained jobs.
 
-The stages are chained by `afterany`: a stage checks plan against shards itself and runs on what is
-there, so nothing hangs on a failed array task and nothing relies on why the stage before it ended.
+The stages are chained by `afterany`. A stage checks plan against shards itself and runs on what is
+there. So nothing hangs on a failed array task, and nothing relies on why the stage before it ended.
 
 A round of an adaptive run ends with a job that plans the next round from the verdicts and submits
-it, so that the array of each round is as large as its work, and a GPU is never asked for nothing.
+it. So the array of each round is as large as its work, and no GPU is asked for in vain.
 """
 
 import logging
