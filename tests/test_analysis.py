@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, SMOKE, job
+from run_jobs import ROOT, SMOKE, job
 
 from toolkit.records import Sample
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT
+from run_jobs import ROOT
 
 from toolkit.cores import available_cores, divided_cores
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import ROOT
+from run_jobs import ROOT
 from test_layers import BELOW, GROUND
 
 from toolkit.config import read_site
@@ -31,7 +31,7 @@ PREPARED = (
 """Run once, by the fixture `prepared`; the pages build on them."""
 
 VENV = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[vllm]'"
-ARRAY = "tests/test_slurm.py::test_an_array_of_ten_runs_to_the_report"
+ARRAY = "tests/launch/test_slurm.py::test_an_array_of_ten_runs_to_the_report"
 ELSEWHERE = {
     # what needs more than this machine, or more time: the test that runs it
     ". .venv/bin/activate": "tests/test_docs.py::test_the_environment_is_the_one_that_make_makes",
@@ -41,9 +41,9 @@ ELSEWHERE = {
     "python jobs/launch.py --array 10 --partition gpu": ARRAY,
     "sbatch sbatch/evaluate.sh": ARRAY,
     "sbatch sbatch/fit.sh": ARRAY,
-    "python jobs/cancel.py": "tests/test_slurm.py::"
+    "python jobs/cancel.py": "tests/launch/test_slurm.py::"
     "test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on",
-    "python analysis/simulate.py": "tests/test_simulation.py::"
+    "python analysis/simulate.py": "tests/planning/test_simulation.py::"
     "test_the_script_takes_the_lengths_of_a_run",
     "python tests/bench adaptive": "tests/test_docs.py::test_every_benchmark_named_is_one",
 }

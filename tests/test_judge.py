@@ -7,7 +7,7 @@ import sys
 
 import polars as pl
 import pytest
-from commands import ROOT, SMOKE, files, job, samples
+from run_jobs import ROOT, SMOKE, files, job, samples
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.launch.prepare import freeze_launch, plan_launch

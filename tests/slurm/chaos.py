@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from commands import assert_each_sample_once, job, samples
+from run_jobs import assert_each_sample_once, job, samples
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 PROBLEMS, TASKS, SLICE = 20, 10, 15

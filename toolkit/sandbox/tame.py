@@ -8,49 +8,49 @@ syntax tree and goes by a list of what is allowed; all other programs are execut
 Why the list holds, and where it does not
 -----------------------------------------
 T1. Only the syntax in `_NODES` is tame. A class, whose special methods run unseen, is not on it.
-    Test: tests/test_tame.py::test_syntax_that_is_not_on_the_list_is_not_tame
+    Test: tests/sandbox/test_tame.py::test_syntax_that_is_not_on_the_list_is_not_tame
 T2. A tame program reads attributes in `DATA` and calls those in `METHODS`. None of these, read from
     a value, is a frame, a class, a module or a shared dictionary.
-    Test: tests/test_tame.py::test_no_attribute_leads_from_a_value_to_something_shared
-    Test: tests/test_tame.py::test_attributes_that_reach_further_are_not_tame
+    Test: tests/sandbox/test_tame.py::test_no_attribute_leads_from_a_value_to_something_shared
+    Test: tests/sandbox/test_tame.py::test_attributes_that_reach_further_are_not_tame
 T3. A method is called on values of its own kind only. Known not to hold: a method of a class is a
     function that takes any object (`Counter.copy(int)` gives `type`).
-    Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
+    Known to fail: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
 T4. A method is called on the spot and never becomes a value. Known not to hold: a function of the
     program may give back what it is handed as `key=`.
-    Test: tests/test_tame.py::test_a_method_is_no_value
-    Known to fail: tests/test_tame.py::test_a_method_given_as_key_is_no_value
+    Test: tests/sandbox/test_tame.py::test_a_method_is_no_value
+    Known to fail: tests/sandbox/test_tame.py::test_a_method_given_as_key_is_no_value
 T5. A tame program stores and deletes no attribute.
-    Test: tests/test_tame.py::test_attributes_are_neither_stored_nor_deleted
+    Test: tests/sandbox/test_tame.py::test_attributes_are_neither_stored_nor_deleted
 T6. A module never becomes a value: its name stands only before a dot and a name of `MODULES`.
-    Test: tests/test_tame.py::test_a_module_is_no_value
-    Test: tests/test_tame.py::test_a_module_that_the_ending_binds_is_no_value_either
+    Test: tests/sandbox/test_tame.py::test_a_module_is_no_value
+    Test: tests/sandbox/test_tame.py::test_a_module_that_the_ending_binds_is_no_value_either
 T7. No function that it can name reads or sets attributes by name, evaluates text, opens a file or
     makes a class. Known not to hold: `functools.cache` copies the attributes of a class into a
     function, so that `cache(date).day` is a raw descriptor.
-    Test: tests/test_tame.py::test_functions_that_reach_further_are_not_tame
-    Known to fail: tests/test_tame.py::test_cache_hands_back_no_descriptor
+    Test: tests/sandbox/test_tame.py::test_functions_that_reach_further_are_not_tame
+    Known to fail: tests/sandbox/test_tame.py::test_cache_hands_back_no_descriptor
 T8. `type` is called with one argument, as an operand of a comparison, and used for nothing else.
-    Test: tests/test_tame.py::test_type_is_compared_and_nothing_else
+    Test: tests/sandbox/test_tame.py::test_type_is_compared_and_nothing_else
 T9. `format` is called on a constant, and no field of this constant reads an attribute or an index.
-    Test: tests/test_tame.py::test_format_reads_no_attribute
+    Test: tests/sandbox/test_tame.py::test_format_reads_no_attribute
 T10. Names that begin with `__` are out of its reach, save `__name__`, which it may read.
-    Test: tests/test_tame.py::test_reserved_names_are_not_tame
+    Test: tests/sandbox/test_tame.py::test_reserved_names_are_not_tame
 T11. Nothing of a program runs after its end. Only a generator that is suspended in a `try` has
     something left to do, and it is not tame.
-    Test: tests/test_tame.py::test_a_generator_with_something_left_to_do_is_not_tame
+    Test: tests/sandbox/test_tame.py::test_a_generator_with_something_left_to_do_is_not_tame
 T12. What programs still share is the state of `random`, the caches of `re` and `typing`, the
     standard streams and memory. The shared child sets them back after each program, or watches
     them.
-    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+    Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
 T13. Program and ending, compiled apart and executed in one dictionary, do what their joined text
     does. For each parses alone, and constants that two compilations do not share differ only by
     identity.
-    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+    Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
 T14. Identity is compared only with None, True, False, `...` and `type(x)`. Known not to hold: bound
     methods, which T4 fails to keep from being values, are equal if their objects are identical.
-    Test: tests/test_tame.py::test_identity_is_not_compared
-    Known to fail: tests/test_tame.py::test_a_method_given_as_key_is_no_value
+    Test: tests/sandbox/test_tame.py::test_identity_is_not_compared
+    Known to fail: tests/sandbox/test_tame.py::test_a_method_given_as_key_is_no_value
 
 A test marked "Known to fail" is expected to fail, until the claim above it is repaired.
 """

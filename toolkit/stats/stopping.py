@@ -9,33 +9,33 @@ that s < r of the c passes came before t: in proportion to C(t, s) C(N - t, c - 
 The claims, and the test that holds each:
 
 S1  The plain estimator is biased here: it sees too many problems just after a pass.
-    tests/test_stopping.py::test_the_plain_estimator_is_biased_there
+    tests/stats/test_stopping.py::test_the_plain_estimator_is_biased_there
 S2  Given N and c, all orders of the outcomes that obey the rule are equally likely, whatever p is.
     The estimate of fail@k is the share of these orders that begin with k failures.
-    tests/test_stopping.py::test_the_estimate_is_the_share_of_orders_that_begin_with_failures
+    tests/stats/test_stopping.py::test_the_estimate_is_the_share_of_orders_that_begin_with_failures
 S3  That share is unbiased for (1 - p)^k, for every k up to the cap (Rao-Blackwell).
-    tests/test_stopping.py::test_the_expectation_is_exact_for_every_k_up_to_the_cap
+    tests/stats/test_stopping.py::test_the_expectation_is_exact_for_every_k_up_to_the_cap
 S4  Where N is the first look, or c < r at the last one, every order obeys the rule. The estimate
     is then the plain one, C(N-c, k) / C(N, k).
-    tests/test_stopping.py::test_it_is_the_plain_estimate_where_every_order_obeys_the_rule
+    tests/stats/test_stopping.py::test_it_is_the_plain_estimate_where_every_order_obeys_the_rule
 S5  Stopped later, it is sum_s w_s C(t-s, k) / C(t, k) for k <= t.
     For k > t it is w_0 C(N-t-c, k-t) / C(N-t, k-t).
-    tests/test_stopping.py::test_the_forms_of_a_later_stop
+    tests/stats/test_stopping.py::test_the_forms_of_a_later_stop
 S6  With a look after every sample it is C(N-1-k, r-1) / C(N-1, r-1): the negative-binomial
     estimator of Haldane 1945, "On a method of estimating frequencies", Biometrika 33.
-    tests/test_stopping.py::test_a_look_after_every_sample_is_the_negative_binomial_form
+    tests/stats/test_stopping.py::test_a_look_after_every_sample_is_the_negative_binomial_form
 S7  The likelihood of N and c gains a factor without p: the number of orders that obey the rule.
     So the laws of `toolkit.stats.laws` are fitted as they are.
-    tests/test_stopping.py::test_a_law_is_fitted_as_if_there_were_no_rule
+    tests/stats/test_stopping.py::test_a_law_is_fitted_as_if_there_were_no_rule
 S8  A stopped problem has passes among its N samples, so its estimate is 0 for k > N. It supports
     every k, and the curve reaches the cap.
-    tests/test_stopping.py::test_a_stopped_problem_supports_every_k
+    tests/stats/test_stopping.py::test_a_stopped_problem_supports_every_k
 S9  A batch without all its verdicts ends its problem at the look before it. Which verdicts are
     missing does not depend on outcomes, so nothing becomes biased.
-    tests/test_stopping.py::test_missing_verdicts_end_a_problem_at_the_look_before_them
+    tests/stats/test_stopping.py::test_missing_verdicts_end_a_problem_at_the_look_before_them
 S10 For p ~ Beta(a, b), E N = t_0 + sum_j (t_{j+1} - t_j) P(C_j < r). t_j are the looks, C_j the
     passes of t_j samples: beta-binomial.
-    tests/test_stopping.py::test_expected_samples_are_those_of_statistics
+    tests/stats/test_stopping.py::test_expected_samples_are_those_of_statistics
 """
 
 from bisect import bisect_left

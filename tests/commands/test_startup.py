@@ -7,7 +7,7 @@ import sys
 
 import polars as pl
 import pytest
-from commands import ROOT, SMOKE, job
+from run_jobs import ROOT, SMOKE, job
 
 from toolkit.runs.history import Launch, append_launch
 from toolkit.runs.run import open_run

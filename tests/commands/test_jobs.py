@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, SMOKE, files, job, samples
+from run_jobs import ROOT, SMOKE, files, job, samples
 
 JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
 

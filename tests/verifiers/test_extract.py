@@ -1,10 +1,10 @@
 """From raw answers to programs: forms by hand, and real answers of the embedded model."""
 
 import json
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from run_jobs import ROOT
 
 from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
@@ -78,7 +78,7 @@ def test_verbatim_is_prompt_and_completion():
 
 ANSWERS = [
     json.loads(line)
-    for line in (Path(__file__).parent / "data" / "embedded_answers.jsonl")
+    for line in (ROOT / "tests" / "data" / "embedded_answers.jsonl")
     .read_text(encoding="utf-8")
     .splitlines()
 ]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import ROOT, assert_each_sample_once, files, job, samples
+from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 

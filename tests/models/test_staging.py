@@ -11,7 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from commands import ROOT
+from run_jobs import ROOT
 
 from toolkit.config import resolve
 from toolkit.errors import UsageError

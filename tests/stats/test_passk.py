@@ -4,18 +4,18 @@ import csv
 from fractions import Fraction
 from itertools import combinations
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_jobs import ROOT
 
 from toolkit.errors import UsageError
 from toolkit.stats.curve import Counts, curve
 from toolkit.stats.passk import fail_at_k, k_grid, log_fail_at_k, pass_at_k
 
-EXACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "passk_exact.csv"
+EXACT = ROOT.parent / "shared" / "data" / "passk_exact.csv"
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
 
 

@@ -153,7 +153,7 @@ def test_a_method_given_as_key_is_no_value(text):
 
 
 @pytest.mark.xfail(reason="a method of a class takes any object")
-def test_a_method_of_a_class_is_no_function_for_other_objects():
+def test_a_method_of_a_class_takes_no_other_object():
     assert Counter.copy(int) is type
     assert not is_tame("from collections import Counter\nx = Counter.copy(int)")
 

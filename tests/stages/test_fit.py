@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from run_jobs import ROOT
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.report.document import (
@@ -22,9 +23,9 @@ from toolkit.report.terminal import describe_fit
 from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
 from toolkit.stats.stopping import StoppingRule
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "counts"
+SHARED = ROOT.parent / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")
-OLD = Path(__file__).resolve().parent / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
+OLD = ROOT / "tests" / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
 CONTEXT = FitContext(title="a test")
 SAMPLING = SamplingFacts("m/model", "vllm", "chat", 0.7, 0.9, 512)
 

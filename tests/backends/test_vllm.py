@@ -10,7 +10,7 @@ import sys
 
 import polars as pl
 import pytest
-from commands import ROOT, assert_each_sample_once, files, job, samples
+from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 

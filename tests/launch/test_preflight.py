@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import ROOT, files, job, samples
+from run_jobs import ROOT, files, job, samples
 
 from toolkit.config import Engine, Resources, describe_config, resolve
 from toolkit.errors import UsageError

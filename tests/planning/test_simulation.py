@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from commands import ROOT, job
+from run_jobs import ROOT, job
 
 from toolkit.config import resolve
 from toolkit.planning.simulation import (

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import job
+from run_jobs import job
 
 pytestmark = pytest.mark.slow
 

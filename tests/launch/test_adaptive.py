@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from commands import assert_each_sample_once, files, job, samples
+from run_jobs import assert_each_sample_once, files, job, samples
 
 from toolkit.stats.passk import pass_at_k
 

