@@ -69,8 +69,9 @@ def runnable(name):
 
 def files_shown(text):
     """(path, language, content) of each block that a line with its file's name introduces."""
-    block = r"`([^`\n]+)`[^`\n]*:\n\n```(\w+)\n(.*?)^```"
-    return re.findall(block, text, re.MULTILINE | re.DOTALL)
+    name = r"(?:new file `([^`\n]+)` in )?`([^`\n]+)`[^`\n]*"
+    blocks = re.findall(rf"{name}:\n\n```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(path + new, language, content) for new, path, language, content in blocks]
 
 
 def run(command, folder, **variables):
