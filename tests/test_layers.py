@@ -25,7 +25,7 @@ BELOW = {
     "planning": {"report", "runs", "stats", "problems", GROUND},
     "stages": {"backends", "verifiers", "report", "models", "runs", "stats", "problems", GROUND},
 }
-BELOW["launch"] = BELOW["stages"] | {"stages", "sandbox"} - {"backends"}
+BELOW["launch"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends"}
 BELOW["commands"] = BELOW["launch"] | {"launch", "planning"}
 """Room -> the rooms that it may import."""
 OWNERS = {

@@ -7,8 +7,6 @@ traceback. Any other exception is a bug and keeps its traceback.
 EXIT_DONE = 0
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
-EXIT_REQUEUE = 75
-"""EX_TEMPFAIL of sysexits.h: nothing is lost, and the same command may succeed later."""
 
 
 class ToolkitError(Exception):

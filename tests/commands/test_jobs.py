@@ -1,5 +1,6 @@
 """The jobs as a user meets them: one line and the right exit code for each mistake."""
 
+import json
 import os
 import resource
 import subprocess
@@ -235,3 +236,45 @@ def test_a_job_without_the_package_says_how_to_install_it(tmp_path):
         timeout=60,
     )
     assert_refused(done, 1, "the package is not installed in")
+
+
+OWN = {
+    "task_id": "own/0",
+    "prompt": "def add(x, y):\n",
+    "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n",
+    "entry_point": "add",
+    "canonical_solution": "    return x + y\n",
+}
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_without_its_problems_file(tmp_path):
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps(OWN) + "\n")
+    flags = ("--preset", "smoke", "--launcher", "inline", "--samples", "4", "--limit", "9")
+    done = job("launch.py", *flags, "--problems", "own.jsonl", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole = samples(tmp_path / "run")
+    next((tmp_path / "run" / "samples").glob("*.parquet")).unlink()
+    file.unlink()
+    done = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert samples(tmp_path / "run").equals(whole)
+
+
+@pytest.mark.slow
+def test_a_problems_file_without_a_model_is_taken_whole(tmp_path):
+    (tmp_path / "own.jsonl").write_text(json.dumps(OWN) + "\n")
+    flags = ("--problems", "own.jsonl", "--launcher", "local", "--dry-run")
+    done = job("launch.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "problems   1 of own.jsonl" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_ingested_run_has_nothing_to_resume(tmp_path):
+    line = '{"task_id": "HumanEval/53", "completion": "    return x + y\\n"}\n'
+    (tmp_path / "s.jsonl").write_text(line)
+    assert job("ingest.py", "s.jsonl", "--run", "run", cwd=tmp_path).returncode == 0
+    done = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    assert_refused(done, 2, "its samples were ingested, none is missing")

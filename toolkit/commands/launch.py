@@ -7,13 +7,15 @@ same curve for a fraction of the samples. Launch again to go on after a failure,
 --array, or with more --samples: nothing is sampled twice.
 """
 
+import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import Parser, run_job
 from toolkit.commands import presets
-from toolkit.config import Config, add_flags, resolve
+from toolkit.config import Config, ProblemSet, add_flags, resolve
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
@@ -37,16 +39,27 @@ def main() -> int:
     from toolkit.runs.run import open_run
 
     launcher = choose_launcher(flags.get("launcher", "auto"))
+    problems = None
     if flags["resume"]:
         flags["run"] = (flags["run"] or flags["runs"] / "latest").resolve()
         config = configure_again(flags)
+        if not flags.keys() & {field.name for field in dataclasses.fields(ProblemSet)}:
+            problems = open_run(flags["run"]).problems()
     else:
         config = configure(flags, launcher)
-    plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
+    planning = partial(
+        plan_launch,
+        config,
+        flags["runs"],
+        flags["run"],
+        problems=problems,
+        timeout=flags.get("timeout"),
+    )
+    plan = planning()
     if launcher == "slurm" and plan.exists and not flags["dry_run"]:
         refuse_second_launch(open_run(plan.path))
     if flags["resume"] and set_corrupt_aside(open_run(plan.path), flags["dry_run"]):
-        plan = plan_launch(config, flags["runs"], flags["run"], timeout=flags.get("timeout"))
+        plan = planning()
     print(describe_plan(plan, launcher, tasks_of(plan)))
     if flags["dry_run"]:
         show_script(plan, launcher)
@@ -81,7 +94,9 @@ def configure(flags: dict[str, Any], launcher: str) -> Config:
     if flags["preset"] is None and not flags.keys() & {"model", "backend"}:
         name = "llama-8b-a100" if gpus_at_hand(launcher) else "quickstart"
         print(f"no --model, no --preset: using the preset {name}")
-        flags = flags | {"preset": name}
+        # Its choice of problems is no choice among the user's.
+        everything = {"task_ids": None, "chosen": False} if "problems" in flags else {}
+        flags = everything | flags | {"preset": name}
     return presets.configure(flags)
 
 
@@ -93,6 +108,11 @@ def configure_again(flags: dict[str, Any]) -> Config:
     run = open_run(flags["run"])
     if flags["preset"]:
         raise UsageError("--resume takes the run's own configuration: give flags, not --preset")
+    if run.manifest()["identity"]["backend"] == "ingest":
+        raise UsageError(
+            f"{run.path}: its samples were ingested, none is missing: evaluate them by "
+            f"`python jobs/evaluate.py {run.path}`"
+        )
     return resolve(flags, base=recorded_config(run))
 
 

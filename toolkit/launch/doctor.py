@@ -50,8 +50,8 @@ def examine_judge(
     right = [(p, c) for p in problems for c in examples[p.task_id].right]
     wrong = [(p, c) for p in problems for c in examples[p.task_id].wrong]
     with judging:
-        for name, purpose in MECHANISMS.items():
-            state = judging.isolation[name]
+        for name, state in judging.isolation.items():
+            purpose = MECHANISMS[name]
             grade: Grade = "ok" if state.startswith("on") or name == "landlock" else "warn"
             yield Finding(grade, name, f"{state} ({purpose})")
         yield _solutions(judging.judge(_answers(verifier, right)), len(right))

@@ -60,18 +60,26 @@ class LaunchPlan:
 
 
 def plan_launch(
-    config: Config, runs: Path, path: Path | None = None, *, timeout: float | None = None
+    config: Config,
+    runs: Path,
+    path: Path | None = None,
+    *,
+    problems: Sequence[Problem] | None = None,
+    timeout: float | None = None,
 ) -> LaunchPlan:
     """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
 
     A new run is judged as the configuration says. A run that exists keeps its judge. Only `timeout`
     changes that: the time limit in seconds that the user has named for this launch.
 
+    problems: the run's own, frozen ones, if it is resumed. Otherwise the configuration names them.
+
     Raises `UsageError` if the problems, the model or the run cannot be used. Raises `RunMismatch`
     if the run at `path` was made with another configuration.
     """
     chosen = config.problem_set
-    problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    if problems is None:
+        problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
     identity = run_identity(config, problems)
     path = path or runs / run_name(identity, problems_label(chosen.problems))
     exists = (path / "manifest.json").is_file()
@@ -102,8 +110,9 @@ def _plan(
     judge: Judge,
 ) -> LaunchPlan:
     # The record of a launch holds the time limit that it used, wherever the value came from.
-    timeout = float(judge.settings["timeout"])
-    evaluation = dataclasses.replace(config.evaluation, timeout=timeout)
+    timeout = judge.settings.get("timeout")
+    limit = None if timeout is None else float(timeout)
+    evaluation = dataclasses.replace(config.evaluation, timeout=limit)
     config = dataclasses.replace(config, evaluation=evaluation)
     old = run.slices() if run else []
     planned = planned_samples(old)

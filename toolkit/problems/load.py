@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.problems.humaneval import HUMANEVAL, humaneval_path, read_humaneval
+from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.records import Problem
 
 
@@ -39,10 +40,15 @@ def problems_digest(problems: Iterable[Problem]) -> str:
     """SHA-256 over what the model reads and what judges it. The order makes no difference."""
     lines = sorted(
         # The reference's values without its keys, as 0.1.0 hashed them: so runs keep their names.
-        json.dumps([p.task_id, p.prompt, *json.loads(p.reference).values()])
+        json.dumps([p.task_id, p.prompt, *json.loads(p.reference).values(), *_told_kind(p)])
         for p in problems
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _told_kind(problem: Problem) -> list[str]:
+    """The kind of verifier. 0.1.0 knew one kind and did not hash it, so that one is left out."""
+    return [] if problem.kind == PYTHON_TESTS else [problem.kind]
 
 
 def _pick(problems: list[Problem], task_ids: Sequence[str], path: Path) -> list[Problem]:

@@ -224,9 +224,9 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
         ) from None
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path | str) -> Run:
     """The run at `path`. Raises `UsageError` if there is none, or if its format is unknown."""
-    path = path.resolve()
+    path = Path(path).resolve()
     manifest = path / "manifest.json"
     if not manifest.is_file():
         raise UsageError(

@@ -19,7 +19,10 @@ class Judging(Protocol):
 
     @property
     def isolation(self) -> Mapping[str, str]:
-        """How this node confines what it executes: mechanism -> "on" or "off: why"."""
+        """How this node confines what it executes: mechanism -> "on" or "off: why".
+
+        Empty if nothing is executed.
+        """
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """Yield a verdict for each pair, in the order in which the verdicts are reached.

@@ -58,6 +58,8 @@ def judge_of_run(run: Run, timeout: float | None = None) -> Judge:
 def _with_timeout(choice: JudgeChoice, timeout: float | None) -> JudgeChoice:
     if timeout is None:
         return choice
+    if "timeout" not in _kind(choice.verifier).defaults:
+        raise UsageError(f"--timeout {timeout}: the verifier {choice.verifier} has no time limit")
     if not 0 < timeout < math.inf:
         raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
     settings = {**dict(choice.settings), "timeout": timeout}
