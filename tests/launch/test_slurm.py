@@ -216,7 +216,7 @@ def test_a_short_time_limit_becomes_a_chain_of_requeues(cluster, tmp_path):
     assert_each_sample_once(tmp_path / "run", problems=8, n=24)
     logs = "".join(p.read_text() for p in (tmp_path / "run/slurm").glob("*_0_log.out"))
     assert "requeued, for the 1. time" in logs
-    assert "SIGUSR2: no new samples" in logs
+    assert "SIGUSR2: stopping" in logs
 
 
 def test_ten_faults_lose_nothing(cluster, tmp_path):

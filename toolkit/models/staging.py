@@ -121,7 +121,7 @@ def stage(source: Path, models: Path) -> Path:
     target = models / f"{source.name}-{_digest(source, files)}"
     with alone_in(models):
         if _whole(target, sizes):
-            log.info("model: already staged as %s", target)
+            log.info("model: staged already as %s", target)
             return target
         _check_room(source, models, sum(sizes.values()))
         began = time.monotonic()
