@@ -270,3 +270,16 @@ def test_ingested_samples_are_judged_as_their_ingestion_says(tmp_path):
     assert job("ingest.py", *flags, cwd=tmp_path).returncode == 0
     assert job("evaluate.py", "run", cwd=tmp_path).returncode == 0
     assert_all_agree(tmp_path, 6.0, 1)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_map_is_a_cache_and_is_made_anew(run, left):
+    evaluate_run(run, Evaluation(), workers=1)
+    judge = judge_of_run(run)
+    path = map_path(run, "r000-s0000")
+    path.write_bytes(path.read_bytes()[:left])
+    assert count_outcomes(run, judge)["n"].sum() == 6  # of the other slice
+    summary = evaluate_run(run, Evaluation(), workers=1)
+    assert summary.complete
+    assert summary.judged == 0
+    assert count_outcomes(run, judge)["n"].sum() == 12

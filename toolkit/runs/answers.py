@@ -25,7 +25,9 @@ def map_path(run: Run, name: str) -> Path:
 def map_is_current(run: Run, name: str, extraction: str) -> bool:
     """Whether there is a map that was made from the current shard, by this extraction."""
     path = map_path(run, name)
-    return path.exists() and _origin(run, name, extraction).items() <= metadata(path).items()
+    if not path.exists() or not looks_whole(path):
+        return False
+    return _origin(run, name, extraction).items() <= metadata(path).items()
 
 
 def write_map(run: Run, name: str, samples: pl.DataFrame, extraction: str) -> None:
@@ -83,4 +85,8 @@ def mapped_slices(run: Run) -> list[Slice]:
     """The planned slices that have a map and a shard that is not truncated."""
     mapped = {p.stem for p in run.answers_dir.glob("*.parquet")} & run.done()
     slices = (s for s in run.slices() if s.name in mapped)
-    return [s for s in slices if looks_whole(run.shard_path(s.name))]
+    return [
+        s
+        for s in slices
+        if looks_whole(run.shard_path(s.name)) and looks_whole(map_path(run, s.name))
+    ]
