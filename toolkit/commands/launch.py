@@ -1,8 +1,8 @@
 """Sample, evaluate and fit: the main job.
 
-Plans what the run of this configuration lacks, samples it in an array of tasks, executes the
-programs, fits fail@k and writes the report. With --adaptive it does so in rounds: first --stop-min
-samples of every problem, then more of those that have under --stop-r passes, up to --stop-cap; the
+Plans what the run of this configuration lacks, samples it in array tasks, judges the answers,
+fits fail@k and writes the report. With --adaptive it does so in rounds: first --stop-min samples of
+every problem, then more of those that have under --stop-r passes, up to --stop-cap. That gives the
 same curve for a fraction of the samples. Launch again to go on after a failure, with another
 --array, or with more --samples: nothing is sampled twice.
 """

@@ -61,9 +61,9 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
 def next_round(run: Run, config: Config) -> LaunchPlan | None:
     """Plan and freeze the round that follows an evaluated one; None where the run is to be fitted.
 
-    A fixed number of samples has no next round. A round in which nothing new is planned ends the
-    run, so that slices whose sampling fails again and again do not keep it going:
-    `launch.py --adaptive` goes on with them.
+    A fixed number of samples has no next round. An adaptive run ends where nothing new is planned:
+    slices whose sampling fails again and again do not keep it going. `launch.py --adaptive` goes on
+    with those.
     """
     if not config.stopping.adaptive:
         return None

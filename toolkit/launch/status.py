@@ -34,11 +34,13 @@ class Speed:
 class Status:
     """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
 
-    pass_at_k: {k: value} over the problems evaluated so far, unbiased, up to the k that all of
-    them support; open_problems: those that an adaptive run's rule wants more samples of; judge:
-    whose verdicts count; outdated: samples that only an older version of it has decided; spent:
-    what the array tasks that wrote shards say of tokens, time and engines; tasks: what Slurm
-    still holds; silence: why that is not known, "" where it is.
+    open_problems: those that an adaptive run's rule wants more samples of.
+    outdated: samples that only an older version of the judge has decided.
+    judge: whose verdicts count.
+    pass_at_k: {k: value} unbiased, over the problems evaluated so far, up to a k that all support.
+    spent: what the array tasks that wrote shards say of tokens, time and engines.
+    tasks: what Slurm still holds. silence: why that is not known, "" where it is.
+    failures: log file -> why its array task failed.
     """
 
     run: str
