@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.config import Config, resolve
+from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.planning.simulation import (
     EXPERIMENT_TOKENS_PER_SECOND,
@@ -33,6 +33,7 @@ from toolkit.planning.simulation import (
 )
 from toolkit.problems.load import load_problems
 from toolkit.report.comparisons import draw_sizes
+from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
 from toolkit.runs.shards import SAMPLE_SCHEMA
 

@@ -2,8 +2,9 @@ import argparse
 
 import pytest
 
-from toolkit.config import Config, add_flags, resolve
+from toolkit.config import Config
 from toolkit.errors import UsageError
+from toolkit.resolve import add_flags, resolve
 
 
 def parse(*argv):

@@ -16,7 +16,7 @@ import pytest
 from run_jobs import ROOT
 from test_layers import BELOW, GROUND
 
-from toolkit.config import read_site
+from toolkit.resolve import read_site
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BY_NAME = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}

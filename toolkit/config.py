@@ -1,28 +1,14 @@
 """The configuration: frozen dataclasses, whose fields carry their defaults and help texts.
 
-A value can come from four places. Each one overrides those before it:
-
-1. the default of the field;
-2. the user's site file;
-3. a preset: a TOML file with one table for each section;
-4. a flag on the command line. The flags are generated from the fields.
-
-An unknown key or flag is an error that names the valid ones.
-
 `Sampling` and `ProblemSet` say *what* is computed. They are the identity of a run (see
 `toolkit.launch.identity`). The other sections say where and how it is computed. They may change
-from launch to launch.
+from launch to launch. Where the values come from: `toolkit.resolve`.
 """
 
-import argparse
 import dataclasses
-import os
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from toolkit.errors import UsageError
 
@@ -216,153 +202,6 @@ SECTIONS: dict[str, type] = {
 }
 
 
-SITE_SECTIONS = ("engine", "evaluation", "resources")
-
-
-def gpu_count(value: str) -> str:
-    """The value of --gpus, such as 1, as a generic resource of Slurm."""
-    return f"gpu:{int(value)}"
-
-
-def gibibytes(value: str) -> int:
-    """The value of --mem, such as 48 or 48G."""
-    return int(value.removesuffix("G"))
-
-
-ALIASES: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "minutes": ("--time", int, "the same as --minutes"),
-    "gres": ("--gpus", gpu_count, "the same as --gres gpu:VALUE"),
-    "mem_gib": ("--mem", gibibytes, "the same as --mem-gib; 48 or 48G"),
-}
-"""Slurm's own names of some flags: field -> flag, how its value is read, and its help text."""
-
-
-def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """Add a flag for each field of the named sections. Without names: of all sections.
-
-    A flag that the user does not give is absent from the parsed namespace. So `resolve` can tell
-    it from a flag that was given with its default value.
-    """
-    for name in sections or tuple(SECTIONS):
-        group = parser.add_argument_group(name.replace("_", " "), SECTIONS[name].__doc__)
-        for field in dataclasses.fields(SECTIONS[name]):
-            kind, many = _scalar(field.type)
-            shown = "" if field.default in (None, "") else f" [{field.default}]"
-            kwargs: dict[str, Any] = {
-                "help": (field.metadata["help"] + shown).replace("%", "%%"),
-                "default": argparse.SUPPRESS,
-                "dest": field.name,
-            }
-            if kind is bool:
-                kwargs["action"] = argparse.BooleanOptionalAction
-            else:
-                kwargs["metavar"] = kind.__name__.upper().replace("STR", "TEXT")
-                kwargs["type"] = kind
-                kwargs["choices"] = field.metadata["choices"]
-                if field.metadata["choices"]:
-                    del kwargs["metavar"]
-                if many:
-                    kwargs["nargs"] = "*" if field.name == "stop" else "+"
-            group.add_argument("--" + field.name.replace("_", "-"), **kwargs)
-            if field.name in ALIASES:
-                flag, read, text = ALIASES[field.name]
-                group.add_argument(
-                    flag,
-                    type=read,
-                    dest=field.name,
-                    metavar="VALUE",
-                    default=argparse.SUPPRESS,
-                    help=text,
-                )
-
-
-def site_file() -> Path:
-    """The path of the user's site file: what their cluster needs (partition, account, setup)."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "inference-scaling" / "site.toml"
-
-
-def read_site(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a site file; none if the file does not exist.
-
-    A site file may hold only `SITE_SECTIONS`, which say where and how work runs. It must not change
-    what is computed. Raises `UsageError` for any other table, for an unknown key or a wrong type.
-    """
-    if not path.is_file():
-        return {}
-    tables = read_preset(path)
-    for name in tables.keys() - set(SITE_SECTIONS):
-        raise UsageError(
-            f"{path}: a site file cannot have the table [{name}]; valid: {', '.join(SITE_SECTIONS)}"
-        )
-    return tables
-
-
-def resolve(
-    flags: Mapping[str, Any],
-    preset: Path | None = None,
-    base: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Config:
-    """The configuration from defaults, `base`, preset and flags; a later one overrides.
-
-    base: the tables of a site file or of a run. flags: field -> value; other names are ignored.
-    Raises `UsageError` for a value that no launch could use.
-    """
-    sections = {name: dict[str, Any]() for name in SECTIONS}
-    for name, values in (base or {}).items():
-        if name in SECTIONS:
-            known = {f.name for f in dataclasses.fields(SECTIONS[name])}
-            sections[name].update({k: _tupled(v) for k, v in values.items() if k in known})
-    if preset is not None:
-        for name, table in read_preset(preset).items():
-            sections[name].update(table)
-    for name, cls in SECTIONS.items():
-        for field in dataclasses.fields(cls):
-            if field.name in flags:
-                sections[name][field.name] = _tupled(flags[field.name])
-    config = Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
-    validate(config)
-    return config
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def read_preset(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a preset. Raises `UsageError` for an unknown table or key, or a wrong type."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
-    tables: dict[str, dict[str, Any]] = {}
-    for name, table in raw.items():
-        if name not in SECTIONS or not isinstance(table, dict):
-            raise UsageError(f"{path}: unknown table [{name}]; valid: {', '.join(SECTIONS)}")
-        tables[name] = _checked_table(table, name, path)
-    return tables
-
-
-def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
-    fields = {f.name: f for f in dataclasses.fields(SECTIONS[name])}
-    checked: dict[str, Any] = {}
-    for key, value in table.items():
-        where = f"{path}: [{name}] {key}"
-        if key not in fields:
-            raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
-        kind, many = _scalar(fields[key].type)
-        if kind is float and type(value) is int:
-            value = float(value)
-        values = value if many and isinstance(value, list) else [value]
-        if many is not isinstance(value, list) or any(type(v) is not kind for v in values):
-            wanted = f"a list of {kind.__name__}" if many else kind.__name__
-            raise UsageError(f"{where} = {value!r}: expected {wanted}")
-        checked[key] = tuple(value) if many else value
-    return checked
-
-
 def validate(config: Config) -> None:
     """Raise `UsageError`, naming the flag, for a value that no launch could use."""
     for section in SECTIONS:
@@ -427,14 +266,3 @@ def describe_config(config: Config) -> dict[str, Any]:
 
 def _refuse(name: str, value: Any, wanted: str) -> None:
     raise UsageError(f"--{name.replace('_', '-')} {value}: must be {wanted}")
-
-
-def _scalar(annotation: Any) -> tuple[type, bool]:
-    """The scalar type of a field, and whether the field holds a tuple of such values."""
-    if isinstance(annotation, UnionType):
-        (annotation,) = (a for a in get_args(annotation) if a is not NoneType)
-    if get_origin(annotation) is tuple:
-        return get_args(annotation)[0], True
-    if get_origin(annotation) is Literal:
-        return str, False
-    return annotation, False

@@ -67,7 +67,7 @@ import json, sys
 from dataclasses import asdict
 from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
-from toolkit.config import resolve
+from toolkit.resolve import resolve
 from toolkit.records import Prompt, Request
 
 plain = VllmBackend._engine_arguments

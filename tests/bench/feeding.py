@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.backends import Backend, open_backend
-from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Load, Request, Sample
+from toolkit.resolve import resolve
 from toolkit.stages.sample import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
 from toolkit.stages.sample import StopRequest, run_sampling
 

@@ -30,9 +30,10 @@ import server
 
 from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
-from toolkit.config import Config, resolve
+from toolkit.config import Config
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Slice
+from toolkit.resolve import resolve
 from toolkit.runs.feed import read_feed
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, ShardFacts

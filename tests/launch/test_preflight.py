@@ -5,7 +5,7 @@ import json
 import pytest
 from run_jobs import ROOT, files, job, samples
 
-from toolkit.config import Engine, Resources, describe_config, resolve
+from toolkit.config import Engine, Resources, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.preflight import (
     _minutes,
@@ -16,6 +16,7 @@ from toolkit.launch.preflight import (
     run_trial,
 )
 from toolkit.models.footprint import Footprint, kv_bytes_per_token, read_footprint
+from toolkit.resolve import resolve
 from toolkit.runs.history import launches, recorded_config
 
 LLAMA_8B = {

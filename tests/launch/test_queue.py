@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config import resolve
 from toolkit.errors import SlurmFailure, ToolkitError, UsageError
 from toolkit.launch import queue
 from toolkit.launch.chain import next_round, stages_of
@@ -24,6 +23,7 @@ from toolkit.launch.queue import (
 )
 from toolkit.launch.slurm import submit_slurm, wait_slurm
 from toolkit.launch.status import read_status
+from toolkit.resolve import resolve
 from toolkit.runs.history import Launch, append_launch, launches
 from toolkit.runs.run import Run
 from toolkit.verifiers.judges import judge_of_run

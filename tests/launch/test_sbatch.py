@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from run_jobs import ROOT
 
-from toolkit.config import resolve
 from toolkit.errors import UsageError
 from toolkit.launch.slurm import sbatch_script, slurm_parameters, split_arrays
+from toolkit.resolve import resolve
 
 GOLDEN = ROOT / "tests" / "golden"
 FLAGS = {

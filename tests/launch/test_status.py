@@ -6,10 +6,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.status import read_status
 from toolkit.records import EngineFacts, Sample
+from toolkit.resolve import resolve
 from toolkit.runs.shard_facts import (
     EngineStart,
     FeedFacts,

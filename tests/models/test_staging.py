@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from run_jobs import ROOT
 
-from toolkit.config import resolve
 from toolkit.errors import UsageError
 from toolkit.models import staging
 from toolkit.models.node_disk import node_folder
 from toolkit.models.staging import needed_files, stage, stage_model
+from toolkit.resolve import resolve
 
 
 @pytest.fixture

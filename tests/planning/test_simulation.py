@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from run_jobs import ROOT, job
 
-from toolkit.config import resolve
 from toolkit.planning.simulation import (
     KV_BYTES,
     REACHED_BANDWIDTH,
@@ -21,6 +20,7 @@ from toolkit.planning.simulation import (
     simulate,
     sweep,
 )
+from toolkit.resolve import resolve
 from toolkit.runs.slices import plan_round
 
 IDS = [f"HumanEval/{i}" for i in range(164)]

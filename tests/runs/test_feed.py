@@ -5,9 +5,9 @@ import pytest
 
 from toolkit.backends import open_backend
 from toolkit.backends.vllm_stats import EngineReports, listen
-from toolkit.config import resolve
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Load, Sample
+from toolkit.resolve import resolve
 from toolkit.runs.feed import Feed, read_feed
 from toolkit.runs.shard_facts import FeedFacts, Reading, ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard

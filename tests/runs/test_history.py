@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from toolkit.config import resolve
 from toolkit.errors import ToolkitError
 from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch
+from toolkit.resolve import resolve
 from toolkit.runs import history
 from toolkit.runs.history import (
     Launch,

@@ -19,10 +19,11 @@ from test_shard_facts import OF_0_1_0
 
 from toolkit import __version__
 from toolkit.backends import open_backend
-from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling, resolve
+from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Load, Request, Sample
+from toolkit.resolve import resolve
 from toolkit.runs.feed import read_feed
 from toolkit.runs.shard_facts import Origin, read_facts
 from toolkit.runs.shards import read_shard

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import Parser, run_job
 from toolkit.commands.presets import add_preset_flag, configure
-from toolkit.config import Config, add_flags
+from toolkit.config import Config
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
+from toolkit.resolve import add_flags
 
 if TYPE_CHECKING:
     from toolkit.launch.doctor import Finding

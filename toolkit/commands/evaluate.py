@@ -8,8 +8,8 @@ Exit code 1 means: samples are missing, a file is damaged, or an answer is undec
 """
 
 from toolkit.cli import Parser, add_run_argument, run_job
-from toolkit.config import add_flags, resolve
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.resolve import add_flags, resolve
 
 
 def main() -> int:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import Parser, run_job
 from toolkit.commands import presets
-from toolkit.config import Config, ProblemSet, add_flags, resolve
+from toolkit.config import Config, ProblemSet
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.resolve import add_flags, resolve
 
 if TYPE_CHECKING:
     from toolkit.launch.chain import Launcher

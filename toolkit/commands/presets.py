@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config, read_site, resolve, site_file
+from toolkit.config import Config
 from toolkit.errors import UsageError
+from toolkit.resolve import read_site, resolve, site_file
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 
