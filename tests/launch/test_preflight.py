@@ -151,7 +151,7 @@ def test_a_trial_fails_as_the_launch_would():
     server = {"backend": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
     finding = examine_sampling(resolve(server))
     assert finding.grade == "fail"
-    assert "a trial launch failed: http://127.0.0.1:9/v1: no answer: " in finding.found
+    assert "a trial launch failed: http://127.0.0.1:9/v1: no answer (" in finding.found
     finding = examine_sampling(resolve({"backend": "replay", "replay_file": "none.jsonl"}))
     assert "a trial launch failed: --replay-file none.jsonl: no such file" in finding.found
 
