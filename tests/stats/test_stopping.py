@@ -49,7 +49,7 @@ def test_every_claim_is_numbered_and_names_a_test_of_this_file():
     claims = re.split(r"^(S\d+) ", stopping.__doc__ or "", flags=re.MULTILINE)[1:]
     assert claims[::2] == [f"S{i}" for i in range(1, len(claims) // 2 + 1)]
     for number, text in zip(claims[::2], claims[1::2], strict=True):
-        named = re.findall(r"tests/test_stopping\.py::(\w+)", text)
+        named = re.findall(r"tests/stats/test_stopping\.py::(\w+)", text)
         assert named, number
         assert all(callable(globals().get(name)) for name in named), (number, named)
 

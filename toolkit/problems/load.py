@@ -22,13 +22,20 @@ def load_problems(
     task_ids: keep only these. limit: keep only this many of the rest, from the first one on. Raises
     `UsageError` for an unknown task_id or a bad file; it names file, line and field.
     """
-    path = humaneval_path() if source == HUMANEVAL else Path(source)
-    if not path.exists():
-        raise UsageError(f"--problems {source}: no such file; give one, or `{HUMANEVAL}`")
-    problems = read_humaneval(path)
+    problems = _read(source)
     if task_ids is not None:
-        problems = _pick(problems, task_ids, path)
+        problems = _pick(problems, task_ids, source)
     return problems[:limit]
+
+
+def _read(source: str) -> list[Problem]:
+    match source:
+        case "humaneval":
+            return read_humaneval(humaneval_path())
+        case _:
+            if not Path(source).exists():
+                raise UsageError(f"--problems {source}: no such file; give one, or `{HUMANEVAL}`")
+            return read_humaneval(Path(source))
 
 
 def problems_label(source: str) -> str:
@@ -51,11 +58,11 @@ def _told_kind(problem: Problem) -> list[str]:
     return [] if problem.kind == PYTHON_TESTS else [problem.kind]
 
 
-def _pick(problems: list[Problem], task_ids: Sequence[str], path: Path) -> list[Problem]:
+def _pick(problems: list[Problem], task_ids: Sequence[str], source: str) -> list[Problem]:
     unknown = sorted(set(task_ids) - {p.task_id for p in problems})
     if unknown:
         raise UsageError(
-            f"--task-ids {' '.join(unknown[:5])}: not in {path}; valid: "
+            f"--task-ids {' '.join(unknown[:5])}: not in {source}; valid: "
             f"{problems[0].task_id} ... {problems[-1].task_id}"
         )
     return [p for p in problems if p.task_id in set(task_ids)]
