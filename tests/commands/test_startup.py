@@ -68,6 +68,7 @@ def slurm(finished, tmp_path):
     return os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_status_and_cancel_load_neither_sandbox_nor_scipy(finished, slurm):
     for name, code, says in (
         ("status.py", 0, "in queue   7 sample RUNNING node1"),

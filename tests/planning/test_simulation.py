@@ -139,6 +139,7 @@ def test_the_largest_size_within_a_percent():
     assert largest_within(walls) == 90
 
 
+@pytest.mark.slow
 def test_the_presets_slices_are_near_the_simulated_best():
     config = resolve({}, ROOT / "jobs/presets/llama-8b-a100.toml")
     own = config.quantity.slice_samples

@@ -73,6 +73,7 @@ def test_the_reference_values(name):
     assert found.power_law.supported is (name == "open_sim_llama_n1000")
 
 
+@pytest.mark.slow
 def test_results_are_written_whole_and_kept_while_the_counts_stay(tmp_path):
     document, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
     assert fresh
@@ -173,6 +174,7 @@ def test_a_damaged_document_is_said_in_one_line_with_a_remedy(tmp_path, damage, 
     assert message.endswith(f": run `python jobs/fit.py {tmp_path / 'run'}`")
 
 
+@pytest.mark.slow
 def test_a_damaged_document_is_fitted_anew(tmp_path):
     document, _ = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
     (tmp_path / "fit.json").write_text("{}")
@@ -257,6 +259,7 @@ def test_extreme_counts_have_finite_results(tmp_path, c):
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_one_sample_and_missing_problems_do_not_break_it(tmp_path):
     counts = pl.DataFrame({"task_id": ["a", "b", "c"], "n": [1, 1, 0], "c": [1, 0, 0]})
     document, _ = fit_counts(counts, tmp_path, CONTEXT, replicates=100)

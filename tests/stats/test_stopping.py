@@ -202,6 +202,7 @@ def test_expected_samples_are_those_of_statistics():
         assert 164 * rule.expected_samples(a, b)[0] == pytest.approx(want, rel=2e-4)
 
 
+@pytest.mark.slow
 def test_the_same_curve_for_a_fraction_of_the_samples():
     """Simulated, 600 benchmarks: unbiased, with the error of n = 1000 for all."""
     random = np.random.default_rng(5)
