@@ -239,7 +239,9 @@ def test_a_decided_verdict_of_another_judge_is_none_of_this_one(run):
     evaluate_run(run, Evaluation(), workers=1)
     usual, patient = judge_of_run(run), judge_of_run(run, 9.0)
     task_id, answer = read_verdicts(run, usual).select("task_id", "answer").row(0)
-    write_verdicts(run, [Verdict(task_id, answer, "timed_out", "", 9.0)], patient)
+    write_verdicts(
+        run, [Verdict(task_id, answer, "timed_out", "time", "timed out", (), 9.0)], patient
+    )
     assert read_verdicts(run, patient)["outcome"].to_list() == ["timed_out"]
     assert "timed_out" not in read_verdicts(run, usual)["outcome"].to_list()
 

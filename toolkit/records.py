@@ -10,6 +10,27 @@ Outcome = Literal["passed", "failed", "timed_out", "error"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 """`error`: the judge could not decide. It is our fault, and never a failure of the model."""
 
+FailureKind = Literal[
+    "",
+    "syntax",
+    "wrong_answer",
+    "exception",
+    "no_function",
+    "time",
+    "memory",
+    "exit",
+    "refused",
+    "no_answer",
+]
+FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
+"""What happened to an answer that did not pass; "" if it passed or could not be decided.
+
+syntax: the text cannot be compiled. wrong_answer: a test's assertion failed. exception: an
+exception that is no assertion of a test. no_function: the function asked for does not exist. time,
+memory: a limit was reached. exit: the process ended before the tests did. refused: the sandbox
+refused a call. no_answer: the completion holds no answer.
+"""
+
 FinishReason = Literal["stop", "length", "abort"]
 FINISH_REASONS: tuple[str, ...] = get_args(FinishReason)
 
@@ -236,14 +257,17 @@ def judge_digest(choice: JudgeChoice, version: int) -> int:
 class Verdict:
     """The outcome of an answer under a judge. `answer` is the answer's digest.
 
-    detail: why it did not pass, in at most 200 characters. seconds: the time it used, as the time
-    limit counts it: CPU time plus time asleep.
+    kind: what happened if it did not pass. detail: the same as text, in at most 200 characters;
+    never empty on a failure. suspect: why a passed answer is in doubt, () for no doubt. seconds:
+    the time it used, as the time limit counts it: CPU time plus time asleep.
     """
 
     task_id: str
     answer: int
     outcome: Outcome
+    kind: FailureKind
     detail: str
+    suspect: tuple[str, ...]
     seconds: float
 
 

@@ -172,11 +172,14 @@ def test_two_launches_cannot_plan_the_same_round(run):
 def test_verdicts_by_judge_and_a_decided_one_beats_an_error(run):
     write_verdicts(
         run,
-        [Verdict("a", 1, "error", "worker lost", 0.1), Verdict("a", 2, "failed", "x", 0.1)],
+        [
+            Verdict("a", 1, "error", "", "worker lost", (), 0.1),
+            Verdict("a", 2, "failed", "exception", "x", (), 0.1),
+        ],
         USUAL,
     )
-    write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], USUAL)
-    write_verdicts(run, [Verdict("a", 2, "timed_out", "", 9.0)], PATIENT)
+    write_verdicts(run, [Verdict("a", 1, "passed", "", "", (), 0.1)], USUAL)
+    write_verdicts(run, [Verdict("a", 2, "timed_out", "time", "timed out", (), 9.0)], PATIENT)
     write_verdicts(run, [], USUAL)
     rows = read_verdicts(run, USUAL).sort("answer").select("answer", "outcome").rows()
     assert rows == [(1, "passed"), (2, "failed")]
@@ -186,7 +189,7 @@ def test_verdicts_by_judge_and_a_decided_one_beats_an_error(run):
 
 def test_a_repeated_batch_of_verdicts_is_one_file(run):
     for _ in range(2):
-        write_verdicts(run, [Verdict("a", 1, "passed", "", 0.1)], USUAL)
+        write_verdicts(run, [Verdict("a", 1, "passed", "", "", (), 0.1)], USUAL)
     assert len(list(run.verdicts_dir.iterdir())) == 1
 
 

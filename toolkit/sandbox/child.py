@@ -27,6 +27,13 @@ class Child:
         """
         return self._read(f"{self.pid}/syscall")
 
+    def image(self) -> list[bytes]:
+        """Where code and stack of the process begin, which execve(2) changes.
+
+        Fields 26 to 28 of /proc/PID/stat; zeros where they may not be read.
+        """
+        return self._read(f"{self.pid}/stat").rpartition(b")")[2].split()[23:26]
+
     def run_queue_seconds(self) -> float:
         """How long the main thread was ready to run and had no core."""
         fields = self._read(f"{self.pid}/schedstat").split()

@@ -31,7 +31,7 @@ import itertools
 import selectors
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Final, Self
@@ -77,7 +77,9 @@ class Executor:
     """Workers that execute programs; leaving the context ends and reaps all of them.
 
     endings: task_id -> the text that follows each program of that problem (its tests, and the call
-    of them). Program and ending are executed as one text.
+    of them). Program and ending are executed as one text. libraries: what programs may import
+    beside the standard library, by name; each must be installed. prompts: task_id -> the text of
+    the benchmark that programs may begin with; what it defines is not held against them.
 
     `isolation_report` says of each mechanism "on" or "off: why".
 
@@ -92,6 +94,8 @@ class Executor:
         workers: int,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         isolation: IsolationLevel = "strongest",
+        libraries: Sequence[str] = ("numpy",),
+        prompts: Mapping[str, str] | None = None,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers = {workers}: at least one is needed")
@@ -103,6 +107,8 @@ class Executor:
             endings=list(endings.values()),
             disabled=confine.disabled_at_first(isolation),
             scratch_root=tempfile.gettempdir(),
+            libraries=list(libraries),
+            prompts=[(prompts or {}).get(task_id, "") for task_id in endings],
         )
         self._workers: list[WorkerHandle] = []
         self._jobs_made = 0
@@ -252,7 +258,9 @@ class _Run:
         elif reply.load == BUSY and reply.code != PASSED and not job.confirming:
             self._to_confirm.append(job)
         else:
-            yield job.verdict(_OUTCOMES[reply.code], reply.detail, reply.seconds)
+            yield job.verdict(
+                _OUTCOMES[reply.code], reply.seconds, reply.kind, reply.detail, reply.suspect
+            )
 
     def _replace(self, index: int) -> Iterator[Verdict]:
         """Start a fresh worker in place of one that died; its jobs go to children of their own.
@@ -270,4 +278,5 @@ class _Run:
             if job.attempts < _MAX_ATTEMPTS:
                 self._alone.append(job)
             else:
-                yield job.verdict("error", f"its worker died {job.attempts} times ({how})", 0.0)
+                detail = f"its worker died {job.attempts} times ({how})"
+                yield job.verdict("error", 0.0, detail=detail)

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from toolkit.errors import ToolkitError
-from toolkit.records import Answer, Outcome, Verdict
-from toolkit.sandbox import confine, protocol
+from toolkit.records import FAILURE_KINDS, Answer, FailureKind, Outcome, Verdict
+from toolkit.sandbox import confine, protocol, suspicion
 
 DETAIL_CHARACTERS: Final = 200
 _START_SECONDS: Final = 120.0
@@ -47,13 +47,22 @@ class Job:
         """The message that hands it to a worker."""
         return protocol.request(self.number, self.ending, self.timeout, mode, self.program.text)
 
-    def verdict(self, outcome: Outcome, detail: str, seconds: float) -> Verdict:
+    def verdict(
+        self,
+        outcome: Outcome,
+        seconds: float,
+        kind: FailureKind = "",
+        detail: str = "",
+        suspect: tuple[str, ...] = (),
+    ) -> Verdict:
         """Its verdict, with the detail cut to DETAIL_CHARACTERS."""
         return Verdict(
             self.program.task_id,
             self.program.digest,
             outcome,
+            kind,
             detail[:DETAIL_CHARACTERS],
+            suspect,
             seconds,
         )
 
@@ -65,7 +74,9 @@ class Reply(NamedTuple):
     code: bytes
     load: bytes
     seconds: float
+    kind: FailureKind
     detail: str
+    suspect: tuple[str, ...]
 
 
 class WorkerHandle:
@@ -168,14 +179,17 @@ class WorkerHandle:
         self._inbox += data
         found = []
         while len(self._inbox) >= protocol.REPLY.size:
-            number, code, load, seconds, size = protocol.REPLY.unpack_from(self._inbox)
+            head = protocol.REPLY.unpack_from(self._inbox)
+            number, code, load, kind, seconds, suspicions, size = head
             end = protocol.REPLY.size + size
             if len(self._inbox) < end:
                 break
             detail = self._inbox[protocol.REPLY.size : end].decode("utf-8", "replace")
             del self._inbox[:end]
             if (job := self.jobs.pop(number, None)) is not None:
-                found.append(Reply(job, code, load, seconds, detail))
+                name = cast(FailureKind, FAILURE_KINDS[kind])
+                suspect = suspicion.reasons_of(suspicions)
+                found.append(Reply(job, code, load, seconds, name, detail, suspect))
         return found
 
     def hang_up(self) -> None:

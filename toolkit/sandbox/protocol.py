@@ -13,6 +13,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 
+from toolkit.records import FAILURE_KINDS, FailureKind
+
 LENGTH: Final = struct.Struct("=I")
 """Bytes of JSON text that follow."""
 
@@ -21,13 +23,18 @@ REQUEST: Final = struct.Struct("=QIfcI")
 ALONE, TOGETHER, LAST = b"A", b"T", b"L"
 """Mode: in a child of its own; in a batch; in a batch, which is complete with it."""
 
-REPLY: Final = struct.Struct("=QccfH")
-"""Number of the job, code, load, seconds, bytes of detail that follow."""
+REPLY: Final = struct.Struct("=QccBfIH")
+"""Number of the job, code, load, kind, seconds, suspicions, bytes of detail that follow.
+
+kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `suspicion.REASONS`.
+"""
 PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 """Codes that are verdicts."""
 UNFIT, SLOW = b"U", b"S"
 """Codes of a batch without a verdict: the program must be executed alone. UNFIT: it is not tame,
 or did something out of the ordinary. SLOW: it took long, and will probably time out."""
+SUSPECT = b"?"
+"""What a child writes before the index of a suspicion (`toolkit.sandbox.suspicion.REASONS`)."""
 QUIET, BUSY = b"Q", b"B"
 """Load. BUSY: the program's time ran out while it often had to wait for a core; the verdict is
 doubtful."""
@@ -42,6 +49,10 @@ class Setup(TypedDict):
     """The text that follows each program of a problem; requests name it by its index."""
     disabled: dict[str, str]
     """Mechanisms of confinement to leave out: name -> why."""
+    prompts: list[str]
+    """The text that programs of a problem may begin with, by the same index."""
+    libraries: list[str]
+    """What programs may import beside the standard library; each is imported at the start."""
     scratch_root: str
     """The directory for scratch files where no private /tmp can be mounted."""
 
@@ -74,7 +85,14 @@ def request(number: int, ending: int, timeout: float, mode: bytes, program: str)
 
 
 def reply(
-    number: int, code: bytes, load: bytes = QUIET, seconds: float = 0.0, detail: bytes = b""
+    number: int,
+    code: bytes,
+    load: bytes = QUIET,
+    seconds: float = 0.0,
+    kind: FailureKind = "",
+    detail: bytes = b"",
+    suspicions: int = 0,
 ) -> bytes:
     """A reply, as it is sent; `detail` has less than 65,536 bytes."""
-    return REPLY.pack(number, code, load, seconds, len(detail)) + detail
+    index = FAILURE_KINDS.index(kind)
+    return REPLY.pack(number, code, load, index, seconds, suspicions, len(detail)) + detail

