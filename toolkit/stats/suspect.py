@@ -38,7 +38,7 @@ def largest_k_without(counts: Counts, suspect: Ints) -> int:
     A problem whose passes are all suspect says nothing beyond its samples.
     """
     all_suspect = (suspect > 0) & (suspect == counts.c)
-    return min([counts.k_max, *counts.n[all_suspect].tolist()])
+    return min(counts.k_max, int(counts.n[all_suspect].min(initial=counts.k_max)))
 
 
 def _fail(rule: StoppingRule | None, n: int, c: int, s: int, k: int) -> float:
