@@ -242,9 +242,9 @@ def test_a_half_judged_run_counts_the_verdicts_of_one_version_only(run):
         frame = pl.read_parquet(path).with_columns(judge=pl.lit(old.digest, pl.UInt64))
         without = frame.drop("kind", "suspect")  # the columns of that version
         without.write_parquet(path, metadata=pl.read_parquet_metadata(path))
-    first = verdicts.row(0, named=True)
-    flipped = "failed" if first["outcome"] == "passed" else "passed"
-    new = Verdict(first["task_id"], first["answer"], flipped, "", "", (), 0.1)
+    first = verdicts.filter(pl.col("outcome") == "passed").row(0, named=True)
+    flipped = "failed"
+    new = Verdict(first["task_id"], first["answer"], flipped, "exit", "it ended", (), 0.1)
     write_verdicts(run, [new], judge)
     assert read_verdicts(run, judge)["outcome"].to_list() == [flipped]
     assert read_verdicts(run, old).height == verdicts.height
@@ -290,7 +290,8 @@ def test_a_decided_verdict_of_another_judge_is_none_of_this_one(run):
     evaluate_run(run, Evaluation(), workers=1)
     usual, patient = judge_of_run(run), judge_of_run(run, 9.0)
     task_id, answer = read_verdicts(run, usual).select("task_id", "answer").row(0)
-    write_verdicts(run, [Verdict(task_id, answer, "timed_out", "time", "", (), 9.0)], patient)
+    slow = Verdict(task_id, answer, "timed_out", "time", "timed out", (), 9.0)
+    write_verdicts(run, [slow], patient)
     assert read_verdicts(run, patient)["outcome"].to_list() == ["timed_out"]
     assert "timed_out" not in read_verdicts(run, usual)["outcome"].to_list()
 

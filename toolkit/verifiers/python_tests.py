@@ -88,6 +88,8 @@ class PythonTests:
                 workers=workers,
                 limits=Limits(timeout=float(judge.settings["timeout"])),
                 isolation=isolation,
+                libraries=libraries,
+                prompts={p.task_id: p.prompt for p in problems},
             )
         )
 
