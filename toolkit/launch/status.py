@@ -159,7 +159,8 @@ def _running(counts: Counts) -> dict[str, float]:
 def _taxonomy_lines(found: Taxonomy) -> Iterator[str]:
     """Shares of the kinds, how many samples were cut at max_tokens, and suspect passes."""
     if found.samples:
-        shares = (f"{kind} {number / found.samples:.1%}" for kind, number in found.kinds.items())
+        of = 100 / found.samples
+        shares = (f"{kind} {of * number:.1f} %" for kind, number in found.kinds.items())
         yield f"outcomes   {', '.join(shares)}"
     if found.cut:
         cut = sum(found.cut.values())

@@ -52,7 +52,7 @@ def counted(numbers: dict[str, int]) -> str:
 def read_taxonomy(run: Run, judge: Judge) -> Taxonomy:
     """What became of the samples that have a verdict of this judge."""
     told = pl.col("kind") != ""
-    word = pl.col("detail").str.extract(r"^([\w.]+)")
+    word = pl.col("detail").str.extract(r"^(\w+)")
     groups = (
         judged_samples(run, judge)
         .filter(pl.col("outcome").is_not_null())
