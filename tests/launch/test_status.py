@@ -101,7 +101,7 @@ def test_kinds_cuts_and_suspect_passes_are_shown(run):
     write_verdicts(run, [suspect, clean, *cut], judge)
     found = read_status(run, judge)
     lines = found.text().splitlines()
-    assert "outcomes   passed 40.0 %, syntax 60.0 %" in lines
+    assert "outcomes   passed 2 (40.0 %), syntax 3 (60.0 %)" in lines
     assert "cut        3 samples ended at max_tokens: syntax 3" in lines
     assert "suspect    1 pass is suspect: equality 1, frames 1" in lines
     said = json.loads(found.json())

@@ -157,10 +157,9 @@ def _running(counts: Counts) -> dict[str, float]:
 
 
 def _taxonomy_lines(found: Taxonomy) -> Iterator[str]:
-    """Shares of the kinds, how many samples were cut at max_tokens, and suspect passes."""
+    """The kinds and their shares, how many samples were cut at max_tokens, suspect passes."""
     if found.samples:
-        of = 100 / found.samples
-        shares = (f"{kind} {of * number:.1f} %" for kind, number in found.kinds.items())
+        shares = (f"{kind} {n} ({found.share(kind)})" for kind, n in found.kinds.items())
         yield f"outcomes   {', '.join(shares)}"
     if found.cut:
         cut = sum(found.cut.values())

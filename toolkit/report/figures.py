@@ -186,8 +186,9 @@ def _outcomes_figure(found: Taxonomy) -> Figure:
         hatched: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "lw": 0, "hatch": "////"}
         axes.barh(kinds, cut, height=0.65, label="cut at max_tokens", **hatched)
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
-    for row, (share, number) in enumerate(zip(shares, found.kinds.values(), strict=True)):
-        axes.annotate(f"{number:,} ({100 * share:.1f} %)", (share, row), (4, 0), **beside)
+    for row, (kind, number) in enumerate(found.kinds.items()):
+        text = f"{number:,} ({found.share(kind)})"
+        axes.annotate(text, (shares[row], row), (4, 0), **beside)
     axes.invert_yaxis()
     axes.set_axisbelow(True)
     axes.set_xlim(0, 1.25 * shares.max())

@@ -324,7 +324,7 @@ def _outcomes(found: Taxonomy | None) -> Iterator[Block]:
         "outcomes", "Shares of the samples: passed, or the kind of failure; hatched: cut."
     )
     rows = [
-        [kind, str(number), _percent(number / found.samples), str(found.cut.get(kind, 0))]
+        [kind, str(number), found.share(kind), str(found.cut.get(kind, 0))]
         for kind, number in found.kinds.items()
     ]
     yield Table(["outcome", "samples", "share", "of them cut"], rows)

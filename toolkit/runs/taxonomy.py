@@ -36,6 +36,11 @@ class Taxonomy:
         """All samples that have a verdict."""
         return sum(self.kinds.values())
 
+    def share(self, kind: str) -> str:
+        """For people: `22.0 %` of the samples."""
+        percent = 100 * self.kinds[kind] / self.samples
+        return "<0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
+
     def suspect_line(self) -> str:
         """For people: `12 passes are suspect: frames 7, equality 5`; "" if none is."""
         if not self.suspect_passes:

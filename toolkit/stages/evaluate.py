@@ -34,13 +34,13 @@ BATCH_SECONDS = 20.0
 """A batch of verdicts is written when it reaches either limit. A kill loses at most one batch."""
 
 
-RATE_SECONDS = 60.0
-"""The time left is estimated from the verdicts of this long: slow programs may come last."""
+RATE_SECONDS = (10.0, 60.0)
+"""The time left goes by the lower of the rates over these times: slow programs may come last."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """How fast verdicts come, over the last `RATE_SECONDS`; times are in seconds."""
+    """How fast verdicts come, of late; times are in seconds."""
 
     started: float
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
@@ -52,13 +52,17 @@ class Pace:
         if now - self._marks[-1][0] < 1.0:
             return
         self._marks.append((now, count))
-        # The oldest mark is the last one that is old enough: the rate spans the whole time.
-        while now - self._marks[1][0] >= RATE_SECONDS:
+        while now - self._marks[1][0] >= max(RATE_SECONDS):
             self._marks.popleft()
 
     def rate(self, now: float, count: int) -> float:
         """Verdicts a second; `count` of them have come by `now`."""
-        at, before = self._marks[0] if self._marks else (self.started, 0)
+        return min(self._rate_over(seconds, now, count) for seconds in RATE_SECONDS)
+
+    def _rate_over(self, seconds: float, now: float, count: int) -> float:
+        """Since the last mark that is so old. Without one: since the start."""
+        old = (mark for mark in reversed(self._marks) if now - mark[0] >= seconds)
+        at, before = next(old, (self.started, 0))
         return (count - before) / max(now - at, 1e-9)
 
 
