@@ -1,12 +1,14 @@
-"""One row a sample: task_id, seed, answer, outcome, passed, detail, as parquet for polars.
+"""One row a sample, as parquet for polars: what became of it, and why.
+
+Its columns are task_id, seed, answer, outcome, kind, passed, detail, suspect and finish_reason.
 
 python analysis/outcomes.py RUN --out outcomes.parquet
 """
 
 from pathlib import Path
 
-from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
-from toolkit.runs.outcomes import sample_outcomes
+from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
+from toolkit.runs.outcomes import IS_SUSPECT, sample_outcomes
 from toolkit.runs.run import open_run, write_table
 from toolkit.verifiers.judges import judge_of_run
 
@@ -16,13 +18,16 @@ def main() -> int:
     parser = Parser(__doc__ or "")
     add_run_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="the parquet file to write")
-    add_timeout_argument(parser)
+    add_judge_arguments(parser)
     flags = parser.parse_args()
     run = open_run(flags.run)
-    outcomes = sample_outcomes(run, judge_of_run(run, flags.timeout))
+    outcomes = sample_outcomes(run, judge_of_run(run, flags.timeout, flags.libraries))
     write_table(flags.out, outcomes, {"run": str(flags.run)})
-    for outcome, count in outcomes["outcome"].value_counts(sort=True).iter_rows():
-        print(f"{outcome or 'not evaluated':>14}  {count}")
+    kinds = outcomes.group_by("outcome", "kind").len().sort("len", descending=True)
+    for outcome, kind, count in kinds.iter_rows():
+        print(f"{kind or outcome or 'not evaluated':>14}  {count}")
+    if suspect := outcomes.filter(IS_SUSPECT).height:
+        print(f"{'suspect passes':>14}  {suspect}")
     print(f"{outcomes.height} samples: {flags.out}")
     return 0
 

@@ -16,7 +16,9 @@ import pytest
 from run_jobs import ROOT
 from test_layers import BELOW, GROUND
 
+from toolkit.records import FAILURE_KINDS
 from toolkit.resolve import read_site
+from toolkit.sandbox.suspicion import REASONS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BY_NAME = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
@@ -117,16 +119,38 @@ def test_the_commands_of_a_page_run_one_after_the_other(name, prepared, tmp_path
 
 
 @pytest.mark.slow
-def test_what_a_page_does_in_python_runs(prepared):
-    blocks = re.findall(
-        r"[^:]\n\n```python\n(.*?)^```", BY_NAME["docs/run-directory.md"], re.MULTILINE | re.DOTALL
-    )
-    assert len(blocks) == 1
+@pytest.mark.parametrize(
+    ("name", "before", "says"),
+    [
+        ("docs/run-directory.md", "", "HumanEval/7"),
+        (
+            "docs/judging.md",
+            "python analysis/outcomes.py runs/a --out outcomes.parquet",
+            "finish_reason",
+        ),
+    ],
+)
+def test_what_a_page_does_in_python_runs(name, before, says, prepared, tmp_path):
+    folder = tmp_path / "checkout"
+    shutil.copytree(prepared, folder, symlinks=True)
+    if before:
+        assert before in commands(BY_NAME[name])
+        run(before, folder)
+    shown = re.findall(r"[^:]\n\n```python\n(.*?)^```", BY_NAME[name], re.MULTILINE | re.DOTALL)
+    assert len(shown) == 1
     done = subprocess.run(
-        [sys.executable, "-c", blocks[0]], cwd=prepared, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", shown[0]], cwd=folder, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert "HumanEval/7" in done.stdout
+    assert says in done.stdout
+
+
+def test_the_page_of_judging_names_every_kind_and_every_suspicion():
+    page = BY_NAME["docs/judging.md"]
+    for kind in filter(None, FAILURE_KINDS):
+        assert f"\n| `{kind}` | " in page, kind
+    for reason in REASONS:
+        assert re.search(rf"^\| .*`{reason}`.* \| ", page, re.MULTILINE), reason
 
 
 def apply(text, folder):

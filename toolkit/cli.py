@@ -51,13 +51,22 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --timeout to a job that reads verdicts: it reads those of another time limit."""
-    parser.add_argument(
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --timeout and --libraries to a job that reads verdicts: it reads those of another judge.
+
+    In the parsed namespace both are None where they are not given.
+    """
+    group = parser.add_argument_group("judge", "Whose verdicts count, if not those of the run's.")
+    group.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
         help="use the verdicts that were reached under this time limit [the run's own limit]",
+    )
+    group.add_argument(
+        "--libraries",
+        metavar="NAMES",
+        help="use the verdicts of programs that could import these libraries [the run's own]",
     )
 
 

@@ -135,6 +135,11 @@ class Evaluation:
         "time limit of an answer, in seconds; CPU time and time asleep count. Not given: the "
         "run's limit, which is 3 for a new run",
     )
+    libraries: str | None = knob(
+        None,
+        "which libraries a program can import beside the standard library: names with commas "
+        "between, or none. Not given: the run's libraries, which are numpy for a new run",
+    )
     workers: int | None = knob(
         None, "number of answers judged at the same time. Not given: the number of available cores"
     )

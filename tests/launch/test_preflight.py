@@ -116,6 +116,7 @@ FULL = {
     "tensor_parallel_size": 2,
     "max_num_seqs": 7,
     "timeout": 2.5,
+    "libraries": "none",
     "workers": 2,
     "launcher": "slurm",
     "array": 9,

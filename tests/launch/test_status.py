@@ -8,8 +8,9 @@ import pytest
 
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.status import read_status
-from toolkit.records import EngineFacts, Sample
+from toolkit.records import EngineFacts, Sample, Verdict
 from toolkit.resolve import resolve
+from toolkit.runs.answers import write_map
 from toolkit.runs.shard_facts import (
     EngineStart,
     FeedFacts,
@@ -18,7 +19,8 @@ from toolkit.runs.shard_facts import (
     Times,
     TokenCounts,
 )
-from toolkit.runs.shards import write_shard
+from toolkit.runs.shards import read_shard, write_shard
+from toolkit.runs.verdicts import write_verdicts
 from toolkit.verifiers.judges import judge_of_run
 
 FACTS = ShardFacts(
@@ -80,6 +82,44 @@ def test_what_no_shard_tells_is_not_shown(run):
     assert "kv cache" not in said
     write(run, ShardFacts(), ShardFacts())
     assert "engines" not in read_status(run, judge_of_run(run)).text()
+
+
+def test_kinds_cuts_and_suspect_passes_are_shown(run):
+    """Four samples each of two problems; those of the second are cut."""
+    judge = judge_of_run(run)
+    for slice_ in run.slices():
+        rows = [
+            Sample(task_id, seed, "x", 1, "length" if task_id == "HumanEval/1" else "stop")
+            for task_id, seed in slice_.sample_keys()
+        ]
+        write_shard(run, slice_, rows, FACTS)
+        answer = pl.Series("answer", [0, 1, 2, 3], dtype=pl.UInt64)
+        write_map(run, slice_.name, read_shard(run, slice_).with_columns(answer), "2")
+    suspect = Verdict("HumanEval/0", 0, "passed", "", "", ("frames", "equality"), 0.1)
+    clean = Verdict("HumanEval/0", 1, "passed", "", "", (), 0.1)
+    cut = [Verdict("HumanEval/1", i, "failed", "syntax", "SyntaxError", (), 0.1) for i in range(3)]
+    write_verdicts(run, [suspect, clean, *cut], judge)
+    found = read_status(run, judge)
+    lines = found.text().splitlines()
+    assert "outcomes   passed 2 (40.0 %), syntax 3 (60.0 %)" in lines
+    assert "cut        3 samples ended at max_tokens: syntax 3" in lines
+    assert "suspect    1 pass is suspect: equality 1, frames 1" in lines
+    said = json.loads(found.json())
+    assert said["passed"] == 2
+    assert said["taxonomy"] == {
+        "kinds": {"passed": 2, "syntax": 3},
+        "cut": {"syntax": 3},
+        "exceptions": {},
+        "suspect_passes": 1,
+        "suspect": {"equality": 1, "frames": 1},
+        "suspect_problems": {"HumanEval/0": 1},
+    }
+
+
+def test_what_has_no_verdict_has_no_kinds(run):
+    write(run, FACTS, FACTS)
+    said = read_status(run, judge_of_run(run)).text()
+    assert not {"outcomes", "cut", "suspect"} & {line.split()[0] for line in said.splitlines()}
 
 
 def test_the_footer_of_a_shard_is_read_once(run, monkeypatch):

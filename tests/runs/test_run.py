@@ -26,6 +26,7 @@ PROBLEMS = [
     python_problem("a", "def f():\n", "def check(c): pass", "f"),
     python_problem("b", "p", "t", "e"),
 ]
+PASS = Verdict("a", 1, "passed", "", "", (), 0.1)
 USUAL, PATIENT, OTHER = (judge_of(choice_of("python_tests", t)) for t in (None, 9.0, 1.0))
 IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 0.7}
 
@@ -178,8 +179,8 @@ def test_verdicts_by_judge_and_a_decided_one_beats_an_error(run):
         ],
         USUAL,
     )
-    write_verdicts(run, [Verdict("a", 1, "passed", "", "", (), 0.1)], USUAL)
-    write_verdicts(run, [Verdict("a", 2, "timed_out", "time", "timed out", (), 9.0)], PATIENT)
+    write_verdicts(run, [PASS], USUAL)
+    write_verdicts(run, [Verdict("a", 2, "timed_out", "time", "t", (), 9.0)], PATIENT)
     write_verdicts(run, [], USUAL)
     rows = read_verdicts(run, USUAL).sort("answer").select("answer", "outcome").rows()
     assert rows == [(1, "passed"), (2, "failed")]
@@ -189,8 +190,32 @@ def test_verdicts_by_judge_and_a_decided_one_beats_an_error(run):
 
 def test_a_repeated_batch_of_verdicts_is_one_file(run):
     for _ in range(2):
-        write_verdicts(run, [Verdict("a", 1, "passed", "", "", (), 0.1)], USUAL)
+        write_verdicts(run, [PASS], USUAL)
     assert len(list(run.verdicts_dir.iterdir())) == 1
+
+
+def test_kinds_and_suspicions_are_kept(run):
+    wrong = Verdict("a", 2, "failed", "wrong_answer", "line 3: assert f(1) == 2", (), 0.1)
+    suspect = Verdict("a", 3, "passed", "", "", ("equality", "frames"), 0.1)
+    write_verdicts(run, [PASS, wrong, suspect], USUAL)
+    found = read_verdicts(run, USUAL).sort("answer")
+    assert found["kind"].to_list() == ["", "wrong_answer", ""]
+    assert found["suspect"].to_list() == [[], [], ["equality", "frames"]]
+    (path,) = run.verdicts_dir.iterdir()
+    assert pl.read_parquet_schema(path)["suspect"] == pl.List(pl.String())
+
+
+def test_verdicts_of_before_there_were_kinds_are_read(run):
+    write_verdicts(run, [PASS], USUAL)
+    (path,) = run.verdicts_dir.iterdir()
+    pl.read_parquet(path).drop("kind", "suspect").write_parquet(path)
+    write_verdicts(run, [Verdict("a", 2, "failed", "exit", "x", ("gc",), 0.1)], USUAL)
+    found = read_verdicts(run, USUAL).sort("answer")
+    assert found["kind"].to_list() == ["", "exit"]
+    assert found["suspect"].to_list() == [[], ["gc"]]
+    pl.read_parquet(path).drop("seconds").write_parquet(path)
+    with pytest.raises(CorruptShard, match="has unexpected columns"):
+        read_verdicts(run, USUAL)
 
 
 def test_latest_follows_the_last_launch(run, tmp_path):

@@ -13,7 +13,7 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import metadata, open_run
 from toolkit.runs.verdicts import read_verdicts
-from toolkit.stages.evaluate import evaluate_run
+from toolkit.stages.evaluate import Pace, evaluate_run
 from toolkit.stages.sample import StopRequest, run_sampling
 from toolkit.verifiers.judges import judge_of_run
 
@@ -71,6 +71,38 @@ def test_another_timeout_has_verdicts_of_its_own(run):
     assert evaluate_run(run, SETTINGS, judge=other, workers=1).judged > 0
     assert count_outcomes(run, other)["n"].sum() == 60
     assert count_outcomes(run, judge_of_run(run))["n"].sum() == 60
+
+
+def test_the_time_left_follows_the_verdicts_of_late():
+    """A thousand verdicts in ten seconds, then one every two seconds."""
+    pace = Pace(started=100.0)
+    for count in range(1, 1001):
+        pace.note(100 + count / 100, count)
+    assert pace.rate(110.0, 1000) == pytest.approx(100.0)
+    for count in range(1001, 1061):
+        pace.note(110.0 + 2 * (count - 1000), count)
+        if count == 1006:  # the fast ones do not hide the slow ones
+            assert pace.rate(122.0, 1006) == pytest.approx(0.5, rel=0.05)
+    assert pace.rate(230.0, 1060) == pytest.approx(0.5, rel=0.05)
+    assert len(pace._marks) < 100
+
+
+def test_a_burst_after_slow_verdicts_does_not_hide_them():
+    """One verdict every two seconds; then, in a second, fifty that had waited for another."""
+    pace = Pace(started=0.0)
+    for count in range(1, 31):
+        pace.note(2.0 * count, count)
+    pace.note(61.0, 80)
+    assert pace.rate(61.0, 80) == pytest.approx(80 / 61, rel=0.05)
+
+
+def test_a_long_silence_counts_in_the_pace():
+    pace = Pace(started=0.0)
+    for count in range(1, 11):
+        pace.note(float(count), count)
+    pace.note(200.0, 11)
+    assert pace.rate(200.0, 11) == pytest.approx(1 / 190)
+    assert Pace(started=0.0).rate(0.5, 2) == pytest.approx(4.0)  # before the first mark
 
 
 @pytest.mark.slow

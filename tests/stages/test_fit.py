@@ -20,13 +20,24 @@ from toolkit.report.document import (
 )
 from toolkit.report.report import report_blocks
 from toolkit.report.terminal import describe_fit
+from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
 from toolkit.stats.stopping import StoppingRule
 
 SHARED = ROOT.parent / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")
 OLD = ROOT / "tests" / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
+LATER = {"judge": None, "taxonomy": None, "without_suspect": None}
+"""What fit.json has got since 0.1.0, as it is read from an older one."""
 CONTEXT = FitContext(title="a test")
+TAXONOMY = Taxonomy(
+    kinds={"passed": 40, "wrong_answer": 30, "exception": 20, "syntax": 10},
+    cut={"syntax": 7, "exception": 2},
+    exceptions={"NameError": 9, "ValueError": 5, "TypeError": 3, "KeyError": 1, "IndexError": 1},
+    suspect_passes=12,
+    suspect={"frames": 7, "equality": 6},
+    suspect_problems={"b": 8, "d": 4},
+)
 SAMPLING = SamplingFacts("m/model", "vllm", "chat", 0.7, 0.9, 512)
 
 
@@ -139,7 +150,7 @@ def test_fit_json_of_version_0_1_0_is_read(tmp_path):
     old, document = json.loads(OLD.read_text()), read_fit(tmp_path)
     assert document.judge is None
     write_fit(document, tmp_path)
-    assert json.loads((tmp_path / "fit.json").read_text()) == old | {"judge": None}
+    assert json.loads((tmp_path / "fit.json").read_text()) == old | LATER
     # Of a file of counts it had fewer keys.
     absent = ("planned", "sampled", "evaluated", "tokens", "full_humaneval", "chosen", "sampling")
     (tmp_path / "fit.json").write_text(json.dumps({k: old[k] for k in old if k not in absent}))
@@ -236,6 +247,84 @@ def test_the_report_says_how_it_was_sampled_and_judged(whole):
     of_counts = dataclasses.replace(document, sampling=None, judge=None)
     text = " ".join(str(block) for block in report_blocks(of_counts, counts))
     assert "How it was" not in text
+
+
+def suspect_counts():
+    """Half of the passes of two problems are suspect."""
+    c, suspect = [10, 20, 10, 0, 6], [0, 10, 5, 0, 0]
+    return pl.DataFrame({"task_id": list("abcde"), "n": 20, "c": c, "suspect": suspect})
+
+
+def test_suspect_passes_count_and_the_headline_without_them_stands_beside(tmp_path):
+    counts = suspect_counts()
+    context = dataclasses.replace(CONTEXT, taxonomy=TAXONOMY)
+    document, _ = fit_counts(counts, tmp_path, context, replicates=100)
+    assert read_fit(tmp_path) == document
+    plain = fit_document(counts.drop("suspect"), CONTEXT, replicates=100)
+    assert document.pass_at_k == plain.pass_at_k
+    assert plain.without_suspect is None
+    strict = counts.with_columns(c=pl.col("c") - pl.col("suspect")).drop("suspect")
+    without = fit_document(strict, CONTEXT, replicates=100).pass_at_k
+    assert document.without_suspect == pytest.approx({k: without[k] for k in (1, 20)})
+    said = describe_fit(document, tmp_path)
+    assert "SUSPECT: 12 passes are suspect: frames 7, equality 6" in said
+    assert f"without them: pass@1 {without[1]:.4f}, not {document.pass_at_k[1]:.4f}; " in said
+    again, fresh = fit_counts(
+        counts.with_columns(suspect=pl.Series([0, 10, 6, 0, 0])), tmp_path, context, replicates=100
+    )
+    assert fresh
+    assert again.pass_at_k == document.pass_at_k
+    assert again.without_suspect != document.without_suspect
+
+
+def test_none_but_suspect_passes_under_a_rule_have_a_headline_up_to_their_samples():
+    """Problem a stopped after 3 samples by suspect passes: k = 5 and 9 are not known of it."""
+    counts = pl.DataFrame(
+        {"task_id": ["a", "b", "c"], "n": [3, 9, 9], "c": [2, 1, 0], "suspect": [2, 0, 0]}
+    )
+    document = fit_document(counts, CONTEXT, StoppingRule(2, (3, 6, 9)), replicates=100)
+    assert list(document.pass_at_k) == [1, 2, 3, 5, 9]
+    assert document.without_suspect == pytest.approx({1: 1 / 27, 3: 1 / 9})
+
+
+def test_the_report_begins_with_suspect_passes(tmp_path):
+    counts = suspect_counts()
+    context = dataclasses.replace(CONTEXT, taxonomy=TAXONOMY)
+    document, _ = fit_counts(counts, tmp_path, context, replicates=100)
+    markdown = (tmp_path / "report.md").read_text()
+    first = markdown.split("\n\n")[1]
+    assert first.startswith("> **12 passes are suspect: frames 7, equality 6. ")
+    assert "They are of these problems: b (8), d (4)." in first
+    assert 'filter(pl.col("suspect").list.len() > 0)' in markdown.split("\n\n")[2]
+    assert "python analysis/outcomes.py RUN --out outcomes.parquet" in markdown.split("\n\n")[2]
+    assert document.without_suspect
+    assert (
+        f"counted as failures: pass@1 = {100 * document.without_suspect[1]:.1f} %, pass@20 = "
+        in markdown
+    )
+    assert "No pass is suspect" not in markdown
+    assert (tmp_path / "report.html").read_text().count('src="data:image/svg+xml;base64,') == 5
+
+
+def test_the_report_shows_the_kinds_of_failure_and_what_was_cut(tmp_path):
+    taxonomy = dataclasses.replace(TAXONOMY, suspect_passes=0, suspect={}, suspect_problems={})
+    context = dataclasses.replace(CONTEXT, taxonomy=taxonomy)
+    fit_counts(beta_counts(), tmp_path, context, replicates=100)
+    markdown = (tmp_path / "report.md").read_text()
+    for said in (
+        "| passed | 40 | 40.0 % | 0 |",
+        "| syntax | 10 | 10.0 % | 7 |",
+        "| NameError | 9 |",
+        "| others | 1 |",
+        "](figures/outcomes.png)",
+        "No pass is suspect.",
+    ):
+        assert said in markdown, said
+    assert "suspect passes" not in markdown
+    assert (tmp_path / "figures" / "outcomes.svg").stat().st_size > 4000
+    fit_counts(beta_counts(), tmp_path / "csv", CONTEXT, replicates=100)
+    assert not (tmp_path / "csv" / "figures" / "outcomes.svg").exists()
+    assert "What became of" not in (tmp_path / "csv" / "report.md").read_text()
 
 
 def test_an_unsupported_power_law_is_said_with_its_reasons():

@@ -60,7 +60,7 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     config = configure(flags)
     chosen, settings = config.problem_set, config.evaluation
     problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
-    judge = judge_of(choice_of(only_kind(problems), settings.timeout))
+    judge = judge_of(choice_of(only_kind(problems), settings.timeout, settings.libraries))
     workers = settings.workers or available_cores()
     yield from examine_directory(flags["runs"])
     yield from examine_slurm(config.resources)

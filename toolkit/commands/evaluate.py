@@ -1,8 +1,9 @@
 """Judge the answers of a run that have no verdict yet.
 
 Run it again after more samples, or after a new version changed how answers are extracted. Only
-answers without a verdict are judged. Another --timeout adds verdicts beside those of the run's own
-judge. Workers and isolation are those of the last launch, unless a flag says otherwise.
+answers without a verdict are judged. Another --timeout or other --libraries add verdicts beside
+those of the run's own judge. Workers and isolation are those of the last launch, unless a flag says
+otherwise.
 
 Exit code 1 means: samples are missing, a file is damaged, or an answer is undecided.
 """
@@ -36,11 +37,12 @@ def main() -> int:
     run = open_run(flags.run)
     # Workers and isolation are those of the last launch, unless a flag says otherwise.
     evaluation = {"evaluation": recorded_config(run)["evaluation"]}
-    settings = resolve(vars(flags), base=evaluation).evaluation
+    given = vars(flags)
+    settings = resolve(given, base=evaluation).evaluation
     summary = evaluate_run(
         run,
         settings,
-        judge=judge_of_run(run, vars(flags).get("timeout")),
+        judge=judge_of_run(run, given.get("timeout"), given.get("libraries")),
         part=flags.part,
         parts=flags.parts,
         workers=settings.workers or available_cores(),

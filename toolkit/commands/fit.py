@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
+from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main() -> int:
     )
     for name, text in STOP_FLAGS.items():
         group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
-    add_timeout_argument(parser)
+    add_judge_arguments(parser)
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.report.document import FitContext
@@ -61,7 +61,7 @@ def main() -> int:
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
-    judge = judge_of_run(run, flags.timeout)
+    judge = judge_of_run(run, flags.timeout, flags.libraries)
     document = fit_run(run, judge=judge, replicates=flags.replicates)
     print(describe_fit(document, run.results_dir))
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE

@@ -32,6 +32,12 @@ def main() -> int:
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="time limit of an answer in this run [3]"
     )
+    parser.add_argument(
+        "--libraries",
+        metavar="NAMES",
+        help="which libraries a program of this run can import: names with commas between, or "
+        "none [numpy]",
+    )
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.stages.ingest import describe_counts, ingest
@@ -42,6 +48,7 @@ def main() -> int:
         problems_source=flags.problems,
         model=flags.model,
         timeout=flags.timeout,
+        libraries=flags.libraries,
     )
     counts = Counter(r.task_id for s in run.slices() for r in s.ranges for _ in range(len(r)))
     print(f"{run.path}: {describe_counts(counts.values())}")

@@ -55,6 +55,7 @@ def main() -> int:
         flags["run"],
         problems=problems,
         timeout=flags.get("timeout"),
+        libraries=flags.get("libraries"),
     )
     plan = planning()
     if launcher == "slurm" and plan.exists and not flags["dry_run"]:

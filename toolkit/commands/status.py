@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from toolkit.cli import Parser, add_run_argument, add_timeout_argument, run_job
+from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true", help="refresh until complete")
     parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
     parser.add_argument("--verify", action="store_true", help="read and check every shard")
-    add_timeout_argument(parser)
+    add_judge_arguments(parser)
     flags = parser.parse_args()
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.launch.status import read_status
@@ -34,7 +34,7 @@ def main() -> int:
     run = open_run(flags.run)
     if flags.verify:
         return verify(run)
-    judge = judge_of_run(run, flags.timeout)
+    judge = judge_of_run(run, flags.timeout, flags.libraries)
     while True:
         status = read_status(run, judge)
         home = "\x1b[H\x1b[2J" if flags.watch and sys.stdout.isatty() else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config, describe_config
+from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
@@ -66,11 +66,12 @@ def plan_launch(
     *,
     problems: Sequence[Problem] | None = None,
     timeout: float | None = None,
+    libraries: str | None = None,
 ) -> LaunchPlan:
     """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
 
     A new run is judged as the configuration says. A run that exists keeps its judge. Only `timeout`
-    changes that: the time limit in seconds that the user has named for this launch.
+    (seconds) and `libraries` change that: what the user has named for this launch.
 
     problems: the run's own, frozen ones, if it is resumed. Otherwise the configuration names them.
 
@@ -86,9 +87,10 @@ def plan_launch(
     run = open_run(path) if exists else None
     if run:
         check_identity(run, identity)
-        judge = judge_of_run(run, timeout)
+        judge = judge_of_run(run, timeout, libraries)
     else:
-        judge = judge_of(choice_of(only_kind(problems), config.evaluation.timeout))
+        asked = config.evaluation
+        judge = judge_of(choice_of(only_kind(problems), asked.timeout, asked.libraries))
     return _plan(config, path, run, identity, problems, judge)
 
 
@@ -109,11 +111,7 @@ def _plan(
     problems: Sequence[Problem],
     judge: Judge,
 ) -> LaunchPlan:
-    # The record of a launch holds the time limit that it used, wherever the value came from.
-    timeout = judge.settings.get("timeout")
-    limit = None if timeout is None else float(timeout)
-    evaluation = dataclasses.replace(config.evaluation, timeout=limit)
-    config = dataclasses.replace(config, evaluation=evaluation)
+    config = dataclasses.replace(config, evaluation=_as_judged(config.evaluation, judge))
     old = run.slices() if run else []
     planned = planned_samples(old)
     rule = _stopping_rule(config, run, planned)
@@ -140,6 +138,16 @@ def _plan(
         planned=sum(map(len, [*old, *new])),
         judge=judge,
         rule=rule,
+    )
+
+
+def _as_judged(evaluation: Evaluation, judge: Judge) -> Evaluation:
+    """With the judge's settings: the record of a launch holds them, wherever they came from."""
+    timeout, libraries = judge.settings.get("timeout"), judge.settings.get("libraries")
+    return dataclasses.replace(
+        evaluation,
+        timeout=None if timeout is None else float(timeout),
+        libraries=None if libraries is None else str(libraries),
     )
 
 

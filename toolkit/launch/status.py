@@ -13,6 +13,7 @@ from toolkit.records import Judge
 from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, read_facts
+from toolkit.runs.taxonomy import Taxonomy, counted, read_taxonomy
 from toolkit.runs.usage import Spent, spent_of
 from toolkit.stats.curve import Counts, curve
 
@@ -38,6 +39,7 @@ class Status:
     outdated: samples that only an older version of the judge has decided.
     judge: whose verdicts count.
     pass_at_k: {k: value} unbiased, over the problems evaluated so far, up to a k that all support.
+    taxonomy: what became of the evaluated samples; suspect passes count as passes.
     spent: what the array tasks that wrote shards say of tokens, time and engines.
     tasks: what Slurm still holds. silence: why that is not known, "" where it is.
     failures: log file -> why its array task failed.
@@ -52,6 +54,7 @@ class Status:
     outdated: int
     judge: str
     pass_at_k: dict[str, float]
+    taxonomy: Taxonomy
     speed: Speed
     spent: Spent
     tasks: list[QueuedJob]
@@ -80,6 +83,7 @@ class Status:
             f"judge      {self.judge}",
             *self._outdated_line(),
             "so far     " + (", ".join(shown) or "no verdicts"),
+            *_taxonomy_lines(self.taxonomy),
             f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s now, "
             f"{speed.average:.0f} on average{left}",
             *_engine_lines(self.spent),
@@ -126,6 +130,7 @@ def read_status(run: Run, judge: Judge) -> Status:
         outdated=outdated_samples(run, judge),
         judge=judge.line(),
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
+        taxonomy=read_taxonomy(run, judge),
         speed=speed_of(shards, ledger),
         spent=spent_of(shards),
         tasks=tasks,
@@ -149,6 +154,18 @@ def _running(counts: Counts) -> dict[str, float]:
     ks = sorted({10**d for d in range(len(str(counts.k_max)))} | {counts.k_max})
     found = curve(counts, ks)
     return {str(k): float(v) for k, v in zip(ks, found.pass_at_k, strict=True)}
+
+
+def _taxonomy_lines(found: Taxonomy) -> Iterator[str]:
+    """The kinds and their shares, how many samples were cut at max_tokens, suspect passes."""
+    if found.samples:
+        shares = (f"{kind} {n} ({found.share(kind)})" for kind, n in found.kinds.items())
+        yield f"outcomes   {', '.join(shares)}"
+    if found.cut:
+        cut = sum(found.cut.values())
+        yield f"cut        {cut} samples ended at max_tokens: {counted(found.cut)}"
+    if found.suspect_passes:
+        yield f"suspect    {found.suspect_line()}"
 
 
 def _tokens_in(spent: Spent) -> str:

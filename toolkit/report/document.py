@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replacing
 from toolkit.records import Judge, Setting, judge_line
+from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
@@ -160,6 +161,8 @@ class FitContext:
     sampling: SamplingFacts | None = None
     judge: JudgeFacts | None = None
     """None also in results of version 0.1.0."""
+    taxonomy: Taxonomy | None = None
+    """Of all samples with a verdict; None also in results from before there were kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +183,11 @@ class FitDocument(FitContext):
     """Largest k that all problems support: n_min, or the cap of the rule."""
     pass_at_k: dict[int, float]
     """The unbiased curve, up to k_max; so are the next four."""
+    without_suspect: dict[int, float] | None = None
+    """pass@1 and pass@k of the largest k, a suspect pass counted as a failure; None without one.
+
+    Under a stopping rule the largest k may be under k_max: see `toolkit.stats.suspect`.
+    """
     fail_at_k: dict[int, float]
     se_fixed_set: dict[int, float | None]
     """Standard error for these problems; None where 2k is not supported."""

@@ -13,7 +13,19 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
 from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint
-from toolkit.report.style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, log_log, new_figure, save
+from toolkit.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    STYLE,
+    log_log,
+    new_figure,
+    save,
+)
+from toolkit.runs.taxonomy import PASSED, Taxonomy
 from toolkit.stats.arrays import Floats
 from toolkit.stats.laws import BetaBinomial
 
@@ -22,7 +34,7 @@ SMALLEST = 1e-9
 
 
 def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> None:
-    """Write pass_at_k, fail_at_k, slope and difficulty, each as SVG and PNG."""
+    """Write pass_at_k, fail_at_k, slope, difficulty and, of a run, outcomes, as SVG and PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     judged = counts.filter(pl.col("n") > 0)
     with mpl.rc_context(STYLE):
@@ -30,6 +42,8 @@ def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> N
         save(_fail_figure(document), folder / "fail_at_k")
         save(_slope_figure(document), folder / "slope")
         save(_difficulty_figure(judged), folder / "difficulty")
+        if document.taxonomy:
+            save(_outcomes_figure(document.taxonomy), folder / "outcomes")
 
 
 def _pass_figure(document: FitDocument) -> Figure:
@@ -153,6 +167,35 @@ def _difficulty_figure(judged: pl.DataFrame) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8)
+    return figure
+
+
+def _outcomes_figure(found: Taxonomy) -> Figure:
+    """A bar for each kind; within it what was cut, and of the passes what is suspect."""
+    kinds = list(found.kinds)
+    figure, axes = new_figure("share of the samples", "", (6.4, 1.2 + 0.32 * len(kinds)))
+    shares = np.array(list(found.kinds.values())) / found.samples
+    cut = np.array([found.cut.get(kind, 0) for kind in kinds]) / found.samples
+    colors = [BLUE if kind == PASSED else PALE for kind in kinds]
+    axes.barh(kinds, shares, color=colors, height=0.65)
+    if found.suspect_passes:
+        suspect = found.suspect_passes / found.samples
+        left = found.kinds[PASSED] / found.samples - suspect
+        axes.barh([PASSED], suspect, left=left, color=ORANGE, height=0.65, label="suspect passes")
+    if found.cut:
+        hatched: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "lw": 0, "hatch": "////"}
+        axes.barh(kinds, cut, height=0.65, label="cut at max_tokens", **hatched)
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    for row, (kind, number) in enumerate(found.kinds.items()):
+        text = f"{number:,} ({found.share(kind)})"
+        axes.annotate(text, (shares[row], row), (4, 0), **beside)
+    axes.invert_yaxis()
+    axes.set_axisbelow(True)
+    axes.set_xlim(0, 1.25 * shares.max())
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(visible=False, axis="y")
+    if found.suspect_passes or found.cut:
+        axes.legend(loc="lower right", fontsize=8)
     return figure
 
 

@@ -14,11 +14,15 @@ import polars as pl
 
 from toolkit.files import replacing
 from toolkit.report.document import FitDocument
+from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
 from toolkit.stats.inference import FLOOR_CRITICAL
 
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
+
+MOST_SUSPECT = 10
+"""Problems with suspect passes that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     yield Heading("The problems")
     yield Picture("difficulty", "Each problem's share of passing samples.")
     yield from _unsolved(counts)
+    yield from _outcomes(document.taxonomy)
     yield from _provenance(document)
 
 
@@ -114,6 +119,26 @@ def _warnings(document: FitDocument) -> Iterator[Block]:
             "about the benchmark they come from.",
             warning=True,
         )
+    yield from _suspect_warning(document.taxonomy)
+
+
+def _suspect_warning(found: Taxonomy | None) -> Iterator[Block]:
+    """How many passes are suspect, of which problems, and how to list them; nothing without one."""
+    if not found or not found.suspect_passes:
+        return
+    named = list(found.suspect_problems.items())
+    shown = ", ".join(f"{task_id} ({passes})" for task_id, passes in named[:MOST_SUSPECT])
+    rest = f" and {len(named) - MOST_SUSPECT} more" if len(named) > MOST_SUSPECT else ""
+    yield Paragraph(
+        f"{found.suspect_line()}. These programs passed, but they reach beyond their own values, "
+        f"as a model does that games its tests. They are of these problems: {shown}{rest}. "
+        "docs/judging.md says what the reasons mean.",
+        warning=True,
+    )
+    yield Paragraph(
+        "To list them: `python analysis/outcomes.py RUN --out outcomes.parquet`, then in Python "
+        '`pl.read_parquet("outcomes.parquet").filter(pl.col("suspect").list.len() > 0)`.'
+    )
 
 
 def _summary(document: FitDocument) -> Iterator[Block]:
@@ -125,6 +150,12 @@ def _summary(document: FitDocument) -> Iterator[Block]:
         f"{_percent(document.pass_at_k[1])}, pass@{top} = {_percent(document.pass_at_k[top])}. "
         f"{unsolved} unsolved (c = 0)."
     )
+    if without := document.without_suspect:
+        shown = ", ".join(f"pass@{k} = {_percent(value)}" for k, value in without.items())
+        yield Paragraph(
+            f"These figures count suspect passes as passes, and so does all that follows. "
+            f"With suspect passes counted as failures: {shown}."
+        )
     if rule := document.stopping:
         passes = "1 pass" if rule.r == 1 else f"{rule.r} passes"
         yield Paragraph(
@@ -282,6 +313,31 @@ def _unsolved(counts: pl.DataFrame) -> Iterator[Block]:
         yield Paragraph("Every problem with samples is solved at least once.")
     if empty := counts.filter(pl.col("n") == 0)["task_id"].to_list():
         yield Paragraph(f"Without any sample, and left out: {', '.join(empty)}.", warning=True)
+
+
+def _outcomes(found: Taxonomy | None) -> Iterator[Block]:
+    """The kinds of failure and their shares; nothing without a run."""
+    if not found:
+        return
+    yield Heading("What became of the samples")
+    yield Picture(
+        "outcomes", "Shares of the samples: passed, or the kind of failure; hatched: cut."
+    )
+    rows = [
+        [kind, str(number), found.share(kind), str(found.cut.get(kind, 0))]
+        for kind, number in found.kinds.items()
+    ]
+    yield Table(["outcome", "samples", "share", "of them cut"], rows)
+    yield Paragraph(
+        "*Cut* are samples that ended at max_tokens (finish_reason `length`). Where many samples "
+        "of a kind are cut, a larger --max-tokens may mend them."
+    )
+    if found.exceptions:
+        others = found.kinds.get("exception", 0) - sum(found.exceptions.values())
+        rows = [[name, str(number)] for name, number in found.exceptions.items()]
+        yield Table(["exception", "samples"], rows + [["others", str(others)]] * (others > 0))
+    if not found.suspect_passes:
+        yield Paragraph("No pass is suspect.")
 
 
 def _provenance(document: FitDocument) -> Iterator[Block]:

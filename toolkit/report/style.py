@@ -14,6 +14,8 @@ from toolkit.files import replacing
 
 INK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#767676"
 """From the palette of Okabe and Ito, told apart in all common kinds of colour blindness."""
+PALE = "#BBBBBB"
+"""For bars that carry a hatch."""
 
 STYLE: Any = {
     "font.size": 10,

@@ -1,5 +1,6 @@
 """What a terminal shows of a fit: the table of its curve, its verdict, and where its report is."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import CorruptShard
@@ -33,11 +34,21 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     ]
     if not document.complete:
         rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
+    rows += _suspect_lines(document)
     supported = "supported" if document.power_law.supported else "not supported"
     rows.append(f"power law: {supported}")
     rows += [f"  - {reason}" for reason in document.power_law.reasons]
     rows.append(f"report: {_shortest(folder / 'report.html')}")
     return "\n".join(rows)
+
+
+def _suspect_lines(document: FitDocument) -> Iterator[str]:
+    """How many passes are suspect, and the headline without them; nothing where none is."""
+    if document.taxonomy and document.taxonomy.suspect_passes:
+        yield f"SUSPECT: {document.taxonomy.suspect_line()}"
+    if found := document.without_suspect:
+        shown = (f"pass@{k} {v:.4f}, not {document.pass_at_k[k]:.4f}" for k, v in found.items())
+        yield f"without them: {'; '.join(shown)}"
 
 
 def _samples(document: FitDocument) -> str:

@@ -8,8 +8,17 @@ import polars as pl
 from toolkit.records import NO_ANSWER, Judge, Slice
 from toolkit.runs.answers import mapped_slices, scan_answers
 from toolkit.runs.run import Run
+from toolkit.runs.shards import SAMPLE_SCHEMA
 from toolkit.runs.verdicts import decided_verdicts, outdated_answers
 from toolkit.stats.stopping import StoppingRule
+
+COUNT_COLUMNS = pl.Schema(
+    {"task_id": pl.String()}
+    | {name: pl.UInt32() for name in ("n", "c", "suspect", "distinct")}
+    | {"tokens": pl.UInt64(), "unjudged": pl.UInt32()}
+)
+IS_SUSPECT = pl.col("suspect").list.len() > 0
+"""Whether a verdict, or a sample with its verdict, is a pass that is suspect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +43,56 @@ class Progress:
 
 
 def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
-    """One row for each sample that has a map: task_id, seed, answer, outcome, passed, detail.
+    """One row for each sample that has a map, sorted by task_id and seed.
 
-    outcome, passed and detail are null if this judge has no verdict. A sample without an answer has
-    failed, and its `answer` is null.
+    - task_id, seed: the sample. answer: digest of its answer, null if it has none.
+    - outcome, kind, passed, detail, suspect: of its verdict; null if this judge has none. A sample
+      without an answer has failed, with the kind `no_answer`.
+    - finish_reason: why its completion ended, such as `length`.
     """
+    passed = (pl.col("outcome") == "passed").alias("passed")
     return (
-        _judged(run, mapped_slices(run), judge)
+        judged_samples(run, judge)
         .select(
             "task_id",
             "seed",
             "answer",
             "outcome",
-            (pl.col("outcome") == "passed").alias("passed"),
+            "kind",
+            passed,
             "detail",
+            "suspect",
+            "finish_reason",
         )
         .sort("task_id", "seed")
         .collect()
     )
 
 
+def judged_samples(run: Run, judge: Judge) -> pl.LazyFrame:
+    """The rows of `sample_outcomes` in any order, and not collected yet; without `passed`."""
+    present = mapped_slices(run)
+    shards = pl.scan_parquet([run.shard_path(s.name) for s in present], schema=SAMPLE_SCHEMA)
+    endings = shards.select("task_id", "seed", "finish_reason")
+    return _judged(run, present, judge).join(endings, on=["task_id", "seed"], how="left")
+
+
 def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
-    """One row for each problem, in the run's order: task_id, n, c, distinct, tokens, unjudged.
+    """One row for each problem, in the run's order: the columns of `COUNT_COLUMNS`.
 
-    n: samples with a verdict of this judge. c: those of them that passed. distinct: different
-    answers among the n. tokens: output tokens of all samples. unjudged: samples without a verdict.
+    n: samples with a verdict of this judge. c: those of them that passed. suspect: those of the c
+    that are suspect. distinct: different answers among the n. tokens: output tokens of all samples.
+    unjudged: samples without a verdict.
 
-    Under a stopping rule, n and c are those of the look at which sampling stopped. If it has not
-    stopped, they are those of the last look whose samples all have verdicts
+    Under a stopping rule, n, c and suspect are those of the look at which sampling stopped. If it
+    has not stopped, they are those of the last look whose samples all have verdicts
     (`StoppingRule.settle`).
     """
     order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
     present = mapped_slices(run)
     if not present:
-        zeros = [pl.lit(0, pl.UInt32).alias(c) for c in ("n", "c", "distinct")]
-        return order.with_columns(
-            *zeros, tokens=pl.lit(0, pl.UInt64), unjudged=pl.lit(0, pl.UInt32)
-        )
+        empty = {c: pl.lit(0, kind) for c, kind in COUNT_COLUMNS.items() if c != "task_id"}
+        return order.with_columns(**empty)
     answers = _with_verdicts(
         scan_answers(run, present)
         .group_by("task_id", "answer")
@@ -82,6 +104,7 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     counts = answers.group_by("task_id").agg(
         samples.filter(judged).sum().alias("n"),
         samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
+        samples.filter(IS_SUSPECT).sum().alias("suspect"),
         (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
         samples.filter(~judged).sum().alias("unjudged"),
     )
@@ -93,15 +116,15 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     joined = counts.join(tokens, on="task_id").collect()
     if rule := run.stopping_rule():
         settled = _settle(run, present, judge, rule)
-        joined = joined.drop("n", "c").join(settled, on="task_id")
-    columns = ["n", "c", "distinct", "tokens", "unjudged"]
+        joined = joined.drop("n", "c", "suspect").join(settled, on="task_id")
+    rest = [name for name in COUNT_COLUMNS if name != "task_id"]
     return order.join(joined, on="task_id", how="left", maintain_order="left").select(
-        "task_id", pl.col(columns).fill_null(0)
+        "task_id", pl.col(rest).fill_null(0)
     )
 
 
 def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
-    """task_id, n and c by the rule, from the verdicts between each look and the next."""
+    """task_id, n, c and suspect by the rule, from the verdicts between each look and the next."""
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
     batches = (
         _judged(run, present, judge)
@@ -109,18 +132,22 @@ def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) ->
         .agg(
             pl.col("outcome").is_not_null().sum().alias("judged"),
             (pl.col("outcome") == "passed").sum().alias("passed"),
+            IS_SUSPECT.sum().alias("suspect"),
         )
         .filter(pl.col("batch") < len(rule.looks))
         .collect()
     )
     names = batches["task_id"].unique(maintain_order=True)
     row = names.to_frame().with_row_index("row").join(batches, on="task_id", maintain_order="right")
-    judged, passed = (np.zeros((len(names), len(rule.looks)), dtype=np.int64) for _ in range(2))
-    judged[row["row"], row["batch"]] = row["judged"]
-    passed[row["row"], row["batch"]] = row["passed"]
-    n, c = rule.settle(judged, passed)
-    schema = {"task_id": pl.String(), "n": pl.UInt32(), "c": pl.UInt32()}
-    return pl.DataFrame({"task_id": names, "n": n, "c": c}, schema=schema)
+    by_batch = {}
+    for name in ("judged", "passed", "suspect"):
+        by_batch[name] = np.zeros((len(names), len(rule.looks)), dtype=np.int64)
+        by_batch[name][row["row"], row["batch"]] = row[name]
+    n, c = rule.settle(by_batch["judged"], by_batch["passed"])
+    counted = np.asarray(rule.looks) <= np.maximum(n, rule.looks[0])[:, None]
+    suspect = np.where(counted, by_batch["suspect"], 0).sum(axis=1)
+    schema = {"task_id": pl.String()} | {name: pl.UInt32() for name in ("n", "c", "suspect")}
+    return pl.DataFrame({"task_id": names, "n": n, "c": c, "suspect": suspect}, schema=schema)
 
 
 def progress(run: Run, counts: pl.DataFrame) -> Progress:
@@ -148,15 +175,16 @@ def outdated_samples(run: Run, judge: Judge) -> int:
 
 
 def _judged(run: Run, present: list[Slice], judge: Judge) -> pl.LazyFrame:
-    """The samples of these slices, with outcome and detail; null if there is no verdict."""
+    """The samples of these slices with what their verdict says; null if there is none."""
     return _with_verdicts(scan_answers(run, present), run, judge)
 
 
 def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:
     """Join the verdicts. A sample without an answer needs no verdict: it has failed."""
-    verdicts = decided_verdicts(run, judge).select("task_id", "answer", "outcome", "detail")
-    none, kind = pl.col("answer").is_null(), verdicts.schema["outcome"]
+    verdicts = decided_verdicts(run, judge).drop("seconds")
+    instead = {"outcome": "failed", "kind": "no_answer", "detail": NO_ANSWER, "suspect": []}
+    none = pl.col("answer").is_null()
     return answers.join(verdicts.lazy(), on=["task_id", "answer"], how="left").with_columns(
-        pl.when(none).then(pl.lit("failed").cast(kind)).otherwise("outcome").alias("outcome"),
-        pl.when(none).then(pl.lit(NO_ANSWER)).otherwise("detail").alias("detail"),
+        pl.when(none).then(pl.lit(value, verdicts.schema[name])).otherwise(name).alias(name)
+        for name, value in instead.items()
     )

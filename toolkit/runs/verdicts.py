@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from toolkit.errors import CorruptShard
-from toolkit.records import OUTCOMES, Judge, Verdict, judge_line
+from toolkit.records import FAILURE_KINDS, OUTCOMES, Judge, Verdict, judge_line
 from toolkit.runs import format1
 from toolkit.runs.run import Run, metadata, read_frame, read_table, remedy, write_table
 
@@ -21,10 +21,14 @@ VERDICT_SCHEMA = pl.Schema(
         "answer": pl.UInt64(),
         "judge": pl.UInt64(),
         "outcome": pl.Enum(OUTCOMES),
+        "kind": pl.Enum(FAILURE_KINDS),
         "detail": pl.String(),
+        "suspect": pl.List(pl.String()),
         "seconds": pl.Float32(),
     }
 )
+WITHOUT_KINDS = pl.Schema({k: v for k, v in VERDICT_SCHEMA.items() if k not in ("kind", "suspect")})
+"""The columns of verdicts that were written before there were kinds and suspicions."""
 
 
 def write_verdicts(
@@ -34,7 +38,10 @@ def write_verdicts(
 
     facts: how the verdicts were reached. The file's metadata holds them, with the full judge.
     """
-    rows = [(v.task_id, v.answer, judge.digest, v.outcome, v.detail, v.seconds) for v in verdicts]
+    rows = [
+        (v.task_id, v.answer, judge.digest, v.outcome, v.kind, v.detail, list(v.suspect), v.seconds)
+        for v in verdicts
+    ]
     if not rows:
         return
     frame = pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("task_id", "answer")
@@ -50,7 +57,7 @@ def write_verdicts(
 
 
 def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
-    """The verdicts of this judge: task_id, answer, outcome, detail, seconds.
+    """The verdicts of this judge: task_id, answer, outcome, kind, detail, suspect, seconds.
 
     There is one row for each (task_id, answer). An answer with the outcome `error` is judged again
     at the next evaluation. The decided outcome then replaces `error`.
@@ -100,7 +107,17 @@ def _all_verdicts(run: Run) -> pl.DataFrame:
         frame = read_frame(path)
         if frame.schema == format1.VERDICT_SCHEMA:
             frame = format1.verdicts_of(frame)
+        if frame.schema == WITHOUT_KINDS:
+            frame = _with_kinds(frame)
         if frame.schema != VERDICT_SCHEMA:
             raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
         frames.append(frame)
     return pl.concat(frames)
+
+
+def _with_kinds(frame: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts that tell neither kind nor suspicion, in the columns of today: "" and none."""
+    return frame.with_columns(
+        kind=pl.lit("", VERDICT_SCHEMA["kind"]),
+        suspect=pl.lit([], VERDICT_SCHEMA["suspect"]),
+    ).select(VERDICT_SCHEMA.names())

@@ -10,8 +10,9 @@ import json
 import logging
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import polars as pl
@@ -31,6 +32,38 @@ log = logging.getLogger(__name__)
 BATCH_VERDICTS = 2000
 BATCH_SECONDS = 20.0
 """A batch of verdicts is written when it reaches either limit. A kill loses at most one batch."""
+
+
+RATE_SECONDS = (10.0, 60.0)
+"""The time left goes by the lower of the rates over these times: slow programs may come last."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast verdicts come, of late; times are in seconds."""
+
+    started: float
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def note(self, now: float, count: int) -> None:
+        """Tell that `count` verdicts had come by the time `now`; a mark a second is kept."""
+        if not self._marks:
+            self._marks.append((self.started, 0))
+        if now - self._marks[-1][0] < 1.0:
+            return
+        self._marks.append((now, count))
+        while now - self._marks[1][0] >= max(RATE_SECONDS):
+            self._marks.popleft()
+
+    def rate(self, now: float, count: int) -> float:
+        """Verdicts a second; `count` of them have come by `now`."""
+        return min(self._rate_over(seconds, now, count) for seconds in RATE_SECONDS)
+
+    def _rate_over(self, seconds: float, now: float, count: int) -> float:
+        """Since the last mark that is so old. Without one: since the start."""
+        old = (mark for mark in reversed(self._marks) if now - mark[0] >= seconds)
+        at, before = next(old, (self.started, 0))
+        return (count - before) / max(now - at, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +219,20 @@ def _write_in_batches(
     """Write verdicts as they come. Returns how many have the outcome `error`."""
     batch: list[Verdict] = []
     errors = 0
-    started = written = time.monotonic()
+    written = time.monotonic()
+    pace = Pace(written)
     for count, verdict in enumerate(verdicts, start=1):
         batch.append(verdict)
         errors += verdict.outcome == "error"
         if verdict.outcome == "error":
             log.error("%s, answer %016x: %s", verdict.task_id, verdict.answer, verdict.detail)
         now = time.monotonic()
+        pace.note(now, count)
         if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
             write(batch)
             batch, written = [], now
-            rate = count / (now - started)
+            rate = pace.rate(now, count)
             left = (expected - count) / rate
-            log.info("%d/%d judged, %.0f/s, %.0f s left", count, expected, rate, left)
+            log.info("%d/%d judged, %.1f/s, %.0f s left", count, expected, rate, left)
     write(batch)
     return errors

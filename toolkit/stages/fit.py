@@ -40,6 +40,7 @@ from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
+from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
 from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
@@ -48,10 +49,11 @@ from toolkit.stats.inference import Inference, infer
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
 from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
+from toolkit.stats.suspect import largest_k_without, pass_at_k_without
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 3
+FIT_VERSION = 4
 """Raised when the same counts would give other results: results of an older one are redone."""
 METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
 ESTIMAND = (
@@ -69,19 +71,20 @@ def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitDocument:
     if not counts["n"].sum() and (others := other_judges(run, judge)):
         raise ToolkitError(
             f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
-            f"{'; '.join(others)}: take theirs by --timeout, or evaluate again"
+            f"{'; '.join(others)}: evaluate again, or take those of the same version by --timeout "
+            "and --libraries"
         )
     document, _ = fit_counts(
         counts,
         run.results_dir,
-        _context(run, counts, judge),
+        _context(run, counts, judge, read_taxonomy(run, judge)),
         rule=run.stopping_rule(),
         replicates=replicates,
     )
     return document
 
 
-def _context(run: Run, counts: pl.DataFrame, judge: Judge) -> FitContext:
+def _context(run: Run, counts: pl.DataFrame, judge: Judge, taxonomy: Taxonomy) -> FitContext:
     done = progress(run, counts)
     manifest = run.manifest()
     identity = manifest["identity"]
@@ -98,6 +101,7 @@ def _context(run: Run, counts: pl.DataFrame, judge: Judge) -> FitContext:
         chosen=bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
         sampling=SamplingFacts(**{name: identity.get(name) for name in names}),
         judge=JudgeFacts.of(judge),
+        taxonomy=taxonomy,
     )
 
 
@@ -116,6 +120,9 @@ def fit_counts(
     replicates: int = 1000,
 ) -> tuple[FitDocument, bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
+
+    A column `suspect` tells how many of the c are suspect passes; none without it. They count as
+    passes in everything but `FitDocument.without_suspect`.
 
     `rule`: by which each problem's sampling stopped, if its n depends on its passes.
 
@@ -175,6 +182,7 @@ def fit_document(
         stopping=rule,
         k_max=top,
         pass_at_k=_by_k(shown.k, shown.pass_at_k),
+        without_suspect=_without_suspect(judged, table, shown.k),
         fail_at_k=_by_k(shown.k, shown.fail_at_k),
         se_fixed_set=_defined_by_k(shown.k, shown.se_fixed_set),
         se_superpopulation=_defined_by_k(shown.k, shown.se_superpopulation),
@@ -193,6 +201,15 @@ def fit_document(
         power_law=found.power_law,
         estimand=ESTIMAND,
     )
+
+
+def _without_suspect(judged: Counts, table: pl.DataFrame, shown: Ints) -> dict[int, float] | None:
+    """The headline with suspect passes as failures, at k of `shown`; None without such a pass."""
+    if "suspect" not in table.columns or not table["suspect"].sum():
+        return None
+    suspect = table["suspect"].to_numpy().astype(np.int64)
+    top = shown[shown <= largest_k_without(judged, suspect)].max()
+    return {k: pass_at_k_without(judged, suspect, k) for k in sorted({1, int(top)})}
 
 
 def _forecast_point(found: Inference, k: int) -> ForecastPoint:

@@ -15,7 +15,7 @@ from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_digest
-from toolkit.records import EngineFacts, Problem, Sample
+from toolkit.records import EngineFacts, JudgeChoice, Problem, Sample
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round
@@ -27,11 +27,17 @@ from toolkit.verifiers.judges import choice_of
 
 
 def ingest(
-    source: Path, path: Path, *, problems_source: str, model: str, timeout: float | None = None
+    source: Path,
+    path: Path,
+    *,
+    problems_source: str,
+    model: str,
+    timeout: float | None = None,
+    libraries: str | None = None,
 ) -> Run:
     """Make the run at `path` from the samples in `source` (JSONL or JSONL.gz).
 
-    timeout: time limit of the run's judge, in seconds. None: its default.
+    timeout (seconds), libraries: settings of the run's judge. None: its defaults.
 
     The whole file is checked before anything is written. `UsageError` names the line and the field.
     The same file may be ingested again: only what is missing is written. Raises `RunMismatch` if
@@ -48,8 +54,9 @@ def ingest(
         "problems": problems_digest(problems),
         "completions": _digest(samples),
     }
+    judge = choice_of(only_kind(problems), timeout, libraries)
     run = create_or_open(
-        path, identity, problems=problems, **_facts(problems_source, problems, model, timeout)
+        path, identity, problems=problems, **_facts(problems_source, problems, model, judge)
     )
     quantity = Config().quantity
     slices = plan_round(
@@ -111,7 +118,7 @@ def _digest(samples: Iterable[Sample]) -> str:
 
 
 def _facts(
-    problems_source: str, problems: list[Problem], model: str, timeout: float | None
+    problems_source: str, problems: list[Problem], model: str, judge: JudgeChoice
 ) -> dict[str, Any]:
     config = Config(
         sampling=Sampling(backend="ingest", model=model, prompt_style="verbatim"),
@@ -120,7 +127,7 @@ def _facts(
     return {
         "problems_source": problems_source,
         "full_humaneval": is_full_humaneval(problems),
-        "judge": judge_document(choice_of(only_kind(problems), timeout)),
+        "judge": judge_document(judge),
         "config": describe_config(config),
         "versions": versions(),
     }

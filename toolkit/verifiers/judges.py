@@ -4,7 +4,9 @@ They stand apart from the verifiers. So status, fit and cancel know how a run is
 loading the sandbox.
 """
 
+import keyword
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,7 +30,11 @@ class Kind:
     defaults: Mapping[str, Setting]
 
 
-KINDS: Mapping[str, Kind] = {PYTHON_TESTS: Kind(version=1, defaults={"timeout": 3.0})}
+KINDS: Mapping[str, Kind] = {
+    PYTHON_TESTS: Kind(version=2, defaults={"timeout": 3.0, "libraries": "numpy"})
+}
+NO_LIBRARIES = "none"
+"""The setting `libraries` of a judge whose programs see the standard library only."""
 
 
 def judge_of(choice: JudgeChoice) -> Judge:
@@ -45,25 +51,66 @@ def judge_of(choice: JudgeChoice) -> Judge:
     return Judge(choice, kind.version, tuple(kind.defaults.items()))
 
 
-def choice_of(verifier: str, timeout: float | None) -> JudgeChoice:
-    """The choice of a verifier with this time limit in seconds. None: the default."""
-    return _with_timeout(JudgeChoice(verifier), timeout)
+def choice_of(
+    verifier: str, timeout: float | None = None, libraries: str | None = None
+) -> JudgeChoice:
+    """The choice of a verifier with these settings; None: the default.
+
+    timeout: in seconds. libraries: names with commas between, or "none". Raises `UsageError` for a
+    value that cannot be, or that the verifier has no use for.
+    """
+    return _with_settings(JudgeChoice(verifier), timeout, libraries)
 
 
-def judge_of_run(run: Run, timeout: float | None = None) -> Judge:
-    """The run's default judge. With `timeout` (seconds): the same with that time limit."""
-    return judge_of(_with_timeout(judge_choice(run), timeout))
+def judge_of_run(run: Run, timeout: float | None = None, libraries: str | None = None) -> Judge:
+    """The run's default judge, but with the settings that are given; see `choice_of`."""
+    return judge_of(_with_settings(judge_choice(run), timeout, libraries))
 
 
-def _with_timeout(choice: JudgeChoice, timeout: float | None) -> JudgeChoice:
-    if timeout is None:
-        return choice
-    if "timeout" not in _kind(choice.verifier).defaults:
-        raise UsageError(f"--timeout {timeout}: the verifier {choice.verifier} has no time limit")
-    if not 0 < timeout < math.inf:
-        raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
-    settings = {**dict(choice.settings), "timeout": timeout}
-    return JudgeChoice.of(choice.verifier, settings, _kind(choice.verifier).defaults)
+def library_names(setting: Setting) -> tuple[str, ...]:
+    """The libraries that a judge's setting `libraries` names, sorted; none for "none"."""
+    return () if setting == NO_LIBRARIES else tuple(str(setting).split(","))
+
+
+def _with_settings(
+    choice: JudgeChoice, timeout: float | None, libraries: str | None
+) -> JudgeChoice:
+    defaults = _kind(choice.verifier).defaults
+    settings = dict(choice.settings)
+    if timeout is not None:
+        if "timeout" not in defaults:
+            raise UsageError(
+                f"--timeout {timeout}: the verifier {choice.verifier} has no time limit"
+            )
+        if not 0 < timeout < math.inf:
+            raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
+        settings["timeout"] = timeout
+    if libraries is not None:
+        if "libraries" not in defaults:
+            raise UsageError(
+                f"--libraries {libraries}: the verifier {choice.verifier} imports no libraries"
+            )
+        settings["libraries"] = _libraries_setting(libraries)
+    return JudgeChoice.of(choice.verifier, settings, defaults)
+
+
+def _libraries_setting(text: str) -> str:
+    """The one way to write a choice of libraries: sorted, each once, with commas between."""
+    names = sorted({name.strip() for name in text.split(",")})
+    if names == [NO_LIBRARIES]:
+        return NO_LIBRARIES
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name) or name == NO_LIBRARIES:
+            raise UsageError(
+                f"--libraries {text}: {name!r} is no name of a library; give names as they are "
+                'imported, with commas between, such as numpy,pandas, or only "none"'
+            )
+        if name in sys.stdlib_module_names:
+            raise UsageError(
+                f"--libraries {text}: {name} is of the standard library, which is always there; "
+                "leave it out"
+            )
+    return ",".join(names)
 
 
 def _kind(verifier: str) -> Kind:

@@ -5,15 +5,18 @@ with the function named `entry_point`. Program, test and call are executed as on
 """
 
 import functools
+import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Verdict
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.executor import Executor
+from toolkit.verifiers.judges import library_names
 from toolkit.verifiers.python_program import EXTRACTION_VERSION, extract_program
 from toolkit.verifiers.python_prompt import function_prompt
 
@@ -46,6 +49,15 @@ def endings(problems: Iterable[Problem]) -> dict[str, str]:
     return {task_id: f"\n{tests.test}\ncheck({tests.entry_point})" for task_id, tests in found}
 
 
+def check_installed(libraries: Iterable[str]) -> None:
+    """Raise `UsageError`, naming those of the libraries that this environment does not have."""
+    if missing := [name for name in libraries if importlib.util.find_spec(name) is None]:
+        raise UsageError(
+            f"--libraries: not installed on this node: {', '.join(missing)}; install them beside "
+            "the toolkit, or choose other libraries"
+        )
+
+
 class PythonTests:
     """The verifier of functions with unit tests."""
 
@@ -67,10 +79,18 @@ class PythonTests:
     def judging(
         self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
     ) -> "ProgramJudging":
-        """See `Verifier.judging`."""
-        limits = Limits(timeout=float(judge.settings["timeout"]))
+        """See `Verifier.judging`. Raises `UsageError` for a library that is not installed."""
+        libraries = library_names(judge.settings["libraries"])
+        check_installed(libraries)
         return ProgramJudging(
-            Executor(endings(problems), workers=workers, limits=limits, isolation=isolation)
+            Executor(
+                endings(problems),
+                workers=workers,
+                limits=Limits(timeout=float(judge.settings["timeout"])),
+                isolation=isolation,
+                libraries=libraries,
+                prompts={p.task_id: p.prompt for p in problems},
+            )
         )
 
 

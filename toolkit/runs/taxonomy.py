@@ -1,0 +1,89 @@
+"""What became of a run's samples: how many passed, and how the others failed."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from toolkit.records import Judge
+from toolkit.runs.outcomes import IS_SUSPECT, judged_samples
+from toolkit.runs.run import Run
+
+PASSED = "passed"
+MOST_EXCEPTIONS = 5
+"""Types of exceptions that are counted one by one, the most frequent ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """Numbers of samples that have a verdict; in each dictionary the most frequent comes first.
+
+    - kinds: "passed", which comes before all others, or a kind of failure -> samples.
+    - cut: the same for the samples that ended at max_tokens (finish_reason `length`).
+    - exceptions: type -> samples of the kind `exception`.
+    - suspect_passes: passes with a suspicion. suspect: reason -> passes; one may have several.
+    - suspect_problems: task_id -> suspect passes.
+    """
+
+    kinds: dict[str, int]
+    cut: dict[str, int]
+    exceptions: dict[str, int]
+    suspect_passes: int
+    suspect: dict[str, int]
+    suspect_problems: dict[str, int]
+
+    @property
+    def samples(self) -> int:
+        """All samples that have a verdict."""
+        return sum(self.kinds.values())
+
+    def share(self, kind: str) -> str:
+        """For people: `22.0 %` of the samples."""
+        percent = 100 * self.kinds[kind] / self.samples
+        return "<0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
+
+    def suspect_line(self) -> str:
+        """For people: `12 passes are suspect: frames 7, equality 5`; "" if none is."""
+        if not self.suspect_passes:
+            return ""
+        passes = "1 pass is" if self.suspect_passes == 1 else f"{self.suspect_passes} passes are"
+        return f"{passes} suspect: {counted(self.suspect)}"
+
+
+def counted(numbers: dict[str, int]) -> str:
+    """For people: `frames 7, equality 5`."""
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())
+
+
+def read_taxonomy(run: Run, judge: Judge) -> Taxonomy:
+    """What became of the samples that have a verdict of this judge."""
+    told = pl.col("kind") != ""
+    word = pl.col("detail").str.extract(r"^(\w+)")
+    groups = (
+        judged_samples(run, judge)
+        .filter(pl.col("outcome").is_not_null())
+        .group_by(
+            pl.when(told).then(pl.col("kind").cast(pl.String)).otherwise("outcome").alias("end"),
+            pl.when(pl.col("kind") == "exception").then(word).alias("exception"),
+            pl.when(IS_SUSPECT).then("task_id").alias("problem"),
+            pl.when(IS_SUSPECT).then(pl.col("suspect").list.join(",")).alias("reasons"),
+        )
+        .agg(pl.len().alias("samples"), (pl.col("finish_reason") == "length").sum().alias("cut"))
+        .collect()
+    )
+    suspect = groups.filter(pl.col("reasons").is_not_null())
+    each_reason = suspect.with_columns(pl.col("reasons").str.split(",")).explode("reasons")
+    return Taxonomy(
+        kinds={PASSED: 0} | _sums(groups, "end", "samples"),
+        cut=_sums(groups, "end", "cut"),
+        exceptions=dict(list(_sums(groups, "exception", "samples").items())[:MOST_EXCEPTIONS]),
+        suspect_passes=int(suspect["samples"].sum()),
+        suspect=_sums(each_reason, "reasons", "samples"),
+        suspect_problems=_sums(suspect, "problem", "samples"),
+    )
+
+
+def _sums(groups: pl.DataFrame, key: str, number: str) -> dict[str, int]:
+    """key -> the sum of its numbers, the largest first; without nulls and zeros."""
+    sums = groups.filter(pl.col(key).is_not_null()).group_by(key).agg(pl.col(number).sum())
+    rows = sums.filter(pl.col(number) > 0).sort(number, key, descending=[True, False]).iter_rows()
+    return {str(name): int(count) for name, count in rows}
