@@ -278,7 +278,8 @@ def _watch(pipe: int) -> None:
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         reason = _EVENTS.get(event)
         if event == "exec" and isinstance(code := arguments[0], CodeType):
-            theirs = any(_frame(1).f_globals is known for known in _EVALUATING)
+            caller = _frame(1).f_globals
+            theirs = any(caller is known for known in _EVALUATING)
             reason = None if theirs or suspicion.names_are_plain(code) else "code"
         if reason and reason not in told:
             told.add(reason)
