@@ -143,11 +143,11 @@ class Evaluation:
     workers: int | None = knob(
         None, "number of answers judged at the same time. Not given: the number of available cores"
     )
-    isolation: Literal["strongest", "limits-only"] = knob(
+    isolation: Literal["strongest", "weak", "limits-only"] = knob(
         "strongest",
-        "how executed programs are confined. strongest: with all that the node offers; refuse to "
-        "run below a minimum. limits-only: no namespaces, resource limits are enough",
-        choices=("strongest", "limits-only"),
+        "how executed programs are confined, with all that the node offers. strongest: refuse to "
+        "run below a minimum. weak: run whatever is missing. limits-only: old name of weak",
+        choices=("strongest", "weak", "limits-only"),
     )
 
 

@@ -1,10 +1,13 @@
 """jobs/doctor.py: what it finds, and what it says to do."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from run_jobs import files, job
+from run_jobs import ROOT, files, job
+from without_namespaces import AS_ROOT, needs_no_namespaces
 
 from toolkit.launch.doctor import examine_directory, examine_judge
 from toolkit.problems.humaneval import python_problem
@@ -64,3 +67,25 @@ def test_exit_code_says_whether_anything_failed(tmp_path: Path, broken: bool) ->
     assert done.returncode == (1 if broken else 0), done.stderr
     assert ("fail  solutions" in done.stdout) is broken
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("level", ["strongest", "weak"])
+def test_a_node_without_user_namespaces_is_told_what_it_needs(tmp_path: Path, level: str) -> None:
+    needs_no_namespaces()
+    file = tmp_path / "problems.jsonl"
+    file.write_text(json.dumps(fields(GOOD)) + "\n")
+    command = [*AS_ROOT, sys.executable, ROOT / "jobs/doctor.py", "--isolation", level]
+    done = subprocess.run(
+        [*command, "--problems", file, "--runs", tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert found["isolation"].startswith("fail" if level == "strongest" else "warn")
+    assert "as root: `sysctl -w user.max_user_namespaces=10000`" in found["isolation"]
+    assert done.returncode == (1 if level == "strongest" else 0)
+    if level == "weak":
+        assert found["landlock"].startswith("ok")
+        assert "on, version" in found["landlock"]

@@ -11,7 +11,7 @@ from typing import Literal
 from toolkit.errors import ToolkitError
 from toolkit.files import publish_once, replacing
 from toolkit.records import Answer, Judge, Problem, Verdict, answer_digest
-from toolkit.sandbox.confine import MECHANISMS, IsolationLevel
+from toolkit.sandbox.confine import MECHANISMS, IsolationLevel, below_minimum
 from toolkit.verifiers.base import Verifier, open_verifier
 
 Grade = Literal["ok", "warn", "fail"]
@@ -54,6 +54,8 @@ def examine_judge(
             purpose = MECHANISMS[name]
             grade: Grade = "ok" if state.startswith("on") or name == "landlock" else "warn"
             yield Finding(grade, name, f"{state} ({purpose})")
+        if why := below_minimum(judging.isolation):
+            yield Finding("warn", "isolation", f"weak, {why}")
         yield _solutions(judging.judge(_answers(verifier, right)), len(right))
         yield _wrong_ones(judging.judge(_answers(verifier, wrong)), problems)
 

@@ -11,19 +11,23 @@ import platform
 import resource
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from os import chdir, chmod, rmdir, unlink  # the guard of the programs takes them out of `os`
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from toolkit.sandbox import landlock, linux, namespaces, seccomp
+from toolkit.sandbox import landlock, linux, namespaces, remedies, seccomp
+from toolkit.sandbox.scratch import ScratchDirectory
+from toolkit.sandbox.watcher import Watcher
 
-IsolationLevel = Literal["strongest", "limits-only"]
-"""What was asked for; the isolation report says what was reached."""
+IsolationLevel = Literal["strongest", "weak", "limits-only"]
+"""What is enough. Every level takes all that the node offers; the isolation report says what that
+is. "strongest" refuses less than its minimum, "weak" takes anything, "limits-only" is its old name.
+"""
 ON: Final = "on"
-"""In the isolation report, of a mechanism in force; of the others it says "off" and why."""
+"""In the isolation report, of a mechanism in force; more may follow. Of the others it says "off"
+and why.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Limits:
     """By the wall clock, for a program whose own clock stands still."""
     memory_bytes: int = 4 << 30
     """Address space of each process."""
+    tree_bytes: int = 4 << 30
+    """Resident memory of all processes of a program together, or less: the worker's share of the
+    job's memory.
+    """
     processes: int = 64
     """Processes and threads together, the worker's own included."""
     file_bytes: int = 32 << 20
@@ -51,11 +59,12 @@ MECHANISMS: Final = {
     "user": "an own user namespace: no capability, nobody else's files",
     "mount": "an own file tree: read-only system and Python, private /tmp, no home",
     "pid": "an own process table: a program's processes end with it",
-    "net": "no network",
+    "net": "no network but an own loopback interface",
     "ipc": "no shared memory with other programs",
     "uts": "the node's name is hidden",
     "no_new_privs": "set-user-id programs give nothing",
-    "seccomp": "no ptrace, namespaces, keys, devices of the kernel",
+    "seccomp": "no ptrace, namespaces, keys, devices of the kernel; without the namespaces also no "
+    "processes, sockets, modes and times of files",
     "landlock": "files outside Python and the scratch directory are refused",
     "limits": "memory, processes, file size, open files",
 }
@@ -75,8 +84,8 @@ class Confinement:
     """The confinement of a worker: what is in force, and what is left to do."""
 
     report: dict[str, str]
-    """The isolation report: mechanism -> `ON`, or "off" and why."""
-    scratch: "namespaces.PrivateTmp | ScratchDirectory"
+    """The isolation report: mechanism -> `ON` and its version or extent, or "off" and why."""
+    scratch: namespaces.PrivateTmp | ScratchDirectory
     """The one place that programs can write to."""
     proc: int
     """A descriptor of the /proc in which the children's process numbers are valid."""
@@ -86,58 +95,24 @@ class Confinement:
     """What is left to do in each child, in this order."""
 
 
-class ScratchDirectory:
-    """The scratch directory without a mount namespace: on the disk, emptied after each program."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._work = f"{path}/work"
-        self.renew()
-
-    def renew(self) -> None:
-        """Make the working directory new and stand in it, whatever a program did to it."""
-        chdir("/")
-        self._empty(self.path)
-        os.mkdir(self._work, 0o700)
-        chdir(self._work)
-
-    def remove(self) -> None:
-        """Delete it with all that is in it."""
-        chdir("/")
-        self._empty(self.path)
-        rmdir(self.path)
-
-    def _empty(self, top: str) -> None:
-        """Delete all below `top`, without recursion: a program may nest directories deeply."""
-        directories = [top]
-        for path in directories:
-            chmod(path, 0o700)
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.path)
-                    else:
-                        unlink(entry.path)
-        for path in reversed(directories[1:]):
-            rmdir(path)
-
-
-def confine(limits: Limits, disabled: Mapping[str, str], scratch_root: str) -> Confinement:
+def confine(
+    limits: Limits,
+    disabled: Mapping[str, str],
+    scratch_root: str,
+    landlock_version: int | None = None,
+) -> Confinement:
     """Confine this process by all mechanisms but the disabled ones (name -> why).
 
-    Returns in the worker. Where a pid namespace is made, the worker is a child of the caller, which
-    stays outside, waits for the worker and exits as it does. `scratch_root` is the directory for
-    scratch files where no private /tmp can be mounted. Raises `MechanismFailed`.
+    Returns in the worker. The worker is a child of the caller, which stays outside and exits as the
+    worker does. Where no pid namespace is made, the caller goes on as its watcher
+    (`toolkit.sandbox.watcher`). `scratch_root` is the directory for scratch files where no private
+    /tmp can be mounted. `landlock_version` is the one to use at most. Raises `MechanismFailed`.
     """
     report = {name: f"off: {disabled[name]}" if name in disabled else ON for name in MECHANISMS}
     privileged = namespaces.is_privileged()
     if not privileged and "user" not in disabled:
         _attempt("user", namespaces.enter_user_namespace)
-    for name, flag in namespaces.SEPARATE.items():
-        if name not in disabled:
-            _attempt(name, functools.partial(linux.unshare, flag))
-    if "uts" not in disabled:
-        _attempt("uts", namespaces.name_host)
+    _separate(disabled)
     host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if "pid" not in disabled:
         _continue_as_first_process()
@@ -147,10 +122,13 @@ def confine(limits: Limits, disabled: Mapping[str, str], scratch_root: str) -> C
         os.close(host_proc)
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     else:
+        _continue_watched(limits, scratch, host_proc)
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     confinement = Confinement(report, scratch, proc, pid_namespace="pid" not in disabled)
     confinement.child_steps.append(linux.CapabilityDrop())
-    _confine_calls(confinement, disabled)
+    if not confinement.pid_namespace:
+        confinement.child_steps.append(functools.partial(_be_one_of_many, limits.processes))
+    _confine_calls(confinement, disabled, landlock_version)
     report["limits"] = _limit_resources(limits, disabled)
     # Nothing of this process may be read or traced by the programs, which run as the same user.
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
@@ -158,30 +136,25 @@ def confine(limits: Limits, disabled: Mapping[str, str], scratch_root: str) -> C
 
 
 def below_minimum(report: Mapping[str, str]) -> str | None:
-    """Why this confinement is too weak for untrusted programs, or None.
+    """Why this confinement is too weak for untrusted programs, and what would make it strong; None
+    if it is enough.
 
-    Enough is an own user, file tree, process table and network. Enough is also a seccomp filter and
-    Landlock together, which refuse processes, network and files instead of hiding them.
-
-    Known not to hold: the second is weaker. Under it a program can change the mode and times of the
-    user's files, and fill the scratch directory. Landlock before version 3 does not refuse to
-    truncate files, and before version 6 a program can send SIGIO to other processes.
+    Enough is an own user, file tree, process table and network, and the filter of calls. Without
+    them not everything can be closed: a program sees which files exist, and their size and times.
     """
-
-    def off(*names: str) -> list[str]:
-        return [f"{name} ({report[name]})" for name in names if report[name] != ON]
-
-    missing = off("user", "mount", "pid", "net", "no_new_privs")
-    if not missing or not off("seccomp", "landlock", "no_new_privs"):
+    needed = ("user", "mount", "pid", "net", "no_new_privs", "seccomp")
+    missing = [f"{name} ({report[name]})" for name in needed if report[name] != ON]
+    if not missing:
         return None
-    return "missing: " + ", ".join(missing)
+    return f"missing: {', '.join(missing)}; {remedies.text()}"
 
 
 def python_paths() -> list[str]:
     """What a program needs to read besides the system: this Python, its packages, its libraries."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     libraries = [f"{prefix}/{name}" for prefix in prefixes for name in ("lib", "lib64")]
-    return [*libraries, *namespaces.mapped_files()]
+    executables = [sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"]
+    return [*libraries, *executables, *namespaces.mapped_files()]
 
 
 def _attempt(name: str, action: Callable[[], T]) -> T:
@@ -203,6 +176,31 @@ def _continue_as_first_process() -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
+def _separate(disabled: Mapping[str, str]) -> None:
+    """Make the namespaces beside the user namespace."""
+    for name, flag in namespaces.SEPARATE.items():
+        if name not in disabled:
+            _attempt(name, functools.partial(linux.unshare, flag))
+    if "uts" not in disabled:
+        _attempt("uts", namespaces.name_host)
+    if "net" not in disabled:
+        _attempt("net", namespaces.start_loopback)
+
+
+def _continue_watched(
+    limits: Limits, scratch: namespaces.PrivateTmp | ScratchDirectory, proc: int
+) -> None:
+    """Fork: the child goes on as the worker, the parent watches it."""
+    Watcher(
+        scratch if isinstance(scratch, ScratchDirectory) else None,
+        proc,
+        memory=limits.tree_bytes,
+        tasks=limits.processes,
+        size=limits.tmp_bytes,
+        files=limits.tmp_files,
+    ).fork()
+
+
 def _confine_files(
     limits: Limits, disabled: Mapping[str, str], scratch_root: str, *, privileged: bool
 ) -> namespaces.PrivateTmp | ScratchDirectory:
@@ -212,13 +210,16 @@ def _confine_files(
         shown = _attempt(
             "mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc)
         )
-    if privileged and ("mount" not in disabled or _open_to_all(python_paths())):
+    if privileged and "mount" not in disabled:
         namespaces.become_nobody()
         if "user" not in disabled:
-            own_mounts = 0 if "mount" in disabled else linux.CLONE_NEWNS
-            _attempt("user", lambda: namespaces.enter_user_namespace(own_mounts))
+            # With an own mount namespace again: only so may this user mount.
+            _attempt("user", lambda: namespaces.enter_user_namespace(linux.CLONE_NEWNS))
     if "mount" in disabled:
-        return ScratchDirectory(tempfile.mkdtemp(prefix="jail-", dir=scratch_root))
+        _leave_root(disabled)
+        scratch = ScratchDirectory(scratch_root)
+        os.environ["TMPDIR"] = scratch.path  # what `tempfile` makes has to lie in it
+        return scratch
     private_tmp = namespaces.PrivateTmp(
         size=limits.tmp_bytes,
         files=limits.tmp_files,
@@ -230,19 +231,60 @@ def _confine_files(
     return private_tmp
 
 
-def _confine_calls(confinement: Confinement, disabled: Mapping[str, str]) -> None:
+def _leave_root(disabled: Mapping[str, str]) -> None:
+    """Become nobody if this is root: without an own file tree all files of the system are root's.
+
+    Raises `MechanismFailed` if it cannot be done.
+    """
+    if os.geteuid() != 0:
+        return
+    why = f"without an own file tree ({disabled['mount']}) programs would run as root"
+    if namespaces.can_become_nobody():
+        if not _open_to_all(python_paths()):
+            raise MechanismFailed("root", f"{why}, as other users may not read this Python")
+        namespaces.become_nobody()
+        if "user" not in disabled:
+            _attempt("user", namespaces.enter_user_namespace)
+    elif namespaces.is_root_of_others() or linux.capabilities() or "landlock" in disabled:
+        raise MechanismFailed("root", f"{why}: start this as an ordinary user")
+
+
+def _be_one_of_many(processes: int) -> None:
+    """In a child that no pid namespace holds: it ends with the worker, its watcher may look at it,
+    and the threads that it may start are bounded.
+
+    The kernel counts all of the user's threads, which cannot be more than the node has now.
+    """
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    with open("/proc/loadavg", encoding="ascii") as load:
+        threads = int(load.read().split()[3].partition("/")[2]) + processes
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    threads = threads if hard == resource.RLIM_INFINITY else min(threads, hard)
+    resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+
+
+def _confine_calls(
+    confinement: Confinement, disabled: Mapping[str, str], landlock_version: int | None
+) -> None:
     if "no_new_privs" not in disabled:
         _attempt("no_new_privs", lambda: linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1))
     if "landlock" not in disabled:
-        _attempt("landlock", lambda: _restrict_files(confinement))
+        _attempt("landlock", lambda: _restrict_files(confinement, landlock_version))
     if "seccomp" in disabled:
         return
     code = seccomp.worker_filter(net_namespace="net" not in disabled)
     _attempt("seccomp", lambda: seccomp.install(code))
-    if not confinement.pid_namespace:
-        confinement.child_steps.append(
-            lambda: seccomp.install(seccomp.lone_process_filter(os.getpid()))
-        )
+    if confinement.pid_namespace:
+        return
+    rules = seccomp.ChildFilter(
+        processes=True,
+        files="mount" in disabled,
+        write="landlock" not in disabled,
+        ipc="ipc" in disabled,
+        net="net" in disabled,
+    )
+    confinement.child_steps.append(lambda: seccomp.install(rules.code(os.getpid())))
 
 
 def _open_to_all(paths: Collection[str]) -> bool:
@@ -251,13 +293,15 @@ def _open_to_all(paths: Collection[str]) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in parents if parent.exists())
 
 
-def _restrict_files(confinement: Confinement) -> None:
+def _restrict_files(confinement: Confinement, most: int | None) -> None:
     """Landlock for each child; the worker itself still has to read /proc."""
+    version = landlock.version() if most is None else min(most, landlock.version())
     place = confinement.scratch
     scratch = place.path if isinstance(place, ScratchDirectory) else "/tmp"
     readable = [*python_paths(), *namespaces.SYSTEM, *namespaces.SYSTEM_FILES, "/dev/urandom"]
-    rules = landlock.ruleset(readable, [scratch, "/dev/null"])
+    rules = landlock.ruleset(readable, [scratch, "/dev/null"], version)
     confinement.child_steps.append(functools.partial(landlock.enforce, rules))
+    confinement.report["landlock"] = f"{ON}, version {version}"
 
 
 def _limit_resources(limits: Limits, disabled: Mapping[str, str]) -> str:
@@ -278,17 +322,15 @@ def _limit_resources(limits: Limits, disabled: Mapping[str, str]) -> str:
         resource.setrlimit(limit, (value, value))
     if counted_apart:
         return ON
-    return f"{ON}, but for processes: this kernel counts those of the whole node"
+    return f"{ON}; threads: looked at fifty times a second, the kernel counts all of the user's"
 
 
-def disabled_at_first(level: IsolationLevel) -> dict[str, str]:
+def disabled_at_first() -> dict[str, str]:
     """The mechanisms disabled from the start: name -> why.
 
     Landlock is for nodes that refuse the mount namespace, because a process under it can mount
-    nothing. "limits-only" makes no namespace.
+    nothing.
     """
-    if level == "limits-only":
-        return dict.fromkeys(("user", *namespaces.SEPARATE), "limits-only was asked for")
     return {"landlock": _HIDDEN_BY_MOUNT}
 
 

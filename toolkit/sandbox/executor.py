@@ -32,7 +32,7 @@ import selectors
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -42,6 +42,7 @@ from toolkit.sandbox import confine
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.handle import Job, Reply, WorkerHandle
 from toolkit.sandbox.protocol import BUSY, FAILED, PASSED, SLOW, TIMED_OUT, UNFIT, Setup
+from toolkit.sandbox.usage import memory_share
 
 __all__ = ["Executor", "IsolationLevel", "Limits", "execute"]
 
@@ -84,7 +85,7 @@ class Executor:
     `isolation_report` says of each mechanism "on" or "off: why".
 
     Raises `IsolationUnavailable` when the node offers less than the minimum, unless
-    `isolation="limits-only"`. Raises `UsageError` for a program of an unknown problem.
+    `isolation="weak"`. Raises `UsageError` for a program of an unknown problem.
     """
 
     def __init__(
@@ -102,10 +103,11 @@ class Executor:
         self._index = {task_id: index for index, task_id in enumerate(endings)}
         self._timeout = limits.timeout
         self._wall_seconds = limits.wall_seconds
+        tree_bytes = min(limits.tree_bytes, memory_share(workers))
         self._setup = Setup(
-            limits=asdict(limits),
+            limits=asdict(replace(limits, tree_bytes=tree_bytes)),
             endings=list(endings.values()),
-            disabled=confine.disabled_at_first(isolation),
+            disabled=confine.disabled_at_first(),
             scratch_root=tempfile.gettempdir(),
             libraries=list(libraries),
             prompts=[(prompts or {}).get(task_id, "") for task_id in endings],
@@ -182,7 +184,7 @@ class Executor:
             if level == "strongest" and (why := confine.below_minimum(report)):
                 raise IsolationUnavailable(
                     f"isolation of untrusted programs is too weak on this node, {why}; "
-                    "see `python jobs/doctor.py`, or accept it with --isolation limits-only"
+                    "or accept it by --isolation weak"
                 )
             return report
 

@@ -13,8 +13,8 @@ _EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
 _READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
 _WRITE_FILE, _TRUNCATE, _IOCTL_DEV = 1 << 1, 1 << 14, 1 << 15
 _FILE_RIGHTS: Final = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
-_FS_RIGHTS_BY_VERSION: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
-_FS_RIGHTS_SINCE_5: Final = (1 << 16) - 1
+_FS_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""Version -> how many rights of files it knows, as the lowest bits; later ones know no more."""
 _NET_RIGHTS: Final = 0b11  # bind and connect of TCP, since version 4
 _SCOPES: Final = 0b11  # abstract UNIX sockets and signals, since version 6
 
@@ -24,16 +24,15 @@ def version() -> int:
     return linux.syscall(linux.LANDLOCK_CREATE_RULESET, 0, 0, _VERSION_FLAG)
 
 
-def ruleset(readable: Sequence[str], writable: Sequence[str]) -> int:
+def ruleset(readable: Sequence[str], writable: Sequence[str], level: int) -> int:
     """A descriptor of the rules that only these paths, and what lies below, may be used.
 
-    Where the kernel can, they also refuse TCP, and signals and abstract UNIX sockets to processes
-    that are not under them. Raises `OSError`.
+    `level` is the version to use, at most that of this kernel. What they refuse besides: truncation
+    of other files since 3, TCP since 4, ioctl of devices since 5. Since 6 also signals and abstract
+    UNIX sockets to processes that are not under them. What is writable cannot be executed. Raises
+    `OSError`.
     """
-    level = version()
-    rights = _FS_RIGHTS_BY_VERSION.get(level, _FS_RIGHTS_SINCE_5)
-    if level == 4:
-        rights = _FS_RIGHTS_BY_VERSION[3]
+    rights = (1 << _FS_RIGHTS[min(level, max(_FS_RIGHTS))]) - 1
     attributes = struct.pack("=Q", rights)
     if level >= 4:
         attributes += struct.pack("=Q", _NET_RIGHTS)
@@ -44,7 +43,7 @@ def ruleset(readable: Sequence[str], writable: Sequence[str]) -> int:
     for path in readable:
         _allow(rules, path, _READ & rights)
     for path in writable:
-        _allow(rules, path, rights)
+        _allow(rules, path, rights & ~_EXECUTE)
     return rules
 
 

@@ -37,6 +37,7 @@ PR_SET_DUMPABLE: Final = 4
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 
+CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 CAP_SYS_ADMIN: Final = 21
 
@@ -103,11 +104,16 @@ def prctl(option: int, value: int) -> None:
 
 def has_capability(number: int) -> bool:
     """Whether this process may use a capability now."""
+    return bool(capabilities() >> number & 1)
+
+
+def capabilities() -> int:
+    """The capabilities that this process may use now, one bit each."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> number & 1)
-    return False
+                return int(line.split()[1], 16)
+    return 0
 
 
 def call_and_exit(function: Callable[[], object]) -> NoReturn:

@@ -5,9 +5,12 @@ namespaces first and becomes an unprivileged user afterwards. So root's programs
 the process limit binds them, which the kernel waives for root.
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import socket
+import struct
 from collections.abc import Collection, Sequence
 from os import chdir  # the guard of the programs takes it out of `os`
 from pathlib import Path
@@ -32,6 +35,7 @@ _MADE_FILES: Final = {
     "/etc/hosts": "127.0.0.1 localhost\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _OPTION_FLAGS: Final = {
     "ro": linux.MS_RDONLY,
     "nosuid": linux.MS_NOSUID,
@@ -53,19 +57,43 @@ SEPARATE: Final = {
 
 
 def is_privileged() -> bool:
-    """Whether this process can make namespaces and change its user without a user namespace."""
-    return linux.has_capability(linux.CAP_SYS_ADMIN) and linux.has_capability(linux.CAP_SETUID)
+    """Whether this process can make namespaces and become nobody without a user namespace."""
+    return linux.has_capability(linux.CAP_SYS_ADMIN) and can_become_nobody()
+
+
+def can_become_nobody() -> bool:
+    """Whether this process may change its user, and `NOBODY` exists where it is."""
+    return (
+        linux.has_capability(linux.CAP_SETUID)
+        and linux.has_capability(linux.CAP_SETGID)
+        and all(_is_mapped(f"/proc/self/{name}", NOBODY) for name in ("uid_map", "gid_map"))
+        and Path("/proc/self/setgroups").read_text().strip() == "allow"
+    )
+
+
+def is_root_of_others() -> bool:
+    """Whether this process is root among other users, and not the one user of its namespace."""
+    return os.geteuid() == 0 and _is_mapped("/proc/self/uid_map", 1)
+
+
+def _is_mapped(table: str, number: int) -> bool:
+    """Whether a user or group of this number exists in this user namespace."""
+    with open(table, encoding="ascii") as lines:
+        ranges = [[int(word) for word in line.split()] for line in lines]
+    return any(first <= number < first + count for first, _, count in ranges)
 
 
 def enter_user_namespace(extra: int = 0) -> None:
-    """A new user namespace in which this user is itself and nobody else exists."""
+    """A new user namespace in which this user is itself, or nobody if it is root; nobody else
+    exists.
+    """
     uid, gid = os.geteuid(), os.getegid()
     # A process that changed its user is not "dumpable", and then its /proc files belong to root.
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     linux.unshare(linux.CLONE_NEWUSER | extra)
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/uid_map").write_text(f"{uid or NOBODY} {uid} 1")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid or NOBODY} {gid} 1")
 
 
 def become_nobody() -> None:
@@ -73,6 +101,21 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def start_loopback() -> None:
+    """Start the one interface of a new network namespace, for a server and client of a program.
+
+    A closed connection keeps its port for no time, where /proc/sys can be written: so a program
+    finds the ports as they were before any other program.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
+        request = struct.pack("16sh14x", b"lo", flags | _IFF_UP)
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
 
 
 def name_host() -> None:
@@ -94,7 +137,8 @@ class PrivateTmp:
 
     def mount(self) -> None:
         """Mount it for the first time and stand in the working directory."""
-        linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, self._options)
+        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("tmpfs", "/tmp", "tmpfs", flags, self._options)
         for number, path in enumerate(self._shown):
             _make_target(f"{_KEPT}/{number}", path)
             linux.mount(f"{_KEPT}/{number}", path, flags=linux.MS_BIND | linux.MS_REC)
@@ -161,7 +205,8 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> list[str]:
         "/var/tmp": "/tmp",
         "/dev/fd": "/proc/self/fd",
     }.items():
-        os.symlink(target, f"/new{path}")
+        if not os.path.lexists(f"/new{path}"):  # a Python may lie below it: then it is read-only
+            os.symlink(target, f"/new{path}")
     if private_proc:
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("proc", "/new/proc", "proc", flags)
