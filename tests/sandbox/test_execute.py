@@ -364,6 +364,18 @@ def test_memory_is_limited() -> None:
     assert verdict.outcome == "failed"
 
 
+def test_memory_of_all_processes_together_is_limited() -> None:
+    forks = (
+        "def f():\n    import posix, time\n    for _ in range(3):\n        if posix.fork() == 0:\n"
+        "            x = bytearray(100 << 20)\n            time.sleep(20)\n    time.sleep(1.0)\n"
+        "    return 1\n"
+    )
+    for mebibytes, kind in ((200, "memory"), (2000, "")):
+        limits = Limits(tree_bytes=mebibytes << 20)
+        (verdict,) = execute([program(forks)], endings([TRIVIAL]), workers=1, limits=limits)
+        assert verdict.kind == kind
+
+
 def test_drawing_lots_gives_the_same_in_every_run(engine: Executor) -> None:
     text = "import random\nraise ValueError(random.random())\n"
     assert len({v.detail for v in engine.run([program(text)] * 8)}) == 1

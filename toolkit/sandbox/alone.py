@@ -49,10 +49,18 @@ class Monitor:
     """Observes one program until its verdict: `code`, `kind`, `detail`, `seconds` of its own clock.
 
     `suspicions` is the mask of what its child told while it ran. `timeout` is in seconds
-    of the program's own clock, from the monotonic time `started` on.
+    of the program's own clock, from the monotonic time `started` on. `memory` is what all its
+    processes may hold, in bytes.
     """
 
-    def __init__(self, child: Child, passed: "Passed", started: float, timeout: float) -> None:
+    def __init__(
+        self,
+        child: Child,
+        passed: "Passed",
+        started: float,
+        timeout: float,
+        memory: int = 1 << 62,
+    ) -> None:
         self.code = FAILED
         self.kind: FailureKind = ""
         self.detail = b""
@@ -63,6 +71,7 @@ class Monitor:
         self._passed = passed
         self._started = started
         self._timeout = timeout
+        self._memory = memory
         self._alarmed = False
 
     def decide(self, deadline: float, check_supervisor: Callable[[], None]) -> None:
@@ -76,6 +85,8 @@ class Monitor:
         hinted = bool(hint.poll(_UNPOLLED_SECONDS * 1000))
         pause = 0.00002
         while not self._is_over():
+            if self._takes_too_much():
+                return
             overtime = self._read_clock() >= self._timeout + GRACE_SECONDS
             if overtime or time.monotonic() > deadline:
                 self._time_is_up()
@@ -123,6 +134,16 @@ class Monitor:
             self.kind, text = failures.describe_end(end)
             self.detail = text.encode()
         return True
+
+    def _takes_too_much(self) -> bool:
+        """Whether its processes hold more memory than is left to the programs of this worker."""
+        if time.monotonic() - self._started < _UNPOLLED_SECONDS:
+            return False
+        used = self._child.memory_bytes()
+        if used > self._memory:
+            self.kind = "memory"
+            self.detail = f"its processes hold {used >> 20} MiB of memory".encode()
+        return used > self._memory
 
     def _time_is_up(self) -> None:
         self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"

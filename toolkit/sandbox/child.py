@@ -3,6 +3,8 @@
 import os
 from typing import Final
 
+from toolkit.sandbox.usage import read, usage
+
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,34 +46,32 @@ class Child:
         fields = self._read(f"{self.pid}/schedstat").split()
         return int(fields[0]) / 1e9 if len(fields) == 3 else self.cpu_seconds()
 
+    def memory_bytes(self) -> int:
+        """Resident memory of the child and of every process that it started."""
+        return usage(self._proc, self._pids()).memory_bytes
+
     def cpu_seconds(self) -> float:
         """CPU time of the child and of every process that it started.
 
         So a program that keeps itself waiting for a core, by its own processes and threads, does
-        not live longer by it. Without a pid namespace a program can start no process.
+        not live longer by it.
         """
-        pids = [str(self.pid)]
-        if self._pid_namespace:
-            pids = [
-                name
-                for name in os.listdir(self._proc)  # noqa: PTH208 - a descriptor
-                if name.isdigit() and name != "1"
-            ]
         ticks = 0
-        for name in pids:
+        for name in self._pids():
             # utime and stime, and those of children already waited for: fields 14 to 17 of stat.
             fields = self._read(f"{name}/stat").rpartition(b")")[2].split()
             ticks += sum(map(int, fields[11:15]))
         return ticks / _TICKS_A_SECOND
 
+    def _pids(self) -> list[str]:
+        """Its process, and all others; without a pid namespace a program can start none."""
+        if not self._pid_namespace:
+            return [str(self.pid)]
+        return [
+            name
+            for name in os.listdir(self._proc)  # noqa: PTH208 - a descriptor
+            if name.isdigit() and name != "1"
+        ]
+
     def _read(self, name: str) -> bytes:
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        except OSError:
-            return b""
-        try:
-            return os.read(descriptor, 512)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
+        return read(self._proc, name, 512)

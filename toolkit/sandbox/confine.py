@@ -154,7 +154,8 @@ def python_paths() -> list[str]:
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     libraries = [f"{prefix}/{name}" for prefix in prefixes for name in ("lib", "lib64")]
     executables = [sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"]
-    return [*libraries, *executables, *namespaces.mapped_files()]
+    found = os.environ.get("PYTHONPATH", "").split(":")  # where the judge's libraries are
+    return [*libraries, *executables, *filter(None, found), *namespaces.mapped_files()]
 
 
 def _attempt(name: str, action: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ The process itself is `toolkit.sandbox.worker`, the messages are those of
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import socket
@@ -96,7 +97,7 @@ class WorkerHandle:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=_environment(setup["libraries"]),
                 cwd="/",
                 start_new_session=True,
             )
@@ -220,7 +221,14 @@ def _source_root() -> str:
     return str(Path(__file__).resolve().parents[2])
 
 
-def _environment() -> dict[str, str]:
+def _library_folders(libraries: Sequence[str]) -> list[str]:
+    """Where these libraries lie, as this process would import them."""
+    specs = (importlib.util.find_spec(name) for name in libraries)
+    origins = [Path(spec.origin) for spec in specs if spec and spec.origin]
+    return sorted({str(o.parents[1] if o.stem == "__init__" else o.parent) for o in origins})
+
+
+def _environment(libraries: Sequence[str]) -> dict[str, str]:
     """All that a program may know of the environment; no secret of the launcher's is in it."""
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -230,6 +238,7 @@ def _environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "PYTHONPATH": ":".join(_library_folders(libraries)),  # not for programs: see `harness`
     }
     # An interpreter of a module system may not even start without it.
     if path := os.environ.get("LD_LIBRARY_PATH"):

@@ -140,6 +140,7 @@ def prepare(libraries: Sequence[str]) -> None:
     before = set(sys.modules)
     for name in libraries:
         importlib.import_module(name)
+    os.environ.pop("PYTHONPATH", None)
     _close_imports(before)
     tempfile.gettempdir()  # found by deleting a file, which the guard forbids later
     random.seed(0)  # a program draws the same random numbers in every worker

@@ -86,6 +86,7 @@ class Worker:
         self._channel = channel
         self._confinement = confinement
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
+        self._tree_bytes = int(setup["limits"]["tree_bytes"])
         self._endings = setup["endings"]
         self._prompts = setup["prompts"]
         self._compiled: dict[int, together.Ending | None] = {}
@@ -128,7 +129,7 @@ class Worker:
             lambda pipe: harness.run_program(program, self._endings[ending], timeout, pipe),
             int(timeout + GRACE_SECONDS) + 2,
         )
-        found = Monitor(child, self._passed, started, timeout)
+        found = Monitor(child, self._passed, started, timeout, self._tree_bytes)
         try:
             found.decide(started + self._wall_seconds, self._check_supervisor)
         finally:
