@@ -190,16 +190,17 @@ def _execute(text: str, source: failures.Source, pipe: int) -> None:
 
 
 def _on_one_line(code: CodeType) -> CodeType:
-    """The same code with all its instructions on its first line.
+    """The same code with all its instructions on one line, which is before its first line.
 
-    So there is no line event after the first instruction, and only in a line event can a trace
-    function jump within a frame: from the failure back to a second `exec`, of another text.
+    A line event lets a trace function jump, in its own frame or in one that waits for it: from the
+    failure back to a second `exec`, of another text. But it may name no line before the first.
     """
     units = len(code.co_code) // 2
     table = bytearray()  # in the format of CPython's Objects/locations.md: entries without columns
     for start in range(0, units, 8):
-        table += bytes([0x80 | 13 << 3 | min(8, units - start) - 1, 0])
-    return code.replace(co_linetable=bytes(table))
+        line_delta = 0 if start else 3  # a signed number: 3 stands for -1
+        table += bytes([0x80 | 13 << 3 | min(8, units - start) - 1, line_delta])
+    return code.replace(co_firstlineno=code.co_firstlineno + 1, co_linetable=bytes(table))
 
 
 cast(FunctionType, _execute).__code__ = _on_one_line(_execute.__code__)
