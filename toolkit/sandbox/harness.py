@@ -83,10 +83,12 @@ _EVENTS: Final = {
     "subprocess.Popen": "processes",
 }
 """Audit events -> the suspicion that they raise."""
-_EVALUATING: Final = [
-    vars(module) for module in (collections, dataclasses, importlib._bootstrap)
-] + [globals()]
-"""Globals of the modules that execute texts of their own: what they execute is not asked about."""
+_EVALUATING: Final = (
+    collections.namedtuple,
+    dataclasses._create_fn,  # type: ignore[attr-defined]
+    importlib._bootstrap._call_with_frames_removed,  # type: ignore[attr-defined]
+)
+"""Functions that execute texts of their own: what they execute is not asked about."""
 
 _frame: Final = sys._getframe
 _MODULES_REFUSED: Final = ("ipdb", "joblib", "resource", "psutil", "tkinter")
@@ -275,12 +277,13 @@ def _watch(pipe: int) -> None:
     run time only. It is told before it happens, so no program can take it back.
     """
     told: set[str] = set()
+    evaluating = [function.__code__ for function in (*_EVALUATING, _execute)]
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         reason = _EVENTS.get(event)
         if event == "exec" and isinstance(code := arguments[0], CodeType):
-            caller = _frame(1).f_globals
-            theirs = any(caller is known for known in _EVALUATING)
+            caller = _frame(1).f_code
+            theirs = any(caller is known for known in evaluating)
             reason = None if theirs or suspicion.names_are_plain(code) else "code"
         if reason and reason not in told:
             told.add(reason)
