@@ -87,6 +87,7 @@ _EVALUATING: Final = (
     collections.namedtuple,
     dataclasses._create_fn,  # type: ignore[attr-defined]
     importlib._bootstrap._call_with_frames_removed,  # type: ignore[attr-defined]
+    FrozenImporter.exec_module,
 )
 """Functions that execute texts of their own: what they execute is not asked about."""
 
