@@ -83,10 +83,13 @@ _EVENTS: Final = {
     "subprocess.Popen": "processes",
 }
 """Audit events -> the suspicion that they raise."""
-_EVALUATING: Final = [
-    vars(module) for module in (collections, dataclasses, importlib._bootstrap)
-] + [globals()]
-"""Globals of the modules that execute texts of their own: what they execute is not asked about."""
+_EVALUATING: Final = (
+    collections.namedtuple,
+    dataclasses._create_fn,  # type: ignore[attr-defined]
+    importlib._bootstrap._call_with_frames_removed,  # type: ignore[attr-defined]
+    FrozenImporter.exec_module,
+)
+"""Functions that execute texts of their own: what they execute is not asked about."""
 
 _frame: Final = sys._getframe
 _MODULES_REFUSED: Final = ("ipdb", "joblib", "resource", "psutil", "tkinter")
@@ -191,16 +194,17 @@ def _execute(text: str, source: failures.Source, pipe: int) -> None:
 
 
 def _on_one_line(code: CodeType) -> CodeType:
-    """The same code with all its instructions on its first line.
+    """The same code with all its instructions on one line, which is before its first line.
 
-    So there is no line event after the first instruction, and only in a line event can a trace
-    function jump within a frame: from the failure back to a second `exec`, of another text.
+    A line event lets a trace function jump, in its own frame or in one that waits for it: from the
+    failure back to a second `exec`, of another text. But it may name no line before the first.
     """
     units = len(code.co_code) // 2
     table = bytearray()  # in the format of CPython's Objects/locations.md: entries without columns
     for start in range(0, units, 8):
-        table += bytes([0x80 | 13 << 3 | min(8, units - start) - 1, 0])
-    return code.replace(co_linetable=bytes(table))
+        line_delta = 0 if start else 3  # a signed number: 3 stands for -1
+        table += bytes([0x80 | 13 << 3 | min(8, units - start) - 1, line_delta])
+    return code.replace(co_firstlineno=code.co_firstlineno + 1, co_linetable=bytes(table))
 
 
 cast(FunctionType, _execute).__code__ = _on_one_line(_execute.__code__)
@@ -275,12 +279,13 @@ def _watch(pipe: int) -> None:
     run time only. It is told before it happens, so no program can take it back.
     """
     told: set[str] = set()
+    evaluating = [function.__code__ for function in (*_EVALUATING, _execute)]
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         reason = _EVENTS.get(event)
         if event == "exec" and isinstance(code := arguments[0], CodeType):
-            caller = _frame(1).f_globals
-            theirs = any(caller is known for known in _EVALUATING)
+            caller = _frame(1).f_code
+            theirs = any(caller is known for known in evaluating)
             reason = None if theirs or suspicion.names_are_plain(code) else "code"
         if reason and reason not in told:
             told.add(reason)

@@ -179,10 +179,15 @@ class Worker:
         self._channel.sendall(b"".join(replies))
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
-        """Start a child for `action`, which is given the child's end of a pipe."""
-        pipe, child_end = os.pipe2(os.O_CLOEXEC)
+        """Start a child for `action`, which is given its end of a pipe.
+
+        It is a pair of sockets: what a program has sent, it cannot read again. Of a pipe it could
+        open the other end through /proc.
+        """
+        pipe, child_end = (end.detach() for end in socket.socketpair())
         pid = linux.bare_fork()
         if pid == 0:
+            os.close(pipe)
             self._child_main(action, child_end, cpu_seconds)
         os.close(child_end)
         return Child(
