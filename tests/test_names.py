@@ -23,7 +23,7 @@ FROM_IMPORT = re.compile(r"from (toolkit(?:\.\w+)*) import (\w+(?:, *\w+)*)")
 PATH = re.compile(r"(?<![\w./-])toolkit/[\w/{},*.-]+\.py\b")
 TEST = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
 CLAIM = re.compile(r"^([A-Z]\d+)\. .*(?:\n    .*)*", re.MULTILINE)
-CLAIMS = ["toolkit/sandbox/tame.py", "toolkit/sandbox/worker.py"]
+CLAIMS = ["toolkit/sandbox/tame.py", "toolkit/sandbox/worker.py", "toolkit/sandbox/suspicion.py"]
 
 
 def texts():

@@ -285,6 +285,11 @@ def test_honest_programs_are_plain(name):
         ("f.__closure\n", "attributes"),
         ("import pandas\n", "imports"),
         ("import math\nmath.pi = 3\n", "patching"),
+        ("import math\ndel math.pi\n", "patching"),
+        ("import math\nmath.pi += 1\n", "patching"),
+        ("import math\nfor math.pi in [3]: pass\n", "patching"),
+        ("import math\n[0 for math.pi in [3]]\n", "patching"),
+        ("from math import pi\npi.real = 3\n", "patching"),
         ("import threading\nthreading.Thread()\n", "threads"),
         ("import signal\nsignal.alarm(0)\n", "signals"),
         ("open('a')\n", "files"),
@@ -294,6 +299,16 @@ def test_honest_programs_are_plain(name):
 )
 def test_each_reason_by_its_plainest_program(text, reason):
     assert reason in of_f(text)
+
+
+@pytest.mark.parametrize("name", ["imag", "size", "T", "year", "base", "__class__", "args"])
+def test_a_comparison_of_what_other_values_have_is_suspect(name):
+    compare = (
+        "class A:\n    cost = 0\n    def __eq__(self, other):\n"
+        "        return self.{0} == other.{0}\n"
+    )
+    assert "equality" in of_f(compare.format(name))
+    assert of_f(compare.format("cost")) == frozenset()
 
 
 def test_random_numbers_are_suspect_where_the_tests_draw_some():

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_jobs import ROOT
@@ -10,6 +11,7 @@ from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox.executor import execute
+from toolkit.verifiers import python_program
 from toolkit.verifiers.python_tests import PythonTests, endings
 
 PROMPT = 'from typing import List\n\n\ndef total(x: List[int]) -> int:\n    """Add up x."""\n'
@@ -119,3 +121,149 @@ def test_canonical_solutions_survive_every_form():
             programs[p.task_id, answer_digest(text)] = Answer(p.task_id, answer_digest(text), text)
     found = execute(programs.values(), endings(problems.values()), workers=2)
     assert {v.outcome for v in found} == {"passed"}
+
+
+UNITS = {
+    "fences": "```\n",
+    "empty blocks": "```\n```\n",
+    "indented fences": "  ```",
+    "fences that are none": " \t```x`\n",
+    "backticks": "`",
+    "empty lines": "\n",
+    "blank lines": " \t \n",
+    "spaces": " ",
+    "tabs": "\tx\n",
+    "carriage returns": "\r\n",
+    "one line": "x",
+    "blocks": "```python\nx = 1\n```\n",
+    "blocks that are wrong": "```\nx = = 1\n```\n",
+    "blocks that call": "```\ntotal(1)\n```\n",
+    "blocks that call and are wrong": "```\ntotal( = 1\n```\n",
+    "helpers": "```\ndef g(): pass\n```\n",
+    "helpers that call": "```\ndef g(): return total(1)\n```\n",
+    "imports": "```\nimport os\n```\n",
+    "definitions": "def total(x): pass\n",
+    "definitions and calls": "def total(x): pass\ntotal(1)\n",
+    "prose": "total is a function.\n",
+    "statements": "a=1\n",
+    "statements that are wrong": "a b;",
+    "branches": "if a: pass\n",
+    "branches by name": "if __name__: pass\n",
+    "demonstrations": "total(1)\n",
+    "decorators": "@a\n",
+    "decorators before a call": "@total(1)\n",
+    "parentheses": "(",
+    "braces": "{",
+    "negations": "not ",
+    "lambdas": "lambda:",
+    "attributes": "a.",
+    "subscripts": "a[0]\n",
+    "quotes": "'",
+    "open texts": '"""',
+    "formatted texts": "f'{a}' ",
+    "backslashes": "\\\n",
+    "zero bytes": "\0",
+    "surrogates": "\udcff",
+    "letters": "\u00e9",
+    "steps": "if a:\n ",
+}
+STARTS = ("", "def total(x):\n    return 1\n", "```python\n", "    return sum(x)\n", 'total = f"')
+PARSED = 500_000
+"""Characters that may be parsed of one completion."""
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """Lengths of the texts that extraction parses."""
+    lengths = []
+    parse = python_program._tree_or_line
+
+    def counting(code):
+        lengths.append(len(code))
+        return parse(code)
+
+    monkeypatch.setattr(python_program, "_tree_or_line", counting)
+    return lengths
+
+
+@pytest.mark.parametrize("style", ["chat", "completion"])
+@pytest.mark.parametrize("name", UNITS)
+def test_any_hundred_thousand_characters_take_bounded_work(name, style, parsed):
+    unit = UNITS[name]
+    for start in STARTS:
+        text = (start + unit * (100_000 // len(unit) + 1))[:100_000]
+        parsed.clear()
+        assert isinstance(PythonTests().extract(PROBLEM, text, style), str)
+        assert sum(parsed) <= PARSED, start
+
+
+def blocks(number, code="def g{}(): return total({})"):
+    return "".join(f"```\n{code.format(i, i)}\n```\n" for i in range(number))
+
+
+def test_a_block_is_parsed_once_as_a_helper(parsed):
+    for code in (
+        "x{} = {}",
+        "def g{}(): return {}",
+        "def g{}(): return total({})",
+        "import a{}, b{}",
+    ):
+        parsed.clear()
+        assert PythonTests().extract(
+            PROBLEM, blocks(100, code) + FORMS["fenced whole function"], "chat"
+        )
+        assert len(parsed) <= 102, code
+
+
+def test_work_grows_with_the_number_of_blocks(parsed):
+    found = []
+    for number in (50, 100, 200):
+        parsed.clear()
+        program = PythonTests().extract(PROBLEM, blocks(number - 1) + f"```\n{WHOLE}```\n", "chat")
+        assert program.endswith(WHOLE)
+        found.append(sum(parsed))
+    assert found[2] < 2.5 * found[1] < 2.5 * 2.5 * found[0]
+
+
+def test_three_thousand_blocks_are_a_failed_extraction_after_little_work(parsed):
+    text = blocks(3000)
+    assert len(text) > 69_000
+    assert PythonTests().extract(PROBLEM, text, "chat") == PROMPT + text
+    assert len(parsed) <= 600
+    assert sum(parsed) < 100_000
+
+
+def test_an_answer_before_very_many_blocks_is_found():
+    first = f"```\n{WHOLE}```\n"
+    assert PythonTests().extract(PROBLEM, first + blocks(3000), "chat").endswith(WHOLE)
+    within = blocks(150) + first + blocks(3000)
+    assert PythonTests().extract(PROBLEM, within, "chat").endswith(WHOLE)
+
+
+@pytest.mark.parametrize("style", ["chat", "completion"])
+def test_beyond_the_bound_nothing_is_parsed_and_nothing_is_lost(style, parsed):
+    text = "\n    return sum(x)\n" + "#" * 1_000_000
+    assert PythonTests().extract(PROBLEM, text, style).endswith(text)
+    fields = "\n    return sum(x)\n" + 'f"' + "{x}" * 100_000 + '"\n'
+    assert PythonTests().extract(PROBLEM, fields, style).endswith(fields)
+    assert sum(parsed) <= PARSED
+    assert max(parsed, default=0) < 100_000
+
+
+def test_a_deep_condition_at_the_outer_level_does_not_raise():
+    for condition in (
+        "a" + ".a" * 900,
+        "-" * 90 + "a",
+        "a" + "[0]" * 900,
+        "(" * 90 + "a" + ")" * 90,
+    ):
+        answer = f"```python\n{WHOLE}if {condition}:\n    pass\n```"
+        assert WHOLE in PythonTests().extract(PROBLEM, answer, "chat")
+    for condition in (
+        '__name__ == "__main__"',
+        "x.__name__",
+        "f(__name__=1)",
+        "lambda __name__: 0",
+    ):
+        answer = f"```python\n{WHOLE}if {condition}:\n    pass\n```"
+        assert PythonTests().extract(PROBLEM, answer, "chat").endswith(WHOLE)

@@ -69,9 +69,8 @@ _VALUES: Final = (
     *(bool, int, float, complex, str, bytes, bytearray, range),
     *(list, tuple, dict, set, frozenset, types.NoneType),
 )
-VALUE_ATTRIBUTES: Final = frozenset(name for t in _VALUES for name in dir(t) if name[0] != "_")
-"""Attributes of the values that a test expects."""
-ATTRIBUTES: Final = VALUE_ATTRIBUTES - {"format", "format_map"} | _words("""
+_VALUE_ATTRIBUTES: Final = frozenset(name for t in _VALUES for name in dir(t) if name[0] != "_")
+ATTRIBUTES: Final = _VALUE_ATTRIBUTES - {"format", "format_map"} | _words("""
     appendleft extendleft popleft rotate maxlen most_common elements total subtract move_to_end
     group groups groupdict start end span pattern string match search fullmatch findall finditer
     sub subn lastindex
@@ -108,6 +107,8 @@ _TYPES: Final = {
     for value in vars(module).values()
     if isinstance(value, type)
 }
+COMPARED_ATTRIBUTES: Final = _words("key name next order parents path prev text value")
+"""Attributes that no value has which a test expects, though something in the library has."""
 NUMPY_ATTRIBUTES: Final = _words("""
     base byteswap choose compress conj ctypes data device dump dumps flags flat getfield
     itemset mT newbyteorder partition ptp put resize setfield setflags strides tofile tostring view

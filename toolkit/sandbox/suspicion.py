@@ -792,13 +792,18 @@ def _is_mirrored(node: ast.expr, own: str, other: str) -> bool:
     return False
 
 
+def _is_unknown(attribute: str) -> bool:
+    """Whether no value that a test may expect has this attribute."""
+    return attribute not in plain.KNOWN_ATTRIBUTES | plain.NUMPY_ATTRIBUTES | plain.ATTRIBUTES
+
+
 def _attributes_of(node: ast.expr, name: str) -> set[str]:
     """The attributes that an expression reads of this name, and nothing else; else none."""
     found = set()
     for part in node.elts if isinstance(node, ast.Tuple) else [node]:
         match part:
-            case ast.Attribute(value=ast.Name(id=base), attr=attribute) if (
-                base == name and attribute not in plain.VALUE_ATTRIBUTES
+            case ast.Attribute(value=ast.Name(id=base), attr=attribute) if base == name and (
+                attribute in plain.COMPARED_ATTRIBUTES or _is_unknown(attribute)
             ):
                 found.add(attribute)
             case _:
