@@ -798,7 +798,9 @@ def _attributes_of(node: ast.expr, name: str) -> set[str]:
     for part in node.elts if isinstance(node, ast.Tuple) else [node]:
         match part:
             case ast.Attribute(value=ast.Name(id=base), attr=attribute) if (
-                base == name and attribute not in plain.VALUE_ATTRIBUTES
+                base == name
+                and attribute not in plain.VALUE_ATTRIBUTES
+                and not _is_special(attribute)
             ):
                 found.add(attribute)
             case _:
