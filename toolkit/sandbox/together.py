@@ -155,8 +155,8 @@ def _execute(candidate: Candidate) -> tuple[bytes, FailureKind, bytes]:
         ended: list[bool] = []
         texts = compiled, candidate.ending.compiled
         harness.at_depth(_FRAMES_ABOVE, functools.partial(_run_steps, texts, scope, ended))
-        if not ended:  # it raised StopIteration, which `map` takes for the end of the steps
-            return FAILED, "exception", b"StopIteration"
+        if not ended:  # it raised StopIteration, which `map` took for the end of the steps
+            return UNFIT, "", b""
         return PASSED, "", b""
     except (RecursionError, MemoryError):
         return UNFIT, "", b""
