@@ -52,6 +52,7 @@ So computing counts as sleeping does, and a machine that is busy with something 
 """
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -61,7 +62,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import kill  # the guard takes it out of `os`
 from typing import Final
 
@@ -90,6 +91,7 @@ class Worker:
         self._endings = setup["endings"]
         self._prompts = setup["prompts"]
         self._compiled: dict[int, together.Ending | None] = {}
+        self._given: dict[int, suspicion.Given] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             harness.prepare(setup["libraries"])
@@ -101,7 +103,7 @@ class Worker:
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
-        batch: list[together.Candidate] = []
+        batch: list[tuple[together.Candidate, int]] = []
         with self._channel.makefile("rb") as requests:
             while head := requests.read(protocol.REQUEST.size):
                 number, ending, timeout, mode, size = protocol.REQUEST.unpack(head)
@@ -110,7 +112,8 @@ class Worker:
                     self._channel.sendall(self._judge_alone(number, program, ending, timeout))
                     continue
                 if compiled := self._compile(ending):
-                    batch.append(together.Candidate(number, program, compiled, timeout))
+                    candidate = together.Candidate(number, program, compiled, timeout)
+                    batch.append((candidate, ending))
                 else:
                     self._channel.sendall(protocol.reply(number, protocol.UNFIT))
                 if mode == protocol.LAST:
@@ -136,47 +139,72 @@ class Worker:
             self._clean_up(child)
         suspicions = 0
         if found.code == protocol.PASSED:
-            suspicions = found.suspicions | self._analyse(program, ending)
+            suspicions = found.suspicions | self._analyse([(program, ending)])[0]
         load = protocol.BUSY if found.is_doubtful else protocol.QUIET
         return protocol.reply(
             number, found.code, load, found.seconds, found.kind, found.detail, suspicions
         )
 
-    def _analyse(self, program: str, ending: int) -> int:
-        """The suspicions about a text, as a mask. A child reads it: it may be huge, or deeply
-        nested.
+    def _judge_batch(self, batch: list[tuple[together.Candidate, int]]) -> None:
+        """Reply for each, all at once: a reply wakes the supervisor.
+
+        batch: candidates with the indices of their endings.
         """
-
-        def action(pipe: int) -> None:
-            given = suspicion.given_of(self._endings[ending], self._prompts[ending])
-            reasons = suspicion.suspicions(program, self._endings[ending], given)
-            os.write(pipe, _MASK.pack(suspicion.mask_of(reasons)))
-
-        child = self._fork(action, _ANALYSIS_SECONDS)
-        try:
-            answer = os.read(child.pipe, _MASK.size)  # none if the child died
-        finally:
-            self._clean_up(child)
-        if len(answer) != _MASK.size:
-            return suspicion.mask_of(["text"])
-        return int(_MASK.unpack(answer)[0])
-
-    def _judge_batch(self, batch: list[together.Candidate]) -> None:
-        """Reply for each, all at once: a reply wakes the supervisor."""
-        replies: list[bytes] = []
-        while left := batch[len(replies) :]:
+        results: list[together.Result] = []
+        while left := [candidate for candidate, _ in batch[len(results) :]]:
             child = self._fork(
-                lambda pipe: together.execute_batch(left, pipe),
+                functools.partial(together.execute_batch, left),
                 int(sum(candidate.allowance for candidate in left)) + 2,
             )
             try:
-                replies += [
-                    protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail)
-                    for r in together.read_results(left, child, self._check_supervisor)
-                ]
+                results += together.read_results(left, child, self._check_supervisor)
             finally:
                 self._clean_up(child)
-        self._channel.sendall(b"".join(replies))
+        passed = [i for i, result in enumerate(results) if result.code == protocol.PASSED]
+        masks = self._analyse([(batch[i][0].text, batch[i][1]) for i in passed])
+        suspicions = dict(zip(passed, masks, strict=True))
+        self._channel.sendall(
+            b"".join(
+                protocol.reply(
+                    r.number,
+                    r.code,
+                    protocol.QUIET,
+                    r.seconds,
+                    r.kind,
+                    r.detail,
+                    suspicions.get(i, 0),
+                )
+                for i, r in enumerate(results)
+            )
+        )
+
+    def _analyse(self, programs: Sequence[tuple[str, int]]) -> list[int]:
+        """The suspicions about each text with the index of its ending, as a mask.
+
+        A child reads them, in which no program has run: they may be huge, or deeply nested.
+        """
+        for _, ending in programs:
+            if ending not in self._given:
+                self._given[ending] = suspicion.given_of(
+                    self._endings[ending], self._prompts[ending]
+                )
+        masks: list[int] = []
+        while left := programs[len(masks) :]:
+            child = self._fork(functools.partial(self._write_masks, left), _ANALYSIS_SECONDS)
+            try:
+                answer = b"".join(iter(lambda: os.read(child.pipe, 4096), b""))  # noqa: B023
+            finally:
+                self._clean_up(child)
+            whole = len(answer) - len(answer) % _MASK.size
+            masks += [mask for (mask,) in _MASK.iter_unpack(answer[:whole])]
+            if len(masks) < len(programs):  # the next one ended the child
+                masks.append(suspicion.mask_of(["text"]))
+        return masks
+
+    def _write_masks(self, programs: Sequence[tuple[str, int]], pipe: int) -> None:
+        for program, ending in programs:
+            reasons = suspicion.suspicions(program, self._endings[ending], self._given[ending])
+            os.write(pipe, _MASK.pack(suspicion.mask_of(reasons)))
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
         """Start a child for `action`, which is given its end of a pipe.
