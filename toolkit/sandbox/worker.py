@@ -22,10 +22,10 @@ V4. After a failure no Python code runs less deep than `exec` itself: between it
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
     is cut, and never evaluated.
     Test: tests/sandbox/test_execute.py::test_any_text_of_an_exception_is_only_text
-V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are believed, passes
-    too. Known not to hold where a claim of `toolkit.sandbox.tame` does not.
+V6. Tame programs share a child (`toolkit.sandbox.together`). The supervisor believes its reports,
+    passes too, when they agree with processes of their own (`toolkit.sandbox.trust`).
     Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
-    Known to fail: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
+    Test: tests/sandbox/test_trust.py::test_a_program_that_escapes_changes_no_verdict
 V7. No program signals, traces or reads the worker, which is process 1 of its pid namespace. Where a
     node refuses this namespace, filters stand in (`toolkit.sandbox.confine.below_minimum`).
     Test: tests/sandbox/test_execute.py::test_the_worker_is_out_of_reach
@@ -164,6 +164,7 @@ class Worker:
     def _judge_batch(self, batch: list[together.Candidate]) -> None:
         """Reply for each, all at once: a reply wakes the supervisor."""
         replies: list[bytes] = []
+        deadline = time.monotonic() + together.MAX_WALL_SECONDS
         while left := batch[len(replies) :]:
             child = self._fork(
                 lambda pipe: together.execute_batch(left, pipe),
@@ -172,7 +173,7 @@ class Worker:
             try:
                 replies += [
                     protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail)
-                    for r in together.read_results(left, child, self._check_supervisor)
+                    for r in together.read_results(left, child, deadline, self._check_supervisor)
                 ]
             finally:
                 self._clean_up(child)
