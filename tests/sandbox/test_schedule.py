@@ -1,0 +1,150 @@
+"""Who executes what when: slow programs beside the rest, confirmations at once, nobody idle."""
+
+from toolkit.problems.humaneval import python_problem
+from toolkit.records import Answer, answer_digest
+from toolkit.sandbox import protocol, schedule
+from toolkit.sandbox.executor import Executor, Limits
+from toolkit.sandbox.handle import WorkerHandle
+from toolkit.verifiers.python_tests import endings
+
+TEST = "def check(candidate):\n    assert candidate() == 1\n"
+ENDINGS = endings([python_problem("t/0", "", TEST, "f")])
+ENDLESS = "def f():\n    while True: pass\n# {}"
+ASLEEP = "import time\ntime.sleep(30)\n# {}"
+QUICK = [f"def f(): return 1 + {i} - {i}" for i in range(640)]
+
+
+def answer(text):
+    return Answer("t/0", answer_digest(text), text)
+
+
+class Observed:
+    """What the workers are given: (worker, kind, text) in order; `seen` by an observer each time."""
+
+    def __init__(self, monkeypatch, observe):
+        self.events = []
+        self.seen = []
+        alone, batch = WorkerHandle.submit_alone, WorkerHandle.submit_batch
+
+        def submit_alone(worker, job):
+            self.events.append((worker, "confirm" if job.confirming else "alone", job.program.text))
+            alone(worker, job)
+            self.seen.append(observe(self.workers))
+
+        def submit_batch(worker, jobs):
+            self.events.append((worker, "batch", ""))
+            batch(worker, jobs)
+            self.seen.append(observe(self.workers))
+
+        monkeypatch.setattr(WorkerHandle, "submit_alone", submit_alone)
+        monkeypatch.setattr(WorkerHandle, "submit_batch", submit_batch)
+
+    def run(self, texts, workers, timeout):
+        with Executor(ENDINGS, workers=workers, limits=Limits(timeout=timeout)) as executor:
+            self.workers = executor._workers
+            return [v.outcome for v in executor.run(map(answer, texts))]
+
+
+def endless(workers):
+    """How many of the workers have been given an endless program to execute alone."""
+    return sum(
+        any("while True" in job.program.text and job.alone for job in worker.jobs.values())
+        for worker in workers
+    )
+
+
+def confirming(workers):
+    return sum(any(job.confirming for job in worker.jobs.values()) for worker in workers)
+
+
+def test_slow_programs_run_beside_the_rest_but_not_on_all_workers(monkeypatch):
+    monkeypatch.setattr(schedule, "available_cores", lambda: 2)
+    observed = Observed(monkeypatch, endless)
+    texts = [ENDLESS.format(i) for i in range(3)] + QUICK
+    outcomes = observed.run(texts, workers=2, timeout=1.0)
+    assert (outcomes.count("timed_out"), outcomes.count("passed")) == (3, 640)
+    kinds = [kind for _, kind, _ in observed.events]
+    last = len(kinds) - 1 - kinds[::-1].index("batch")
+    slow = [i for i, (_, _, text) in enumerate(observed.events) if "while True" in text]
+    assert slow[0] < last
+    assert max(observed.seen[: last + 1]) == 1
+
+
+def test_slow_programs_wait_for_the_end_where_they_would_hold_up_all(monkeypatch):
+    for workers, cores in ((1, 2), (2, 1)):
+        monkeypatch.setattr(schedule, "available_cores", lambda cores=cores: cores)
+        observed = Observed(monkeypatch, endless)
+        outcomes = observed.run([ENDLESS.format(0), *QUICK[:100]], workers, timeout=1.0)
+        assert outcomes.count("timed_out") == 1
+        assert max(i for i, e in enumerate(observed.events) if e[1] == "batch") < min(
+            i for i, (_, _, text) in enumerate(observed.events) if "while True" in text
+        )
+        monkeypatch.undo()
+
+
+def test_at_the_end_each_worker_has_a_slow_program(monkeypatch):
+    monkeypatch.setattr(schedule, "available_cores", lambda: 2)
+    observed = Observed(monkeypatch, endless)
+    observed.run([ENDLESS.format(i) for i in range(2)], workers=2, timeout=1.0)
+    assert max(observed.seen) == 2
+
+
+def test_nothing_is_queued_behind_a_program_while_a_worker_has_nothing_to_do(monkeypatch):
+    def busy(workers):
+        return sorted(worker.jobs_alone for worker in workers)
+
+    observed = Observed(monkeypatch, busy)
+    observed.run([ASLEEP.format(i) for i in range(2)], workers=2, timeout=0.5)
+    assert observed.seen[-1] == [1, 1]
+
+
+def test_doubtful_timeouts_are_confirmed_at_once(monkeypatch):
+    replies = WorkerHandle.replies
+    monkeypatch.setattr(
+        WorkerHandle,
+        "replies",
+        lambda self: [reply._replace(load=protocol.BUSY) for reply in replies(self)],
+    )
+    monkeypatch.setattr(schedule, "available_cores", lambda: 2)
+    observed = Observed(monkeypatch, confirming)
+    texts = [ASLEEP.format(i) for i in range(4)]
+    assert observed.run(texts, workers=3, timeout=0.3) == ["timed_out"] * 4
+    events = [(kind, text) for _, kind, text in observed.events if kind != "batch"]
+    assert {text for _, text in events[:4]} == set(texts)
+    assert [kind for kind, _ in events] == ["alone"] * 4 + ["confirm"] * 5
+    assert {text for _, text in events[4:8]} == set(texts)
+    assert max(observed.seen[-5:-1]) == 2
+    assert observed.seen[-1] == 1  # doubtful even alone: so the others need not try it
+
+
+def test_what_is_doubtful_beside_others_is_confirmed_alone(monkeypatch):
+    replies, doubtful = WorkerHandle.replies, []
+    observed = Observed(monkeypatch, confirming)
+
+    def busy_beside_others(self):
+        beside = any(worker.jobs for worker in observed.workers if worker is not self)
+        found = replies(self)
+        doubtful.extend(r.job.program.text for r in found if beside and r.job.confirming)
+        quiet = [r for r in found if r.job.confirming and not beside]
+        return [r if r in quiet else r._replace(load=protocol.BUSY) for r in found]
+
+    monkeypatch.setattr(WorkerHandle, "replies", busy_beside_others)
+    monkeypatch.setattr(schedule, "available_cores", lambda: 2)
+    texts = [ASLEEP.format(i) for i in range(4)]
+    assert observed.run(texts, workers=2, timeout=0.3) == ["timed_out"] * 4
+    last = [text for _, kind, text in observed.events if kind == "confirm"][4:]
+    assert set(last) == set(doubtful)
+    assert len(last) >= 2
+    assert max(observed.seen[-len(last) :]) == 1
+
+
+def test_a_confirmation_alone_is_the_last(monkeypatch):
+    replies = WorkerHandle.replies
+    monkeypatch.setattr(
+        WorkerHandle,
+        "replies",
+        lambda self: [reply._replace(load=protocol.BUSY) for reply in replies(self)],
+    )
+    observed = Observed(monkeypatch, confirming)
+    assert observed.run([ASLEEP.format(0)], workers=2, timeout=0.3) == ["timed_out"]
+    assert [kind for _, kind, _ in observed.events] == ["batch", "alone", "confirm"]

@@ -1,0 +1,187 @@
+"""One run over a stream of programs: which worker executes what, and when.
+
+- Programs come in batches. What is not tame is then executed alone, before further batches.
+- Programs that are *slow*, and will probably run out of time, start beside the rest, but leave one
+  worker to it. Where there are more workers than cores they wait for the end: beside others they
+  would only come out doubtful.
+- A batch is never queued behind a program that is alone, which may take long. Near the end nothing
+  is queued at all. So no worker has nothing to do while programs wait for another.
+- A timeout that is *doubtful* is confirmed when nothing else of ours runs: as many at once as there
+  are cores. What is still doubtful is confirmed a last time, one by one. This ends when one is
+  doubtful even so: then the load is not ours, and it helps nobody to be alone.
+"""
+
+import itertools
+import selectors
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from toolkit.cores import available_cores
+from toolkit.records import Verdict
+from toolkit.sandbox.handle import Job, Reply, WorkerHandle
+from toolkit.sandbox.protocol import BUSY, PASSED, Setup
+from toolkit.sandbox.trust import CANARIES, Trust, verdict_of
+
+_BATCH_SIZE: Final = 32
+"""Programs in a batch, beside its canaries; a worker has one batch in hand and one ahead."""
+_MAX_BATCH: Final = _BATCH_SIZE + len(CANARIES)
+_MAX_ALONE: Final = 4
+"""Jobs with a child of their own that a worker is given at once."""
+_MAX_ATTEMPTS: Final = 2
+"""A program whose worker died so many times has the outcome "error"."""
+_MAX_SILENCE_SECONDS: Final = 60.0
+"""Beyond a program's limit of wall time; a worker that says nothing for longer is replaced."""
+
+
+class Run:
+    """A run of jobs on `workers`; a worker that dies is replaced in this list, by `setup`.
+
+    wall_seconds: the limit of a program's wall time.
+    """
+
+    def __init__(
+        self, workers: list[WorkerHandle], setup: Setup, wall_seconds: float, trust: Trust
+    ) -> None:
+        self._workers = workers
+        self._setup = setup
+        self._max_silence = wall_seconds + _MAX_SILENCE_SECONDS
+        self._trust = trust
+        self._more_to_read = True
+        self._slow: set[int] = set()  # numbers of jobs that a worker has
+        self._doubtful: deque[Job] = deque()
+        self._still_doubtful: deque[Reply] = deque()
+        self._beside_others: set[int] = set()  # numbers of jobs that are confirmed at once
+        self._cores = available_cores()
+
+    def verdicts(self, jobs: Iterator[Job]) -> Iterator[Verdict]:
+        """The verdicts of all jobs, in the order in which they are certain."""
+        for worker in self._workers:
+            worker.forget()
+        while True:
+            self._hand_out(jobs)
+            if not any(worker.jobs for worker in self._workers):
+                return
+            yield from self._collect()
+
+    def _hand_out(self, jobs: Iterator[Job]) -> None:
+        """Give the workers what they have room for."""
+        if not any(job.confirming for worker in self._workers for job in worker.jobs.values()):
+            self._hand_out_rest(self._hand_out_slow(), jobs)
+            if self._is_idle():  # no more is to be read: slow programs may have all workers
+                self._hand_out_slow()
+            if not self._is_idle():
+                return
+        self._hand_out_doubtful()
+
+    def _is_idle(self) -> bool:
+        return not any(worker.jobs for worker in self._workers)
+
+    def _hand_out_slow(self) -> list[WorkerHandle]:
+        """Start slow programs on empty workers; the workers that are there for the rest."""
+        others = [w for w in self._workers if self._slow.isdisjoint(w.jobs)]
+        others.sort(key=lambda worker: len(worker.jobs))
+        at_once = min(len(self._workers), self._cores)
+        if self._more_to_read or self._trust.repetitions or self._trust.alone:
+            at_once = len(self._workers) - 1 if len(self._workers) <= self._cores else 0
+        room = max(0, at_once - (len(self._workers) - len(others)))
+        taking = min(room, len(self._trust.slow))  # those not yet empty will be
+        for worker in others[:taking]:
+            if not worker.jobs:
+                job = self._trust.slow.popleft()
+                self._slow.add(job.number)
+                worker.submit_alone(job)
+        return others[taking:]
+
+    def _hand_out_rest(self, workers: list[WorkerHandle], jobs: Iterator[Job]) -> None:
+        """Give these workers what is to be executed alone, and then batches."""
+        while workers and (waiting := self._trust.repetitions or self._trust.alone):
+            worker = min(workers, key=lambda w: (w.jobs_alone, len(w.jobs)))
+            if worker.jobs_alone >= (_MAX_ALONE if len(waiting) > len(self._workers) else 1):
+                return
+            worker.submit_alone(waiting.popleft())
+        for ahead in range(2):
+            for worker in workers:
+                if not worker.jobs_alone and len(worker.jobs) <= ahead * _MAX_BATCH:
+                    self._hand_out_batch(worker, jobs)
+
+    def _hand_out_batch(self, worker: WorkerHandle, jobs: Iterator[Job]) -> None:
+        most_held = 2 * _BATCH_SIZE * len(self._workers)
+        if self._more_to_read and self._trust.held + _BATCH_SIZE <= most_held:
+            batch = list(itertools.islice(jobs, _BATCH_SIZE))
+            self._more_to_read = len(batch) == _BATCH_SIZE
+            if batch:
+                worker.submit_batch(self._trust.compose(batch))
+
+    def _hand_out_doubtful(self) -> None:
+        """Confirm doubtful timeouts, while nothing else of ours runs."""
+        running = sum(bool(worker.jobs) for worker in self._workers)
+        for worker in self._workers:
+            if self._doubtful and not worker.jobs and running < self._cores:
+                job = self._doubtful.popleft()
+                job.confirming = True
+                if running or self._doubtful:
+                    self._beside_others.add(job.number)
+                worker.submit_alone(job)
+                running += 1
+        if not running and self._still_doubtful:
+            self._workers[0].submit_alone(self._still_doubtful.popleft().job)
+
+    def _collect(self) -> Iterator[Verdict]:
+        """The verdicts that have become certain, after waiting for at least one event."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+                selector.register(worker.channel, events, worker)
+            ready = selector.select(timeout=5.0)
+        for key, events in ready:
+            worker = key.data
+            if events & selectors.EVENT_WRITE:
+                worker.flush()
+            if events & selectors.EVENT_READ:
+                for reply in worker.replies():
+                    yield from self._settle(reply)
+        for index, worker in enumerate(self._workers):
+            if worker.is_dead or (worker.jobs and worker.silent_seconds > self._max_silence):
+                yield from self._replace(index)
+
+    def _settle(self, reply: Reply) -> list[Verdict]:
+        """The verdicts that are certain by a reply."""
+        job = reply.job
+        if not job.alone:
+            return self._trust.take(reply)
+        certain = [reply]
+        if reply.load == BUSY and reply.code != PASSED:
+            if not job.confirming:
+                self._doubtful.append(job)
+                return []
+            if job.number in self._beside_others:
+                self._beside_others.remove(job.number)
+                self._still_doubtful.append(reply)
+                return []
+            certain += self._still_doubtful
+            self._still_doubtful.clear()
+        return [v for r in certain for v in self._trust.settle(r.job, verdict_of(r))]
+
+    def _replace(self, index: int) -> Iterator[Verdict]:
+        """Start a fresh worker in place of one that died; its jobs go to children of their own.
+
+        The job that the worker was at counts this as an attempt, if it was alone. Which program of
+        a batch did it will be seen when they are alone.
+        """
+        worker = self._workers[index]
+        lost = list(worker.jobs.values())
+        how = worker.reap(at_once=True)
+        self._workers[index] = WorkerHandle(self._setup)
+        self._workers[index].await_ready()
+        for job in lost:
+            if not job.alone:
+                yield from self._trust.lose(job)
+                continue
+            job.attempts += job is lost[0]
+            job.confirming = False
+            if job.attempts < _MAX_ATTEMPTS:
+                self._trust.alone.append(job)
+            else:
+                detail = f"its worker died {job.attempts} times ({how})"
+                yield from self._trust.settle(job, job.verdict("error", 0.0, detail=detail))
