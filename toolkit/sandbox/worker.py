@@ -154,7 +154,7 @@ class Worker:
         deadline = time.monotonic() + together.MAX_WALL_SECONDS
         while left := [candidate for candidate, _ in batch[len(results) :]]:
             child = self._fork(
-                functools.partial(together.execute_batch, left),
+                lambda pipe: together.execute_batch(left, pipe),
                 int(sum(candidate.allowance for candidate in left)) + 2,
             )
             try:
