@@ -98,7 +98,8 @@ SUSPECT = {
     "deaf_audit_hook": "gc",
     "drain_the_reports": "gc",
     "replace_the_pipe": "reports",
-    "sockets_out_of_band": "gc",
+    "report_in_parts": "reports",
+    "sockets_out_of_band": "reports",
     # The tests are doctored.
     "async_tests": "text",
     "builtins_of_the_tests": "equality",
