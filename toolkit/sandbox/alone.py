@@ -151,10 +151,12 @@ class Monitor:
     def _reported(self) -> tuple[int, bytes]:
         """What the child told: the mask of suspicions, and its report."""
         os.set_blocking(self._child.pipe, False)
-        try:
-            text = os.read(self._child.pipe, _TOLD_BYTES)
-        except BlockingIOError:  # nothing came, and a process it left behind holds the other end
-            text = b""
+        text = b""
+        # Until a process that it left behind holds the other end and says nothing. One read may
+        # stop early: at a descriptor that was sent along.
+        with contextlib.suppress(BlockingIOError):
+            while len(text) < _TOLD_BYTES and (more := os.read(self._child.pipe, _TOLD_BYTES)):
+                text += more
         mask = 0
         while text[:1] == SUSPECT and len(text) > 1 and text[1] < len(suspicion.REASONS):
             mask, text = mask | 1 << text[1], text[2:]

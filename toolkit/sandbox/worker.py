@@ -19,6 +19,7 @@ V4. After a failure no Python code runs less deep than `exec` itself: between it
     the wait there is only C code, which hands on the failure, and exit(3) ends the process.
     Test: tests/sandbox/test_execute.py::test_the_steps_to_the_wait_cannot_be_skipped
     Test: tests/sandbox/test_execute.py::test_code_that_runs_after_a_failure_forges_no_pass
+    Test: tests/sandbox/test_attacks.py::test_a_wrong_program_fails
 V5. Only failures are reported. Their text is believed, because it harms nobody but the program; it
     is cut, and never evaluated.
     Test: tests/sandbox/test_execute.py::test_any_text_of_an_exception_is_only_text
@@ -37,6 +38,7 @@ which can lay out registers or rewrite the interpreter. Such a pass is suspect:
 V8. After a pass a child of its own analyses the text (`toolkit.sandbox.suspicion`), and no code of
     the program runs there. What the text evaluates is told by an audit hook, before it happens.
     Test: tests/sandbox/test_execute.py::test_a_pass_that_reaches_beyond_its_values_is_suspect
+    Test: tests/sandbox/test_attacks.py::test_a_wrong_program_that_passes_is_suspect
 
 Time
 ----
