@@ -190,7 +190,7 @@ def test_what_is_repeated_is_drawn_anew_each_time():
         for each in jobs:
             judged.trust.take(reply(each, protocol.PASSED))
         drawn.update(j.program.text for j in judged.trust.repetitions)
-    assert len(drawn) == 32  # each is missing with probability 1e-12
+    assert len(drawn) == 32  # one is missing with probability 1e-7
 
 
 def candidates(n):

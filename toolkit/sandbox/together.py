@@ -197,14 +197,17 @@ def read_results(
     poll = select.poll()
     poll.register(child.pipe, select.POLLIN)
     waiting = deque(batch)
-    inbox, accounted = b"", 0.0
+    inbox, accounted, heard = b"", 0.0, False
     while waiting:
         if (left := deadline - time.monotonic()) <= 0:
             yield from (Result(candidate.number, UNFIT) for candidate in waiting)
             return
         if not poll.poll(1000 * min(waiting[0].allowance, left)):
             check_supervisor()
-            if child.main_thread_seconds() > accounted + waiting[0].allowance:
+            used = child.main_thread_seconds()
+            if heard:  # the clock is not read at each report: what it says now, others used
+                accounted, heard = used, False
+            elif used > accounted + waiting[0].allowance:
                 yield Result(waiting[0].number, SLOW)
                 return
             continue
@@ -212,7 +215,7 @@ def read_results(
         if not data:
             yield Result(waiting[0].number, UNFIT)
             return
-        accounted = child.main_thread_seconds()
+        heard = True
         inbox += data
         while waiting and len(inbox) >= _RECORD.size:
             code, kind, seconds, size = _RECORD.unpack_from(inbox)

@@ -6,8 +6,8 @@ a process of its own says
 
 - of the *canaries*: programs of this run whose verdicts were established alone before. One that
   passed and one that failed are mixed into every batch, as soon as there are any;
-- of those that are *repeated* alone now: a random share of what passed in the batch, and at least
-  one more program of it, whatever became of that one. Each canary that is missing is made up for.
+- of those that are *repeated* alone now: a random share of what passed in the batch. It is filled
+  up to one program at least, and to one more for each canary that is missing.
 
 One disagreement, and nothing of the batch is believed: each of its programs is executed alone, and
 the disagreement is reported.
@@ -30,8 +30,8 @@ CANARIES: Final = (PASSED, FAILED)
 REPEATED_SHARE: Final = 1 / 20
 """The probability that a program that passed in a batch is repeated."""
 MIN_REPEATED: Final = 1
-"""Programs of each batch that are repeated in any case; one more for each canary that is missing,
-or was not executed."""
+"""Programs of each batch that are repeated at least, whatever became of them; one more for each
+canary that is missing, or was not executed."""
 
 _random: Final = random.SystemRandom()
 
@@ -183,10 +183,12 @@ def verdict_of(reply: Reply) -> Verdict:
 
 def _to_repeat(batch: _Batch) -> set[int]:
     """Numbers of the jobs of a batch that are repeated alone."""
-    least = min(MIN_REPEATED + len(CANARIES) - batch.agreeing, len(batch.held))
-    some = _random.sample(sorted(batch.held), least)
-    passed = (number for number, reply in batch.held.items() if reply.code == PASSED)
-    return {*some, *(number for number in passed if _random.random() < REPEATED_SHARE)}
+    passed = [number for number, reply in batch.held.items() if reply.code == PASSED]
+    chosen = {number for number in passed if _random.random() < REPEATED_SHARE}
+    others = [number for number in batch.held if number not in chosen]
+    least = MIN_REPEATED + len(CANARIES) - batch.agreeing
+    more = min(max(least - len(chosen), 0), len(others))
+    return chosen.union(_random.sample(others, more))
 
 
 def _sentence(job: Job, code: bytes, alone: str) -> str:
