@@ -54,7 +54,8 @@ def examine_judge(
             purpose = MECHANISMS[name]
             grade: Grade = "ok" if state.startswith("on") or name == "landlock" else "warn"
             yield Finding(grade, name, f"{state} ({purpose})")
-        if why := below_minimum(judging.isolation):
+        # Without a report nothing is executed.
+        if judging.isolation and (why := below_minimum(judging.isolation)):
             yield Finding("warn", "isolation", f"weak, {why}")
         yield _solutions(judging.judge(_answers(verifier, right)), len(right))
         yield _wrong_ones(judging.judge(_answers(verifier, wrong)), problems)

@@ -22,8 +22,9 @@ _UNPOLLED_SECONDS: Final = 0.25
 _QUIET_SHARE: Final = 0.05
 """The machine is quiet if the program waited for a core for no more than this share of the time."""
 _MAX_PAUSE_SECONDS: Final = 0.1
-_ALARM: Final = signal.SIGALRM
-"""Ends the process of a program that has called execve(2): the timer outlives it."""
+_EARLY: Final = 0.01
+"""Seconds. The child's own timer rings so much earlier at most. It may end a child without a report:
+one that was reporting its failure, or has called execve(2)."""
 _TOLD_BYTES: Final = 2 * len(suspicion.REASONS) + harness.REPORT_BYTES
 
 
@@ -128,7 +129,7 @@ class Monitor:
         if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
             self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
             self.detail = report[2:]
-        elif self._alarmed or report[:1] == TIMED_OUT or end.si_status == _ALARM:
+        elif self._alarmed or report[:1] == TIMED_OUT or self.seconds > self._timeout - _EARLY:
             self._time_is_up()
         else:
             self.kind, text = failures.describe_end(end)

