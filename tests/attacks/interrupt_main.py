@@ -25,7 +25,7 @@ def interrupted(*_):
 def describe(error, source):
     signal.signal(signal.SIGUSR1, interrupted)
     failed.set()
-    time.sleep(0.01)
+    time.sleep(0.3)
     return "exception", "x" * 1000
 
 

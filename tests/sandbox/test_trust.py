@@ -163,8 +163,8 @@ def test_a_batch_gets_a_canary_that_passed_and_one_that_failed():
 @pytest.mark.parametrize("code", [protocol.PASSED, protocol.FAILED])
 def test_a_forged_canary_discards_the_whole_batch(monkeypatch, code):
     judged = Judged()
-    judged.batch(RIGHT[:20] + WRONG[:20], honest, honest)
-    judged.batch(WRONG[20:] + RIGHT[20:], honest, honest)
+    judged.batch(RIGHT, honest, honest)
+    judged.batch(WRONG, honest, honest)  # now there is a canary of each kind
     monkeypatch.setattr(trust, "_to_repeat", lambda batch: set())
     before = len(judged.verdicts)
     texts = [f"{text}  # again" for text in RIGHT[:32]]

@@ -11,7 +11,7 @@ from os import kill  # the guard takes it out of `os`
 from typing import Final, cast
 
 from toolkit.records import FAILURE_KINDS, FailureKind
-from toolkit.sandbox import failures, harness, suspicion
+from toolkit.sandbox import failures, harness, linux, suspicion
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
 
@@ -23,8 +23,7 @@ _QUIET_SHARE: Final = 0.05
 """The machine is quiet if the program waited for a core for no more than this share of the time."""
 _MAX_PAUSE_SECONDS: Final = 0.1
 _EARLY: Final = 0.01
-"""Seconds. The child's own timer rings so much earlier at most. It may end a child without a report:
-one that was reporting its failure, or has called execve(2)."""
+"""Seconds: the child's own timer rings so much earlier at most."""
 _TOLD_BYTES: Final = 2 * len(suspicion.REASONS) + harness.REPORT_BYTES
 
 
@@ -129,7 +128,7 @@ class Monitor:
         if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
             self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
             self.detail = report[2:]
-        elif self._alarmed or report[:1] == TIMED_OUT or self.seconds > self._timeout - _EARLY:
+        elif self._alarmed or report[:1] == TIMED_OUT or self._ended_by_timer(end):
             self._time_is_up()
         else:
             self.kind, text = failures.describe_end(end)
@@ -145,6 +144,17 @@ class Monitor:
             self.kind = "memory"
             self.detail = f"its processes hold {used >> 20} MiB of memory".encode()
         return used > self._memory
+
+    def _ended_by_timer(self, end: os.waitid_result) -> bool:
+        """Whether the child's own timer ended it without a report.
+
+        It was reporting a failure when the timer rang, or another image has the timer's signal.
+        """
+        late = self.seconds > self._timeout - _EARLY
+        failed = end.si_code == os.CLD_EXITED and end.si_status == linux.EXIT_STATUS
+        return (failed and late) or (
+            end.si_code == os.CLD_KILLED and end.si_status == signal.SIGALRM
+        )
 
     def _time_is_up(self) -> None:
         self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 MACHINE: Final = platform.machine()
+EXIT_STATUS: Final = 1
+"""Of a process that `call_and_exit` has ended."""
 
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
@@ -117,7 +119,7 @@ def capabilities() -> int:
 
 
 def call_and_exit(function: Callable[[], object]) -> NoReturn:
-    """Call `function`, whose C code does the work, and end the process with status 1.
+    """Call `function`, whose C code does the work, and end the process with EXIT_STATUS.
 
     exit(3) of the C library makes the call, as a handler, and then calls _exit(2), whatever became
     of it: nothing below the handler on the stack goes on, and nobody looks at what it returned or
@@ -125,9 +127,9 @@ def call_and_exit(function: Callable[[], object]) -> NoReturn:
     """
     _keep(ctypes.py_object(function))  # nobody can take it away during the call
     # Handlers are called in the reverse order: the call first, then the end, and no other.
-    _checked(_at_exit(_end, ctypes.c_long(1), None))
+    _checked(_at_exit(_end, ctypes.c_long(EXIT_STATUS), None))
     _checked(_at_exit(_call, ctypes.py_object(function), None))
-    _exit_with_handlers(1)
+    _exit_with_handlers(EXIT_STATUS)
     raise AssertionError("exit(3) has returned")
 
 
