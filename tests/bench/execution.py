@@ -75,7 +75,8 @@ def run_ours(
         text = problems[task_id].prompt + completion
         digest = answer_digest(text)
         programs[task_id, digest] = Answer(task_id, digest, text)
-    with Executor(endings(problems.values()), workers=workers) as executor:
+    prompts = {p.task_id: p.prompt for p in problems.values()}
+    with Executor(endings(problems.values()), workers=workers, prompts=prompts) as executor:
         verdicts = list(executor.run(programs.values()))
     return time.perf_counter() - started, verdicts
 
