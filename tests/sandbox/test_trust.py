@@ -63,7 +63,7 @@ def _unguarded(tmp_path, monkeypatch):
     call = "self._judge_batch(batch)"
     text = worker.read_text()
     assert text.count(call) == 1
-    first = "self._judge_batch(sorted(batch, key=lambda c: 'escaped' not in c[0].text))"
+    first = "self._judge_batch(sorted(batch, key=lambda c: 'escaped' not in c.text))"
     worker.write_text(text.replace(call, first))
     tmp_path.chmod(0o755)
     monkeypatch.setattr(handle, "_source_root", lambda: str(tmp_path))

@@ -104,11 +104,7 @@ class Executor:
         self.distrusted_batches = 0
         self._numbers = itertools.count(1)
         try:
-            self.isolation_report = self._probe(isolation)
-            while len(self._workers) < workers:
-                self._workers.append(WorkerHandle(self._setup))
-            for worker in self._workers[1:]:
-                worker.await_ready()
+            self.isolation_report = self._start(workers, isolation)
         except BaseException:
             self.close()
             raise
@@ -157,15 +153,14 @@ class Executor:
                 )
             yield Job(0, program, index, self._timeout)  # numbered when its batch is composed
 
-    def _probe(self, level: IsolationLevel) -> dict[str, str]:
-        """Start a first worker with all that the node offers; its isolation report."""
+    def _start(self, workers: int, level: IsolationLevel) -> dict[str, str]:
+        """Start the workers with all that the node offers; their isolation report."""
         while True:
-            worker = WorkerHandle(self._setup)
+            self._workers = [WorkerHandle(self._setup) for _ in range(workers)]
             try:
-                report = worker.await_ready()
+                report, *_ = [worker.await_ready() for worker in self._workers]
             except confine.MechanismFailed as failure:
-                worker.hang_up()
-                worker.reap()
+                self.close()
                 disabled = self._setup["disabled"]
                 if failure.name not in confine.MECHANISMS or failure.name in disabled:
                     raise IsolationUnavailable(
@@ -173,7 +168,6 @@ class Executor:
                     ) from None
                 self._setup["disabled"] = confine.disable_also(disabled, failure.name, failure.why)
                 continue
-            self._workers.append(worker)
             if level == "strongest" and (why := confine.below_minimum(report)):
                 raise IsolationUnavailable(
                     f"isolation of untrusted programs is too weak on this node, {why}; "

@@ -23,7 +23,7 @@ from toolkit.sandbox.handle import Job, Reply, WorkerHandle
 from toolkit.sandbox.protocol import BUSY, PASSED, Setup
 from toolkit.sandbox.trust import CANARIES, Trust, verdict_of
 
-_BATCH_SIZE: Final = 32
+_BATCH_SIZE: Final = 64
 """Programs in a batch, beside its canaries; a worker has one batch in hand and one ahead."""
 _MAX_BATCH: Final = _BATCH_SIZE + len(CANARIES)
 _MAX_ALONE: Final = 4

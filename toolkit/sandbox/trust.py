@@ -27,7 +27,7 @@ from toolkit.sandbox.protocol import FAILED, OUTCOMES, PASSED, SLOW
 
 CANARIES: Final = (PASSED, FAILED)
 """The canaries of a batch: what became of each when it was alone."""
-REPEATED_SHARE: Final = 1 / 20
+REPEATED_SHARE: Final = 1 / 32
 """The probability that a program that passed in a batch is repeated."""
 MIN_REPEATED: Final = 1
 """Programs of each batch that are repeated at least, whatever became of them; one more for each

@@ -36,7 +36,8 @@ doctoring what its tests compare (an object equal to everything). It can also pa
 which can lay out registers or rewrite the interpreter. Such a pass is suspect:
 
 V8. After a pass the text is analysed (`toolkit.sandbox.suspicion`) where none of its code runs.
-    What the text evaluates is told by an audit hook, before it happens.
+    What the text evaluates is told by an audit hook, before it happens. A tame program cannot be
+    suspect: it reaches nothing (T15, T16).
     Test: tests/sandbox/test_execute.py::test_a_pass_that_reaches_beyond_its_values_is_suspect
     Test: tests/sandbox/test_attacks.py::test_a_wrong_program_that_passes_is_suspect
 
@@ -106,7 +107,7 @@ class Worker:
 
     def serve(self) -> None:
         """Judge programs until the supervisor closes the channel."""
-        batch: list[tuple[together.Candidate, int]] = []
+        batch: list[together.Candidate] = []
         with self._channel.makefile("rb") as requests:
             while head := requests.read(protocol.REQUEST.size):
                 number, ending, timeout, mode, size = protocol.REQUEST.unpack(head)
@@ -115,8 +116,7 @@ class Worker:
                     self._channel.sendall(self._judge_alone(number, program, ending, timeout))
                     continue
                 if compiled := self._compile(ending):
-                    candidate = together.Candidate(number, program, compiled, timeout)
-                    batch.append((candidate, ending))
+                    batch.append(together.Candidate(number, program, compiled, timeout))
                 else:
                     self._channel.sendall(protocol.reply(number, protocol.UNFIT))
                 if mode == protocol.LAST:
@@ -148,14 +148,11 @@ class Worker:
             number, found.code, load, found.seconds, found.kind, found.detail, suspicions
         )
 
-    def _judge_batch(self, batch: list[tuple[together.Candidate, int]]) -> None:
-        """Reply for each, all at once: a reply wakes the supervisor.
-
-        batch: candidates with the indices of their endings.
-        """
+    def _judge_batch(self, batch: list[together.Candidate]) -> None:
+        """Reply for each, all at once: a reply wakes the supervisor."""
         results: list[together.Result] = []
         deadline = time.monotonic() + together.MAX_WALL_SECONDS
-        while left := [candidate for candidate, _ in batch[len(results) :]]:
+        while left := batch[len(results) :]:
             child = self._fork(
                 lambda pipe: together.execute_batch(left, pipe),
                 int(sum(candidate.allowance for candidate in left)) + 2,
@@ -164,15 +161,12 @@ class Worker:
                 results += together.read_results(left, child, deadline, self._check_supervisor)
             finally:
                 self._clean_up(child)
-        replies = bytearray()
-        for (candidate, ending), r in zip(batch, results, strict=True):
-            suspicions = 0
-            if r.code == protocol.PASSED:
-                suspicions = self._analyse(candidate.text, ending)
-            replies += protocol.reply(
-                r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail, suspicions
+        self._channel.sendall(
+            b"".join(
+                protocol.reply(r.number, r.code, protocol.QUIET, r.seconds, r.kind, r.detail)
+                for r in results
             )
-        self._channel.sendall(replies)
+        )
 
     def _analyse(self, program: str, ending: int) -> int:
         """The suspicions about a text that passed, as a mask.
