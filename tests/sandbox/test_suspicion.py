@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
-from toolkit.sandbox import plain
+from toolkit.sandbox import plain, tame, together
 from toolkit.sandbox.executor import execute
 from toolkit.sandbox.scopes import Scopes
 from toolkit.sandbox.suspicion import (
@@ -256,6 +256,18 @@ def test_gaming_programs_pass_and_are_suspect(name, outcomes):
     assert verdict.outcome == "passed", "it games no longer: it shows nothing"
     assert reasons(GAMING[name][0], program) <= set(verdict.suspect)
     assert verdict.suspect
+
+
+@pytest.mark.parametrize("name", GAMING)
+def test_no_gaming_program_is_tame(name):
+    """For passes of tame programs are not analysed."""
+    task_id, completion = GAMING[name]
+    ending = together.compile_ending(ENDINGS[task_id])
+    try:
+        tree = ast.parse(PROBLEMS[task_id].prompt + completion)
+    except SyntaxError:
+        return  # with its ending it parses, alone it does not: so it is executed alone
+    assert ending is None or not tame.is_tame(tree, ending.names)
 
 
 def test_canonical_solutions_are_plain():
