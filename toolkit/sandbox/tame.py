@@ -67,12 +67,13 @@ The lists are the first defence of a batch, and `toolkit.sandbox.trust` is the s
 import ast
 import builtins
 import math
-import string
 import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
+
+from toolkit.sandbox.plain import reads_no_attribute
 
 
 def _words(text: str) -> frozenset[str]:
@@ -440,7 +441,7 @@ class _Check:
                 lists = [*VALUES.values(), *(CALLS.values() if called else ())]
                 return self._ending is not None or any(attr in names for names in lists)
             case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
-                return called and _reads_no_attribute(text)
+                return called and reads_no_attribute(text)
         return called and node.attr in METHODS
 
     def _is_unbound(self, name: str) -> bool:
@@ -501,20 +502,6 @@ def _may_have_key(call: ast.Call, key: ast.expr) -> bool:
         case ast.Name(id="sorted" | "min" | "max") | ast.Attribute(attr="sort"):
             return isinstance(key, ast.Lambda | ast.Name)
     return False
-
-
-def _reads_no_attribute(template: str) -> bool:
-    """Whether no field of a `str.format` template, nor of its specifications, has an attribute or
-    an index.
-    """
-    try:
-        fields = list(string.Formatter().parse(template))
-    except ValueError:
-        return False
-    return all(
-        "." not in (name or "") and "[" not in (name or "") and _reads_no_attribute(spec or "")
-        for _, name, spec, _ in fields
-    )
 
 
 def _is_type_call(node: ast.expr) -> bool:
