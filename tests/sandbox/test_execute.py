@@ -18,7 +18,7 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, Verdict, answer_digest
-from toolkit.sandbox import harness, protocol
+from toolkit.sandbox import harness, protocol, schedule
 from toolkit.sandbox.alone import Monitor, Passed
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.confine import MechanismFailed
@@ -395,7 +395,7 @@ def test_input_is_read_only_a_little_ahead(engine: Executor) -> None:
     for _ in range(5):
         assert next(run).outcome == "passed"
     run.close()
-    assert len(taken) <= 4 * 32  # two workers, a batch in hand and one ahead
+    assert len(taken) <= 4 * schedule._BATCH_SIZE  # two workers, a batch in hand and one ahead
     assert one(engine, RIGHT).outcome == "passed"  # what was under way then is not mixed in
 
 
