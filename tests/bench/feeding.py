@@ -16,7 +16,7 @@ from toolkit.backends import Backend, open_backend
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Load, Request, Sample
 from toolkit.resolve import resolve
-from toolkit.stages.sample import Sampler
+from toolkit.stages.sampler import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
 
 

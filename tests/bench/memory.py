@@ -16,7 +16,8 @@ from typing import Any
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
-from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.stages.sample import run_sampling
+from toolkit.stages.signals import StopRequest
 
 FEW, MANY = 100, 2000
 TINY_MODEL = Path(__file__).resolve().parents[1] / "tiny_model.py"

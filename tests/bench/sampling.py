@@ -38,7 +38,7 @@ from toolkit.runs.feed import read_feed
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, ShardFacts
 from toolkit.runs.shards import read_shard
-from toolkit.stages.sample import Sampler
+from toolkit.stages.sampler import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
 
 Outputs = dict[tuple[str, int], tuple[str, int]]

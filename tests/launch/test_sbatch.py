@@ -11,7 +11,8 @@ import pytest
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
-from toolkit.launch.slurm import sbatch_script, slurm_parameters, split_arrays
+from toolkit.launch.parameters import sbatch_script, slurm_parameters
+from toolkit.launch.slurm import split_arrays
 from toolkit.resolve import resolve
 
 GOLDEN = ROOT / "tests" / "golden"

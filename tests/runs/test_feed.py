@@ -12,7 +12,7 @@ from toolkit.runs.feed import Feed, read_feed
 from toolkit.runs.shard_facts import FeedFacts, Reading, ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.usage import read_spent
-from toolkit.stages.sample import Sampler
+from toolkit.stages.sampler import Sampler
 from toolkit.verifiers.base import examples_of, prompts_of
 
 FLAGS = {"backend": "synthetic", "limit": 2, "samples": 20, "slice_samples": 10}

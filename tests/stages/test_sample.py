@@ -28,7 +28,9 @@ from toolkit.runs.feed import read_feed
 from toolkit.runs.shard_facts import Origin, read_facts
 from toolkit.runs.shards import read_shard
 from toolkit.runs.usage import read_spent
-from toolkit.stages.sample import MAX_UNWRITTEN, Sampler, StopRequest, run_sampling
+from toolkit.stages.sample import run_sampling
+from toolkit.stages.sampler import MAX_UNWRITTEN, Sampler
+from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.base import examples_of, prompts_of
 
 CONFIG = Config(
@@ -219,7 +221,7 @@ def test_a_shard_that_cannot_be_written_ends_the_task_in_one_line(run, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("toolkit.stages.sample.write_shard", full)
+    monkeypatch.setattr("toolkit.stages.sampler.write_shard", full)
     with pytest.raises(ToolkitError, match="No space left on device; make room"):
         Sampler(
             run,
@@ -243,7 +245,7 @@ def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
         backlog.append(len(sampler._writes))
         time.sleep(0.05)
 
-    monkeypatch.setattr("toolkit.stages.sample.write_shard", slow)
+    monkeypatch.setattr("toolkit.stages.sampler.write_shard", slow)
     assert sampler.sample()
     assert max(backlog) <= MAX_UNWRITTEN + 1
 
@@ -252,7 +254,7 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
     slow = dataclasses.replace(CONFIG, engine=Engine(max_num_seqs=4, synthetic_rate=60.0))
     code = (
         "import sys, pickle; from pathlib import Path\n"
-        "from toolkit.runs.run import open_run; from toolkit.stages.sample import StopRequest, run_sampling\n"
+        "from toolkit.runs.run import open_run; from toolkit.stages.sample import run_sampling; from toolkit.stages.signals import StopRequest\n"
         "run = open_run(Path(sys.argv[1])); config = pickle.loads(bytes.fromhex(sys.argv[2]))\n"
         "run_sampling(run, [s.name for s in run.slices()], config, StopRequest())\n"
     )

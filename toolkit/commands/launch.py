@@ -135,8 +135,8 @@ def set_corrupt_aside(run: "Run", dry_run: bool) -> bool:
 
 def show_script(plan: "LaunchPlan", launcher: str) -> None:
     """What Slurm would get for sampling; nothing where another launcher would work."""
+    from toolkit.launch.parameters import sbatch_script
     from toolkit.launch.prepare import tasks_of
-    from toolkit.launch.slurm import sbatch_script
 
     if launcher == "slurm":
         tasks = len(tasks_of(plan))

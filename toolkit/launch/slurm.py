@@ -19,9 +19,10 @@ from typing import Any
 import submitit
 
 from toolkit.cli import configure_log
-from toolkit.config import Config, Resources
-from toolkit.errors import SlurmFailure, ToolkitError, UsageError
+from toolkit.config import Config
+from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.chain import Stage, next_round, stages_of
+from toolkit.launch.parameters import slurm_executor
 from toolkit.launch.prepare import LaunchPlan, record_launch
 from toolkit.launch.queue import cancel, jobs_in_queue, max_array_size
 from toolkit.launch.tasks import fit_task
@@ -30,12 +31,6 @@ from toolkit.runs.history import submitted_stages
 from toolkit.runs.run import Run, open_run
 
 log = logging.getLogger(__name__)
-
-SIGNAL_SECONDS = 90
-"""So long before its time limit an array task is told to stop; Slurm may do so a minute earlier.
-
-Of a short limit it is a quarter, so that some minutes are enough to get anything done.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,71 +130,6 @@ def next_round_task(path: Path, config: Config) -> bool:
     return False
 
 
-def slurm_executor(
-    folder: Path,
-    config: Config,
-    stage: str,
-    tasks: int,
-    after: str | None = None,
-    arrays: int = 1,
-) -> submitit.SlurmExecutor:
-    """The executor of a stage ("sample", "evaluate", "next" or "fit") of so many array tasks.
-
-    after: the jobs that it waits for, ids with colons between. arrays: how many such arrays share
-    --max-parallel.
-    """
-    executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, after, arrays))
-    return executor
-
-
-def slurm_parameters(
-    r: Resources, stage: str, tasks: int, after: str | None, arrays: int
-) -> dict[str, Any]:
-    """submitit's parameters of a stage; `--slurm key=value` has the last word."""
-    together = max(1, r.max_parallel // arrays) if r.max_parallel else tasks
-    sampling = stage == "sample"
-    minutes = r.minutes if sampling else r.eval_minutes
-    extra: dict[str, Any] = {"requeue": True}
-    extra |= dict(_key_value(item) for item in r.slurm or ())
-    parameters: dict[str, Any] = {
-        "job_name": stage,
-        "time": minutes,
-        "partition": r.partition if sampling else r.cpu_partition,
-        "account": r.account,
-        "qos": r.qos if sampling else None,
-        "constraint": r.constraint if sampling else None,
-        "gres": (r.gres or None) if sampling else None,
-        "cpus_per_task": r.cpus if sampling else r.eval_cpus,
-        "mem": f"{r.mem_gib if sampling else r.eval_mem_gib}G",
-        "array_parallelism": together if sampling else tasks,
-        "signal_delay_s": min(SIGNAL_SECONDS, minutes * 15),
-        "setup": [*(r.setup or ()), "export SLURM_BITSTR_LEN=0"],
-        "dependency": f"afterany:{after}" if after else None,
-        "stderr_to_stdout": True,
-        "additional_parameters": extra,
-    }
-    return {key: value for key, value in parameters.items() if value is not None}
-
-
-class _Script(submitit.SlurmExecutor):  # type: ignore[misc]
-    """Only writes the script, so it works without Slurm on this machine."""
-
-    @classmethod
-    def affinity(cls) -> int:
-        """submitit asks this whether srun is installed: over 0 means yes."""
-        return 1
-
-
-def sbatch_script(config: Config, folder: Path, stage: str, tasks: int) -> str:
-    """The script that Slurm would get, for a dry run; `folder` is the run's slurm/."""
-    executor = _Script(folder=folder)
-    executor.update_parameters(**slurm_parameters(config.resources, stage, tasks, None, 1))
-    if tasks > 1:
-        executor.parameters["map_count"] = tasks
-    return str(executor._make_submission_file_text(executor._submitit_command_str, "dry-run"))
-
-
 def wait_slurm(submitted: Submitted, show: Callable[[], None], seconds: float = 5.0) -> None:
     """Call `show` every few seconds until the launch's jobs, and those of the rounds that they
     submit, have left the queue.
@@ -238,10 +168,3 @@ def _submit(
             f"sbatch refused the job: {(reason or [str(error)])[0].strip()}"
         ) from None
     return str(jobs[0].job_id).split("_")[0]
-
-
-def _key_value(item: str) -> tuple[str, str]:
-    key, equals, value = item.partition("=")
-    if not (key and equals):
-        raise UsageError(f"--slurm {item}: write it as key=value")
-    return key.lstrip("-"), value

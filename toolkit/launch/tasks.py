@@ -19,7 +19,8 @@ from toolkit.launch.queue import requeue
 from toolkit.runs.run import open_run
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
-from toolkit.stages.sample import StopRequest, run_sampling
+from toolkit.stages.sample import run_sampling
+from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.judges import judge_of_run
 
 log = logging.getLogger(__name__)
