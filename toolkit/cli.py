@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from toolkit import __version__
 from toolkit.errors import EXIT_INCOMPLETE, EXIT_USAGE, ToolkitError
 
 LATEST = Path("runs/latest")
@@ -27,21 +28,50 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        version = f"inference-scaling-toolkit {__version__}"
+        self.add_argument("--version", action="version", version=version, help="show it and exit")
 
     def error(self, message: str) -> NoReturn:
         """Print one line on stderr and exit with code 2.
 
         For an unknown flag, the line names the valid flags that are most like it.
         """
-        flags = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             first = unknown.split()[0]
-            near = difflib.get_close_matches(first, flags, n=3)
-            message = f"unknown flag {first}; valid: {', '.join(near or flags)}"
-            if not first.startswith("-"):
-                message = f"one argument too many: {first}; --help shows the valid ones"
+            message = self._unknown_flag(first) if first.startswith("-") else self._too_many(first)
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+    def _unknown_flag(self, flag: str) -> str:
+        name = flag.partition("=")[0]
+        if name == "--run" and any(a.dest == "run" for a in self._actions):
+            return "--run: give the directory of the run without a flag"
+        near = difflib.get_close_matches(name, self._flags(), n=3)
+        return f"unknown flag {flag}; valid: {', '.join(near or self._flags())}"
+
+    def _too_many(self, word: str) -> str:
+        meant = [flag for flag in flags_meant(word) if flag in self._flags()]
+        remedy = f"write {meant[0]} {word}" if meant else "--help shows the valid ones"
+        return f"one argument too many: {word}; {remedy}"
+
+    def _flags(self) -> list[str]:
+        return [s for a in self._actions for s in a.option_strings if s.startswith("--")]
+
+
+def flags_meant(word: str) -> list[str]:
+    """The flags that a word without a flag was probably meant for, the likeliest first."""
+    path = Path(word)
+    if (path / "manifest.json").is_file() or word.startswith(f"{LATEST.parent}/"):
+        return ["--run"]
+    if (path / "config.json").is_file():
+        return ["--model"]
+    if word.endswith((".jsonl", ".jsonl.gz")) or word == "humaneval":
+        return ["--problems"]
+    if word.endswith(".csv"):
+        return ["--counts"]
+    if word.isdigit():
+        return ["--samples", "--replicates"]
+    return ["--model"] if word.count("/") == 1 and not path.exists() else ["--preset"]
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ import sys
 import pytest
 from run_jobs import ROOT, SMOKE, files, job, samples
 
+from toolkit import __version__
+
 JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
 
 
@@ -29,6 +31,17 @@ def test_help_says_what_the_job_is_for(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
+def test_a_job_tells_its_version(path, tmp_path):
+    done = job(path.name, "--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"inference-scaling-toolkit {__version__}\n")
+
+
+def test_a_run_is_given_without_a_flag_where_it_is_an_argument(tmp_path):
+    done = job("status.py", "--run", "runs/a", cwd=tmp_path)
+    assert_refused(done, 2, "--run: give the directory of the run without a flag")
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
 def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
     required = {"ingest.py": ("x.jsonl", "--run", "r"), "plan.py": ("--samples", "3")}
     done = job(path.name, *required.get(path.name, ()), "--frobnicate", cwd=tmp_path)
@@ -39,7 +52,10 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
     ("flags", "says"),
     [
         (("--preset", "nope"), "--preset nope: no such preset; a TOML file, or one of"),
-        (("runs/a",), "one argument too many: runs/a"),
+        (("runs/a",), "one argument too many: runs/a; write --run runs/a"),
+        (("llama-8b-a100",), "one argument too many: llama-8b-a100; write --preset llama-8b-a100"),
+        (("org/model",), "one argument too many: org/model; write --model org/model"),
+        (("200",), "one argument too many: 200; write --samples 200"),
         (("--gpus", "all"), "argument --gpus: invalid gpu_count value: 'all'"),
         (("--preset", "smoke", "--array", "many"), "argument --array: invalid int value: 'many'"),
         (("--preset", "smoke", "--samples", "0"), "--samples 0: must be 1 or more"),
