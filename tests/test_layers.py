@@ -41,6 +41,7 @@ OWNERS = {
         "toolkit/report/figures.py",
         "toolkit/report/comparisons.py",
     },
+    "tqdm": {"toolkit/progress_bar.py"},
     "httpx": {"toolkit/backends/openai.py"},
     "gguf": {"toolkit/models/embedded.py"},
     "huggingface_hub": {"toolkit/models/staging.py"},

@@ -29,6 +29,7 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Final, Self
 
+from toolkit.cores import available_cores
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
 from toolkit.records import Answer, Verdict
 from toolkit.sandbox import confine
@@ -101,6 +102,7 @@ class Executor:
             prompts=[(prompts or {}).get(task_id, "") for task_id in endings],
         )
         self._workers: list[WorkerHandle] = []
+        self._run: Run | None = None
         self.distrusted_batches = 0
         self._numbers = itertools.count(1)
         try:
@@ -136,8 +138,17 @@ class Executor:
         if not self._workers:
             raise ToolkitError("the executor is closed: open a new one")
         trust = Trust(self._numbers, self._distrust)
-        run = Run(self._workers, self._setup, self._wall_seconds, trust)
-        yield from run.verdicts(self._jobs(programs))
+        self._run = Run(self._workers, self._setup, self._wall_seconds, trust)
+        yield from self._run.verdicts(self._jobs(programs))
+
+    def slow_programs(self) -> tuple[int, float]:
+        """Programs of this run that will probably run out of time, and the seconds all they take.
+
+        They have no verdict yet. The seconds are a guess: doubtful timeouts take longer.
+        """
+        count = self._run.slow_programs() if self._run else 0
+        at_once = min(len(self._workers), available_cores())
+        return count, -(-count // max(1, at_once)) * self._timeout
 
     def _distrust(self, disagreement: str) -> None:
         self.distrusted_batches += 1

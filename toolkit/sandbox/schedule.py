@@ -64,6 +64,16 @@ class Run:
                 return
             yield from self._collect()
 
+    def slow_programs(self) -> int:
+        """How many programs are known to take long, and have no verdict yet."""
+        running = (
+            number in self._slow or job.confirming
+            for worker in self._workers
+            for number, job in worker.jobs.items()
+        )
+        waiting = len(self._trust.slow) + len(self._doubtful) + len(self._still_doubtful)
+        return waiting + sum(running)
+
     def _hand_out(self, jobs: Iterator[Job]) -> None:
         """Give the workers what they have room for."""
         if not any(job.confirming for worker in self._workers for job in worker.jobs.values()):

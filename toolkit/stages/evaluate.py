@@ -19,6 +19,7 @@ import polars as pl
 
 from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
+from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Answer, Judge, Problem, PromptStyle, Slice, Verdict, answer_digest
 from toolkit.runs.answers import distinct_answers, map_is_current, write_map
 from toolkit.runs.run import Run
@@ -144,7 +145,8 @@ def evaluate_run(
             facts = {"host": platform.node(), "isolation": json.dumps(dict(judging.isolation))}
             verdicts = judging.judge(taking.pairs(present, todo, corrupt))
             write = partial(write_verdicts, run, judge=judge, facts=facts)
-            errors = _write_in_batches(write, verdicts, todo.height)
+            course = _Course(todo.height, judging.slow, Pace(time.monotonic()))
+            errors = _write_in_batches(write, verdicts, course)
     return EvaluationSummary(
         samples=int(answers["samples"].sum()),
         distinct=answers.height,
@@ -213,26 +215,47 @@ class _Taking:
         return self.verifier.extract(self.problems[task_id], completion, self.style)
 
 
+@dataclass(slots=True)
+class _Course:
+    """How an evaluation goes on, for a terminal and for a log.
+
+    slow: the answers in hand that take far longer than others, and the seconds all they take.
+    """
+
+    expected: int
+    slow: Callable[[], tuple[int, float]]
+    pace: Pace
+
+    def note(self, now: float, count: int) -> str:
+        """Rate, slow answers, and time left; `count` verdicts have come by the time `now`."""
+        rate = self.pace.rate(now, count)
+        slow, seconds = self.slow()
+        left = max(0, self.expected - count - slow) / rate + seconds
+        parts = [f"{rate:.1f}/s", f"{slow} slow" if slow else "", time_left(left)]
+        return ", ".join(filter(None, parts))
+
+
 def _write_in_batches(
-    write: Callable[[list[Verdict]], None], verdicts: Iterable[Verdict], expected: int
+    write: Callable[[list[Verdict]], None], verdicts: Iterable[Verdict], course: _Course
 ) -> int:
     """Write verdicts as they come. Returns how many have the outcome `error`."""
     batch: list[Verdict] = []
     errors = 0
     written = time.monotonic()
-    pace = Pace(written)
-    for count, verdict in enumerate(verdicts, start=1):
-        batch.append(verdict)
-        errors += verdict.outcome == "error"
-        if verdict.outcome == "error":
-            log.error("%s, answer %016x: %s", verdict.task_id, verdict.answer, verdict.detail)
-        now = time.monotonic()
-        pace.note(now, count)
-        if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
-            write(batch)
-            batch, written = [], now
-            rate = pace.rate(now, count)
-            left = (expected - count) / rate
-            log.info("%d/%d judged, %.1f/s, %.0f s left", count, expected, rate, left)
+    with progress_bar("judged", course.expected, "answers") as bar:
+        for count, verdict in enumerate(verdicts, start=1):
+            batch.append(verdict)
+            errors += verdict.outcome == "error"
+            if verdict.outcome == "error":
+                log.error("%s, answer %016x: %s", verdict.task_id, verdict.answer, verdict.detail)
+            now = time.monotonic()
+            course.pace.note(now, count)
+            if bar.shown:
+                bar.show(count, course.note(now, count))
+            if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
+                write(batch)
+                batch, written = [], now
+                if not bar.shown:
+                    log.info("%d/%d judged, %s", count, course.expected, course.note(now, count))
     write(batch)
     return errors

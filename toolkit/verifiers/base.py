@@ -30,6 +30,9 @@ class Judging(Protocol):
         Only a few pairs are read ahead. An answer that cannot be decided gets the outcome `error`.
         """
 
+    def slow(self) -> tuple[int, float]:
+        """The answers in hand that take far longer than others, and the seconds all they take."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

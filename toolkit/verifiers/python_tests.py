@@ -109,6 +109,10 @@ class ProgramJudging:
         """See `Judging.judge`."""
         yield from self._executor.run(answer for _, answer in pairs)
 
+    def slow(self) -> tuple[int, float]:
+        """See `Judging.slow`: programs that will probably run out of time."""
+        return self._executor.slow_programs()
+
     def __enter__(self) -> Self:
         return self
 
