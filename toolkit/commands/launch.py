@@ -9,6 +9,7 @@ same curve for a fraction of the samples. Launch again to go on after a failure,
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli import Parser, run_job
 from toolkit.commands import presets
 from toolkit.config import Config, ProblemSet
-from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, SlurmFailure, UsageError
 from toolkit.resolve import add_flags, resolve
 
 if TYPE_CHECKING:
     from toolkit.launch.chain import Launcher
+    from toolkit.launch.exclusive import Hold
     from toolkit.launch.prepare import LaunchPlan
+    from toolkit.records import Problem
     from toolkit.runs.run import Run
 
 RESUME = """go on with --run [runs/latest] as it was launched last: move corrupt shards aside, then
@@ -32,43 +35,87 @@ def main() -> int:
     """Flags to a plan, the plan to a launcher."""
     flags = vars(parser().parse_args())
     # After parsing: --help and a wrong flag answer at once.
-    from toolkit.launch.describe import describe_plan
-    from toolkit.launch.prepare import freeze_launch, plan_launch, tasks_of
-    from toolkit.launch.progress import Ticker
-    from toolkit.launch.queue import choose_launcher, refuse_second_launch
-    from toolkit.report.terminal import describe_results
+    from toolkit.launch.exclusive import hold
+    from toolkit.launch.prepare import create_run, locate, plan_launch
     from toolkit.runs.run import open_run
 
-    launcher = choose_launcher(flags.get("launcher", "auto"))
-    problems = None
-    if flags["resume"]:
-        flags["run"] = (flags["run"] or flags["runs"] / "latest").resolve()
-        config = configure_again(flags)
-        if not flags.keys() & {field.name for field in dataclasses.fields(ProblemSet)}:
-            problems = open_run(flags["run"]).problems()
-    else:
-        config = configure(flags, launcher)
+    config, problems = settle(flags)
+    where = (config, flags["runs"], flags["run"])
+    timeout, libraries = flags.get("timeout"), flags.get("libraries")
     planning = partial(
-        plan_launch,
-        config,
-        flags["runs"],
-        flags["run"],
-        problems=problems,
-        timeout=flags.get("timeout"),
-        libraries=flags.get("libraries"),
+        plan_launch, *where, problems=problems, timeout=timeout, libraries=libraries
     )
-    plan = planning()
-    if launcher == "slurm" and plan.exists and not flags["dry_run"]:
-        refuse_second_launch(open_run(plan.path))
-    if flags["resume"] and set_corrupt_aside(open_run(plan.path), flags["dry_run"]):
-        plan = planning()
-    print(describe_plan(plan, launcher, tasks_of(plan)))
+    found = locate(*where, problems=problems)
+    run = open_run(found.path) if found.exists else None
+    launcher = launcher_of(run, config, flags)
     if flags["dry_run"]:
-        show_script(plan, launcher)
+        if flags["resume"] and run:
+            set_corrupt_aside(run, dry_run=True)
+        show_plan(planning(), launcher, script=True)
         return EXIT_DONE
+    # What is wrong with a new run is said before anything is written.
+    run = run or create_run(planning())
+    with hold(run, launcher) as held:
+        refuse_work_twice(run, launcher)
+        plan = planning()
+        if flags["resume"] and set_corrupt_aside(run):
+            plan = planning()
+        show_plan(plan, launcher)
+        return carry_out(plan, launcher, held, wait=flags["wait"])
+
+
+def settle(flags: dict[str, Any]) -> "tuple[Config, list[Problem] | None]":
+    """The configuration, and the problems that the run holds if it is resumed."""
+    from toolkit.runs.run import open_run
+
+    if not flags["resume"]:
+        return configure(flags), None
+    flags["run"] = (flags["run"] or flags["runs"] / "latest").resolve()
+    config = configure_again(flags)
+    if flags.keys() & {field.name for field in dataclasses.fields(ProblemSet)}:
+        return config, None
+    return config, open_run(flags["run"]).problems()
+
+
+def launcher_of(run: "Run | None", config: Config, flags: Mapping[str, Any]) -> str:
+    """Where to work: as the flag says, else as the run was launched last, else as configured."""
+    from toolkit.launch.queue import choose_launcher, choose_launcher_of
+
+    asked = config.resources.launcher
+    if run is None or "launcher" in flags:
+        return choose_launcher(asked)
+    return choose_launcher_of(run, asked)
+
+
+def refuse_work_twice(run: "Run", launcher: str) -> None:
+    """Raise `UsageError` while jobs of the run are in the queue.
+
+    A launch on this machine goes on where the queue does not answer: it was asked for by name.
+    """
+    from toolkit.launch.queue import refuse_second_launch
+
+    try:
+        refuse_second_launch(run)
+    except SlurmFailure as error:
+        if launcher == "slurm":
+            raise
+        print(f"in queue   not known: {error}")
+
+
+def carry_out(plan: "LaunchPlan", launcher: str, held: "Hold", *, wait: bool) -> int:
+    """Freeze the plan and hand it to its launcher; the exit code."""
+    from toolkit.launch.prepare import freeze_launch
+    from toolkit.launch.progress import Ticker
+    from toolkit.report.terminal import describe_results
+
     run = freeze_launch(plan)
     ticker = Ticker(run, sys.stderr)
-    complete = open_launcher(launcher)(plan, run, ticker.show, wait=flags["wait"])
+
+    def show() -> None:
+        held.touch()
+        ticker.show()
+
+    complete = open_launcher(launcher, held)(plan, run, show, wait=wait)
     ticker.end()
     if complete is None:
         return EXIT_DONE
@@ -89,11 +136,12 @@ def parser() -> Parser:
     return found
 
 
-def configure(flags: dict[str, Any], launcher: str) -> Config:
+def configure(flags: dict[str, Any]) -> Config:
     """The configuration; without preset, model or backend, the preset that fits this place."""
-    from toolkit.launch.queue import gpus_at_hand
+    from toolkit.launch.queue import choose_launcher, gpus_at_hand
 
     if flags["preset"] is None and not flags.keys() & {"model", "backend"}:
+        launcher = choose_launcher(presets.configure(flags).resources.launcher)
         name = "llama-8b-a100" if gpus_at_hand(launcher) else "quickstart"
         print(f"no --model, no --preset: using the preset {name}")
         # Its choice of problems is no choice among the user's.
@@ -118,7 +166,7 @@ def configure_again(flags: dict[str, Any]) -> Config:
     return resolve(flags, base=recorded_config(run))
 
 
-def set_corrupt_aside(run: "Run", dry_run: bool) -> bool:
+def set_corrupt_aside(run: "Run", *, dry_run: bool = False) -> bool:
     """Name the run's corrupt shards and move them to quarantine; whether any was moved.
 
     Called once nothing can be refused any more: bad input moves nothing.
@@ -133,23 +181,25 @@ def set_corrupt_aside(run: "Run", dry_run: bool) -> bool:
     return bool(corrupt) and not dry_run
 
 
-def show_script(plan: "LaunchPlan", launcher: str) -> None:
-    """What Slurm would get for sampling; nothing where another launcher would work."""
+def show_plan(plan: "LaunchPlan", launcher: str, *, script: bool = False) -> None:
+    """The plan in words; with `script` also what Slurm would get for sampling, if it gets any."""
+    from toolkit.launch.describe import describe_plan
     from toolkit.launch.parameters import sbatch_script
     from toolkit.launch.prepare import tasks_of
 
-    if launcher == "slurm":
-        tasks = len(tasks_of(plan))
-        print("\n" + sbatch_script(plan.config, plan.path / "slurm", "sample", tasks))
+    tasks = tasks_of(plan)
+    print(describe_plan(plan, launcher, tasks))
+    if script and launcher == "slurm":
+        print("\n" + sbatch_script(plan.config, plan.path / "slurm", "sample", len(tasks)))
 
 
-def open_launcher(name: str) -> "Launcher":
+def open_launcher(name: str, held: "Hold") -> "Launcher":
     """The launcher of this name: "slurm", "local" or "inline"."""
     from toolkit.launch.local import launch_inline, launch_local
     from toolkit.launch.slurm import launch_slurm
 
     launchers: dict[str, Launcher] = {
-        "slurm": launch_slurm,
+        "slurm": partial(launch_slurm, held=held),
         "local": launch_local,
         "inline": launch_inline,
     }

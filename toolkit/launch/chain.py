@@ -16,6 +16,7 @@ from toolkit.launch.prepare import (
     tasks_of,
 )
 from toolkit.launch.tasks import evaluation_task, fit_task, sampling_task
+from toolkit.runs.history import new_launch
 from toolkit.runs.run import Run
 
 
@@ -58,17 +59,21 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
     ]
 
 
-def next_round(run: Run, config: Config) -> LaunchPlan | None:
+def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPlan | None:
     """Plan and freeze the round that follows an evaluated one; None where the run is to be fitted.
 
     A fixed number of samples has no next round. An adaptive run ends where nothing new is planned:
     slices whose sampling fails again and again do not keep it going. `launch.py --adaptive` goes on
     with those.
+
+    rounds: how many there were before. If there are more, an attempt to go on was cut short after
+    it had frozen the next one; that one is then what follows.
     """
     if not config.stopping.adaptive:
         return None
     plan = plan_next_round(run, config)
-    if not plan.new:
+    old = rounds is None or run.round_count() == rounds
+    if not plan.new and (old or not plan.missing):
         return None
     freeze_launch(plan)
     return plan
@@ -84,7 +89,7 @@ def run_rounds(
     """
     following: LaunchPlan | None = plan
     while following is not None:
-        record_launch(run, following, launcher, {})
+        record_launch(run, following, launcher, new_launch())
         *work, fit = stages_of(following, run)
         for stage in work:
             run_stage(stage)

@@ -5,11 +5,11 @@ Two launches with the same identity belong to the same run.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config, Sampling
+from toolkit.config import Config, Engine, Sampling
 from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
 from toolkit.problems.load import problems_digest
@@ -17,12 +17,16 @@ from toolkit.records import Problem, Prompt
 from toolkit.verifiers.base import prompts_of
 
 
-def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
+def run_identity(
+    config: Config, problems: Sequence[Problem], held: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The identity of a run, as values that JSON can hold.
 
     It includes a digest of the prompts, so that another wording makes another run. It does not
-    include where the run is computed, how many samples are drawn, and how they are judged. Raises
-    `UsageError` if the model or the replay file is not there.
+    include where the run is computed, how many samples are drawn, and how they are judged.
+
+    held: the identity that a resumed run holds. It tells what a model or a file of completions was
+    that is not there any more. Raises `UsageError` if one is not there and nothing tells.
     """
     sampling = config.sampling
     prompts = prompts_of(problems)
@@ -39,23 +43,42 @@ def run_identity(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
             law = {"synthetic_a": sampling.synthetic_a, "synthetic_b": sampling.synthetic_b}
             return identity | {"model": "synthetic"} | law
         case "replay":
-            path = Path(config.engine.replay_file)
-            if not config.engine.replay_file:
-                raise UsageError(
-                    "--backend replay: name the file of completions with --replay-file"
-                )
-            if not path.is_file():
-                raise UsageError(f"--replay-file {path}: no such file; give a JSONL(.gz) file")
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            return identity | {"model": sampling.model or "replay", "completions": digest}
+            completions = _or_held(held, ("completions",), replay_identity, config.engine)
+            return identity | {"model": sampling.model or "replay"} | completions
         case "vllm":
-            identity |= model_identity(sampling.model, sampling.revision)
+            keys = ("model", "revision")
+            identity |= _or_held(held, keys, model_identity, sampling.model, sampling.revision)
     return identity | {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
         "stop": list(_stop_strings(sampling, prompts)),
     }
+
+
+def _or_held(
+    held: Mapping[str, Any] | None,
+    keys: Sequence[str],
+    find: Callable[..., dict[str, str]],
+    *arguments: Any,
+) -> dict[str, str]:
+    """What `find` gives, or where it finds nothing what the run holds under these keys."""
+    try:
+        return find(*arguments)
+    except UsageError:
+        if held is None or not held.keys() >= set(keys):
+            raise
+        return {key: held[key] for key in keys}
+
+
+def replay_identity(engine: Engine) -> dict[str, str]:
+    """The digest of the file of completions. Raises `UsageError` if there is none."""
+    if not engine.replay_file:
+        raise UsageError("--backend replay: name the file of completions with --replay-file")
+    path = Path(engine.replay_file)
+    if not path.is_file():
+        raise UsageError(f"--replay-file {path}: no such file; give a JSONL(.gz) file")
+    return {"completions": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def model_identity(model: str, revision: str) -> dict[str, str]:

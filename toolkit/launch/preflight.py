@@ -28,10 +28,15 @@ TRIAL_SAMPLES = 3
 def examine_slurm(resources: Resources) -> Iterator[Finding]:
     """Partition, time limit, gres, cores and memory, account: as the controller knows them."""
     r = resources
-    if not cluster_answers():
-        yield Finding(
-            "warn", "slurm", "no cluster answers here", "log in to a submit node to use one"
-        )
+    try:
+        if not cluster_answers():
+            remedy = "log in to a submit node to use one"
+            yield Finding("warn", "slurm", "this machine belongs to no cluster", remedy)
+            return
+    except SlurmFailure as error:
+        found = str(error).partition(";")[0]
+        remedy = "a launch is refused here until it answers, but for --launcher local"
+        yield Finding("warn", "slurm", found, remedy)
         return
     try:
         known = partitions()

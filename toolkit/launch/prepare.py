@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
-from toolkit.problems.humaneval import is_full_humaneval
+from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
 from toolkit.problems.load import load_problems, problems_label
 from toolkit.records import Judge, Problem, Slice
 from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
@@ -59,6 +59,35 @@ class LaunchPlan:
         return sum(map(len, self.missing))
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Which run a configuration belongs to, and whether that run exists."""
+
+    path: Path
+    exists: bool
+    identity: Mapping[str, Any]
+    problems: tuple[Problem, ...]
+
+
+def locate(
+    config: Config,
+    runs: Path,
+    path: Path | None = None,
+    *,
+    problems: Sequence[Problem] | None = None,
+) -> Located:
+    """Find the run of this configuration, in `runs`, or at `path`; see `plan_launch`."""
+    chosen = config.problem_set
+    held = None
+    if problems is None:
+        problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    elif path is not None:
+        held = open_run(path).manifest()["identity"]
+    identity = run_identity(config, problems, held)
+    path = path or runs / run_name(identity, problems_label(chosen.problems))
+    return Located(path, (path / "manifest.json").is_file(), identity, tuple(problems))
+
+
 def plan_launch(
     config: Config,
     runs: Path,
@@ -74,24 +103,47 @@ def plan_launch(
     (seconds) and `libraries` change that: what the user has named for this launch.
 
     problems: the run's own, frozen ones, if it is resumed. Otherwise the configuration names them.
+    A resumed run needs its model, or its file of completions, only if something is to be sampled.
 
     Raises `UsageError` if the problems, the model or the run cannot be used. Raises `RunMismatch`
     if the run at `path` was made with another configuration.
     """
-    chosen = config.problem_set
-    if problems is None:
-        problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
-    identity = run_identity(config, problems)
-    path = path or runs / run_name(identity, problems_label(chosen.problems))
-    exists = (path / "manifest.json").is_file()
-    run = open_run(path) if exists else None
+    found = locate(config, runs, path, problems=problems)
+    run = open_run(found.path) if found.exists else None
     if run:
-        check_identity(run, identity)
+        check_identity(run, found.identity)
         judge = judge_of_run(run, timeout, libraries)
     else:
         asked = config.evaluation
-        judge = judge_of(choice_of(only_kind(problems), asked.timeout, asked.libraries))
-    return _plan(config, path, run, identity, problems, judge)
+        kind = only_kind(found.problems)
+        judge = judge_of(choice_of(kind, asked.timeout, asked.libraries))
+    config = absolute_paths(config)
+    plan = _plan(config, found.path, run, found.identity, found.problems, judge)
+    if plan.missing and problems is not None:
+        run_identity(config, problems)
+    return plan
+
+
+def absolute_paths(config: Config) -> Config:
+    """With each path as an absolute one, so that jobs and a resume find it from any directory."""
+    s, e, p = config.sampling, config.engine, config.problem_set
+    stage_model = e.stage_model
+    if stage_model not in ("", "auto"):
+        stage_model = str(Path(stage_model).absolute())
+    return dataclasses.replace(
+        config,
+        sampling=s if s.backend != "vllm" else dataclasses.replace(s, model=_absolute(s.model)),
+        problem_set=dataclasses.replace(p, problems=_absolute(p.problems)),
+        engine=dataclasses.replace(
+            e, stage_model=stage_model, replay_file=_absolute(e.replay_file)
+        ),
+    )
+
+
+def _absolute(name: str) -> str:
+    """The absolute path of a file or directory that is there; any other name as it is."""
+    is_path = name and name != HUMANEVAL and Path(name).exists()
+    return str(Path(name).absolute()) if is_path else name
 
 
 def plan_next_round(run: Run, config: Config) -> LaunchPlan:
@@ -204,11 +256,16 @@ def _adaptive_wants(
     return wanted
 
 
-def freeze_launch(plan: LaunchPlan) -> Run:
-    """Create the run if it is new, freeze the round if there is one, and point `latest` to it."""
-    run = create_or_open(
+def create_run(plan: LaunchPlan) -> Run:
+    """Create the run if it is new; its round is not frozen yet."""
+    return create_or_open(
         plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan.config, plan)
     )
+
+
+def freeze_launch(plan: LaunchPlan) -> Run:
+    """Create the run if it is new, freeze the round if there is one, and point `latest` to it."""
+    run = create_run(plan)
     if judge_choice(run) != plan.judge.choice:
         record_judge(run, plan.judge.choice)
     # A raised cap is recorded even if no problem needs it: the curve then reaches that cap.
@@ -223,19 +280,23 @@ def tasks_of(plan: LaunchPlan) -> list[list[str]]:
     return deal(plan.missing, plan.config.resources.array)
 
 
-def record_launch(run: Run, plan: LaunchPlan, launcher: str, jobs: dict[str, str]) -> None:
-    """Add a line to the run's history: what was launched, where, and as which jobs."""
-    launch = Launch(
+def record_launch(run: Run, plan: LaunchPlan, launcher: str, launch: str) -> None:
+    """Add a line to the run's history: what is launched, where, and the id of the launch.
+
+    Jobs come after it, each with a line of its own.
+    """
+    line = Launch(
         time=now(),
         launcher=launcher,
-        jobs=jobs,
         round=plan.round_index,
         samples=plan.config.quantity.samples,
         slices_missing=len(plan.missing),
         config=describe_config(plan.config),
         versions=versions(),
+        launch=launch,
+        path=str(run.path.resolve()),
     )
-    append_launch(run, launch)
+    append_launch(run, line)
 
 
 def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:

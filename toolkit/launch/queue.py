@@ -4,23 +4,37 @@ One function runs Slurm's commands and has one way of failing: `SlurmFailure`. T
 whether they can go on without an answer. What submits jobs is in `toolkit.launch.slurm`.
 """
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.errors import SlurmFailure, UsageError
-from toolkit.runs.history import record_cancellation, submitted_stages
-from toolkit.runs.run import Run
+from toolkit.problems.load import problems_label
+from toolkit.runs.history import (
+    Launch,
+    launches,
+    record_cancellation,
+    recorded_launcher,
+    submitted_stages,
+)
+from toolkit.runs.run import Run, run_name
 
 ANSWER_SECONDS = 60.0
 """A controller under load takes long; one that needs longer than this is as good as down."""
-PROBE_SECONDS = 15.0
+PROBE_SECONDS = 30.0
 """For the question whether there is a cluster at all."""
-QUEUE_COLUMNS = ("JobArrayID", "State", "NodeList", "Reason", "RestartCnt", "Command")
+STAGES = ("sample", "evaluate", "fit", "next")
+"""The stages that become jobs of Slurm; the names of the jobs begin with them."""
+NAME_CHARACTERS = 80
+"""So much of a run's name is in the names of its jobs."""
+NAMES_AT_ONCE = 1000
+"""Of one squeue call; an argument of a command may not be longer than some 100 kB."""
+QUEUE_COLUMNS = ("JobArrayID", "State", "NodeList", "Reason", "RestartCnt", "Name")
 
 
 def run_slurm(*command: str, seconds: float = ANSWER_SECONDS) -> str:
@@ -29,8 +43,11 @@ def run_slurm(*command: str, seconds: float = ANSWER_SECONDS) -> str:
     Raises `SlurmFailure` when it is not installed, fails, or takes longer than `seconds`.
     """
     name = command[0]
+    # What a user has set as defaults of squeue, such as SQUEUE_STATES, must not hide a job.
+    hiding = ("SQUEUE_", "SCANCEL_", "SINFO_")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(hiding)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=env)
     except subprocess.TimeoutExpired:
         raise SlurmFailure(
             f"`{name}` gave no answer in {seconds:.0f} s: the cluster's controller is down or "
@@ -50,13 +67,20 @@ def run_slurm(*command: str, seconds: float = ANSWER_SECONDS) -> str:
 
 
 def cluster_answers() -> bool:
-    """Whether a Slurm controller answers; having Slurm's programs installed is not enough."""
+    """Whether this machine belongs to a cluster, one whose controller answers.
+
+    False where Slurm's programs are not installed, or know of no cluster. Raises `SlurmFailure`
+    where they do and the controller is silent.
+    """
     if not (shutil.which("sinfo") and shutil.which("sbatch")):
         return False
     try:
-        run_slurm("sinfo", "--noheader", seconds=PROBE_SECONDS)
-    except SlurmFailure:
-        return False
+        run_slurm("sinfo", "--noheader", "--format=%P", seconds=PROBE_SECONDS)
+    except SlurmFailure as error:
+        # Neither a slurm.conf nor a server of it. A name server that is down is another matter.
+        if "establish a configuration source" in error.said and "Unknown host" in error.said:
+            return False
+        raise
     return True
 
 
@@ -65,21 +89,38 @@ def cluster_has_gpus() -> bool:
     return "gpu" in run_slurm("sinfo", "--noheader", "--format=%G", seconds=PROBE_SECONDS)
 
 
-def choose_launcher(asked: str) -> str:
-    """`asked`, or for "auto" slurm where a cluster answers and local where none does.
+def choose_launcher(asked: str, run: Run | None = None) -> str:
+    """`asked`, or for "auto" slurm where this machine belongs to a cluster and local elsewhere.
 
-    Raises `UsageError` when slurm is asked for and no cluster answers.
+    run: whose launcher `asked` is, for the message. Raises `UsageError` when Slurm is asked for and
+    not there, and for both when the controller is silent: a login node is no place to sample on.
     """
     if asked not in ("auto", "slurm"):
         return asked
-    if cluster_answers():
-        return "slurm"
+    whose = f"{run.path}: was launched on Slurm" if run else f"--launcher {asked}"
+    try:
+        if cluster_answers():
+            return "slurm"
+    except SlurmFailure as error:
+        what = str(error).partition(";")[0]
+        raise UsageError(
+            f"{whose}: {what}; try again later, or use --launcher local to work on this machine"
+        ) from None
     if asked == "slurm":
         raise UsageError(
-            "--launcher slurm: no cluster answers (`sinfo` fails here): log in to a submit node, "
-            "or use --launcher local"
+            f"{whose}: Slurm is not set up on this machine; log in to a submit node, or use "
+            "--launcher local to work on this machine"
         )
     return "local"
+
+
+def choose_launcher_of(run: Run, asked: str) -> str:
+    """The launcher for a run that exists: the one of its last launch, before any launch `asked`.
+
+    Raises `UsageError` as `choose_launcher` does.
+    """
+    recorded = recorded_launcher(run)
+    return choose_launcher(recorded, run) if recorded else choose_launcher(asked)
 
 
 def gpus_at_hand(launcher: str) -> bool:
@@ -92,7 +133,8 @@ class QueuedJob:
     """A job in Slurm's queue, or one array task of it, as squeue shows it.
 
     job: its id, of an array task with the index: "12_3". stage: as the launch named it.
-    node: where it runs; reason: why it waits.
+    node: where it runs; reason: why it waits. path: where its launch saw the run, if the run has
+    been moved since: the job will not find it.
     """
 
     job: str
@@ -101,6 +143,7 @@ class QueuedJob:
     node: str
     reason: str
     restarts: int
+    path: str = ""
 
     @property
     def submission(self) -> str:
@@ -108,36 +151,112 @@ class QueuedJob:
         return self.job.partition("_")[0]
 
 
+def job_name(stage: str, run: str, launch: str) -> str:
+    """The name of a job: its stage, its run as `plain_name` gives it, the id of its launch."""
+    return f"{stage}-{run}-{launch}"
+
+
+def plain_name(run: Run) -> str:
+    """The name that its identity gives a run, wherever it is, in letters that Slurm's lists take.
+
+    They are ASCII letters and digits, dots, dashes and underscores.
+    """
+    manifest = run.manifest()
+    label = problems_label(str(manifest.get("problems_source", "")))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name(manifest["identity"], label))
+    return name[:NAME_CHARACTERS].strip("-")
+
+
 def queued_jobs(run: Run) -> list[QueuedJob]:
     """The run's jobs that Slurm still holds, an array as one entry for each array task.
 
-    Slurm uses job ids again after a while. So a job counts only if a launch of this run recorded
-    its id and its script lies in the run. Raises `SlurmFailure`.
+    A job is known by its name, which holds the id of its launch. So it is found even if its own id
+    was never recorded. Raises `SlurmFailure`.
     """
-    stages = submitted_stages(run)
+    found = launches(run)
+    return [*_named_jobs(run, found), *_numbered_jobs(found)]
+
+
+def jobs_of_launch(run: Run, launch: str) -> list[QueuedJob]:
+    """Those of one launch only, an array as one entry. Raises `SlurmFailure`."""
+    name = plain_name(run)
+    rows = _squeue(f"--name={','.join(job_name(stage, name, launch) for stage in STAGES)}")
+    return [replace(row, stage=row.stage.partition("-")[0]) for row in rows]
+
+
+def _named_jobs(run: Run, found: Sequence[Launch]) -> list[QueuedJob]:
+    """The jobs of all launches that have an id."""
+    stages, paths = submitted_stages(run), _launches_of_this_run(run, found)
+    name = plain_name(run)
+    names = {job_name(s, name, launch): (s, launch) for launch in paths for s in STAGES}
+    asked, jobs = list(names), []
+    for first in range(0, len(asked), NAMES_AT_ONCE):
+        for row in _squeue(f"--name={','.join(asked[first : first + NAMES_AT_ONCE])}"):
+            stage, launch = names[row.stage]
+            label = stages.get(row.submission, stage)
+            jobs.append(replace(row, stage=label, path=paths[launch]))
+    return jobs
+
+
+def _launches_of_this_run(run: Run, found: Sequence[Launch]) -> dict[str, str]:
+    """Launch id -> "", or the path where the launch saw the run, if the run was moved since.
+
+    A copy of a run has a line for each launch of the original. Those are left out: their jobs work
+    for the original, which still knows them.
+    """
+    here = {path: _is_here(run, path) for path in {x.path for x in found if x.path}}
+    original = {path: _ids_at(path) for path, is_here in here.items() if not is_here}
+    return {
+        x.launch: "" if here.get(x.path or "", True) else x.path or ""
+        for x in found
+        if x.launch and x.launcher == "slurm" and x.launch not in original.get(x.path or "", ())
+    }
+
+
+def _is_here(run: Run, path: str) -> bool:
+    """Whether a recorded path leads to this run's directory. It may have several."""
+    try:
+        return Path(path).samefile(run.path)
+    except OSError:
+        return False
+
+
+def _ids_at(path: str) -> set[str]:
+    """The ids of the launches of another run; none if there is no run."""
+    try:
+        return {x.launch for x in launches(Run(Path(path))) if x.launch}
+    except OSError:
+        return set()
+
+
+def _numbered_jobs(found: Sequence[Launch]) -> list[QueuedJob]:
+    """The jobs of launches without an id, as earlier versions made them.
+
+    They are known by their numbers. Slurm uses those again after a while, so their names count too.
+    """
+    stages = {job: stage for x in found if not x.launch for stage, job in x.jobs.items()}
     if not stages:
         return []
-    columns = ",".join(f"{column}:|" for column in QUEUE_COLUMNS)
     try:
-        answer = run_slurm(
-            "squeue", "--noheader", "--array", f"--jobs={','.join(stages)}", f"--Format={columns}"
-        )
+        rows = _squeue(f"--jobs={','.join(stages)}")
     except SlurmFailure as error:
         # So squeue speaks of a single job that the controller has forgotten.
         if "Invalid job id" in error.said:
             return []
         raise
-    # The script is the last column: its path may hold any character.
-    rows = [line.split("|", len(QUEUE_COLUMNS) - 1) for line in answer.splitlines()]
-    folders = {script.rpartition("/")[0] for *_, script in rows} - {""}
-    # A run may be launched by one path and looked at by another.
-    ours = {f for f in folders if Path(f).resolve() == run.slurm_dir.resolve()}
-    found = []
-    for job, state, node, reason, restarts, script in rows:
-        stage = stages.get(job.partition("_")[0])
-        if stage is not None and script.rpartition("/")[0] in ours:
-            found.append(QueuedJob(job, stage, state, node, reason, int(restarts or 0)))
-    return found
+    ours = (row for row in rows if row.submission in stages and row.stage in STAGES)
+    return [replace(row, stage=stages[row.submission]) for row in ours]
+
+
+def _squeue(which: str) -> list[QueuedJob]:
+    """The jobs that squeue shows, each with its name as its stage. Raises `SlurmFailure`."""
+    columns = ",".join(f"{column}:|" for column in QUEUE_COLUMNS)
+    answer = run_slurm("squeue", "--noheader", "--array", which, f"--Format={columns}")
+    jobs = []
+    for line in answer.splitlines():
+        job, state, node, reason, restarts, name, *_ = line.split("|")
+        jobs.append(QueuedJob(job, name, state, node, reason, int(restarts or 0)))
+    return jobs
 
 
 def jobs_in_queue(run: Run) -> dict[str, str]:
@@ -147,12 +266,21 @@ def jobs_in_queue(run: Run) -> dict[str, str]:
 
 def refuse_second_launch(run: Run) -> None:
     """Raise `UsageError` while jobs of the run are in the queue: they do the same work."""
-    if jobs := jobs_in_queue(run):
-        listed = ", ".join(f"{stage} {job}" for job, stage in jobs.items())
+    if jobs := queued_jobs(run):
+        listed = ", ".join(f"{stage} {job}" for job, stage in _submissions(jobs).items())
+        cancel_it = f"`python jobs/cancel.py {shlex.quote(str(run.path))}`"
+        if away := next((job.path for job in jobs if job.path), ""):
+            raise UsageError(
+                f"{run.path}: in the queue already, launched where the run was before, {away}: "
+                f"{listed}; they will not find it: end them by {cancel_it}"
+            )
         raise UsageError(
-            f"{run.path}: in the queue already: {listed}; wait for them, or end them by "
-            f"`python jobs/cancel.py {shlex.quote(str(run.path))}`"
+            f"{run.path}: in the queue already: {listed}; wait for them, or end them by {cancel_it}"
         )
+
+
+def _submissions(jobs: Iterable[QueuedJob]) -> dict[str, str]:
+    return {job.submission: job.stage for job in jobs}
 
 
 def cancel_jobs(run: Run) -> dict[str, str]:

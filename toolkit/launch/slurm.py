@@ -3,6 +3,10 @@
 The stages are chained by `afterany`. A stage checks plan against shards itself and runs on what is
 there. So nothing hangs on a failed array task, and nothing relies on why the stage before it ended.
 
+A launch is in the run's history before its first job is submitted, and each job before the next
+one. The jobs' names hold the id of the launch. So a job is found even if its launch was killed
+before it could write down the job's own id.
+
 A round of an adaptive run ends with a job that plans the next round from the verdicts and submits
 it. So the array of each round is as large as its work, and no GPU is asked for in vain.
 """
@@ -11,26 +15,37 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import submitit
 
 from toolkit.cli import configure_log
 from toolkit.config import Config
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.chain import Stage, next_round, stages_of
+from toolkit.launch.exclusive import Hold, hold
 from toolkit.launch.parameters import slurm_executor
 from toolkit.launch.prepare import LaunchPlan, record_launch
-from toolkit.launch.queue import cancel, jobs_in_queue, max_array_size
+from toolkit.launch.queue import (
+    cancel,
+    job_name,
+    jobs_in_queue,
+    jobs_of_launch,
+    max_array_size,
+    plain_name,
+    queued_jobs,
+)
+from toolkit.launch.submission import Interrupted, Interruption, noticed_signals, submit_job
 from toolkit.launch.tasks import fit_task
 from toolkit.report.terminal import results_complete
-from toolkit.runs.history import submitted_stages
+from toolkit.runs.history import record_cancellation, record_job, submitted_stages
 from toolkit.runs.run import Run, open_run
 
 log = logging.getLogger(__name__)
+
+LATE_SECONDS = 3.0
+"""So long after an sbatch that was killed its job may still come into the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +67,14 @@ class Submitted:
 
 
 def launch_slurm(
-    plan: LaunchPlan, run: Run, show: Callable[[], None], *, wait: bool
+    plan: LaunchPlan, run: Run, show: Callable[[], None], *, wait: bool, held: Hold
 ) -> bool | None:
-    """See `Launcher`: stages become chained jobs; without `wait` their submission is the end."""
-    submitted = submit_slurm(plan, run)
+    """See `Launcher`: stages become chained jobs; without `wait` their submission is the end.
+
+    `held` is released when they are submitted: from then on the queue keeps other launches away.
+    """
+    submitted = submit_slurm(plan, run, held.launch)
+    held.release()
     print(submitted.describe())
     if not wait:
         return None
@@ -63,51 +82,123 @@ def launch_slurm(
     return results_complete(run)
 
 
-def submit_slurm(plan: LaunchPlan, run: Run) -> Submitted:
+def submit_slurm(plan: LaunchPlan, run: Run, launch: str) -> Submitted:
     """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at once.
 
-    Where a job is refused, those before it are cancelled: all of them, or none.
+    launch: its id. Where a job is refused, or a signal asks to stop, those before it are cancelled:
+    all of them, or none. Raises `ToolkitError` then, and `SlurmFailure` if Slurm does not answer.
     """
+    stages = _stages_to_submit(plan, run, launch)
     jobs: dict[str, str] = {}
-    try:
-        _submit_stages(plan, run, jobs)
-        record_launch(run, plan, "slurm", jobs)
-    except ToolkitError:
-        _withdraw(list(jobs.values()))
-        raise
+    with noticed_signals() as stop:
+        record_launch(run, plan, "slurm", launch)
+        try:
+            _submit_stages(plan.config, run, launch, stages, jobs, stop)
+            if stop.name:
+                raise Interrupted(stop.name)
+        except Interrupted:
+            said = _withdraw(run, launch, jobs, stop)
+            raise ToolkitError(f"{run.path}: interrupted by {stop.name}: {said}") from None
+        except BaseException:
+            _withdraw(run, launch, jobs, stop)
+            raise
     return Submitted(run, jobs)
 
 
-def _submit_stages(plan: LaunchPlan, run: Run, jobs: dict[str, str]) -> None:
-    """Submit stage after stage, each after the one before; `jobs` gets their ids as they are known.
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """A job to submit. label: in the history; waits_for: the places in the list of those before."""
 
-    A stage of more array tasks than the cluster allows in an array becomes several arrays.
+    stage: Stage
+    label: str
+    arguments: list[tuple[Any, ...]]
+    lanes: int
+    waits_for: tuple[int, ...]
+
+
+def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
+    """The jobs of a launch in their order.
+
+    A stage of more array tasks than the cluster allows in an array becomes several arrays. With
+    --max-parallel under their number some of them wait for others: there are as many lanes.
     """
-    config = plan.config
-    *work, fit = stages_of(plan, run, config.resources.eval_array)
-    last = Stage("next", next_round_task, fit.arguments) if plan.rule else fit
+    resources = plan.config.resources
+    *work, fit = stages_of(plan, run, resources.eval_array)
+    following = [(*fit.arguments[0], launch, run.round_count())]
+    last = Stage("next", next_round_task, following) if plan.rule else fit
     stages = [*work, last]
     limit = max_array_size() if any(len(s.arguments) > 1 for s in stages) else 1
-    after: str | None = None
+    found: list[_Array] = []
+    before: tuple[int, ...] = ()
     for stage in stages:
-        arrays = split_arrays(stage.arguments, limit)
-        ids = []
-        for i, array in enumerate(arrays, start=1):
-            executor = slurm_executor(
-                run.slurm_dir, config, stage.name, len(array), after, len(arrays)
-            )
-            ids.append(_submit(executor, stage.task, array))
-            jobs[stage.name if i == 1 else f"{stage.name}-{i}"] = ids[-1]
-        after = ":".join(ids) or None
+        arrays, first = split_arrays(stage.arguments, limit), len(found)
+        lanes = len(arrays)
+        if stage.name == "sample" and resources.max_parallel:
+            lanes = min(lanes, resources.max_parallel)
+        for i, array in enumerate(arrays):
+            label = stage.name if i == 0 else f"{stage.name}-{i + 1}"
+            waits_for = (first + i - lanes,) if i >= lanes else before
+            found.append(_Array(stage, label, array, lanes, waits_for))
+        before = tuple(range(first, len(found)))
+    return found
 
 
-def _withdraw(ids: list[str]) -> None:
-    """Cancel the jobs of a launch that failed; where that fails too, say what is left."""
+def _submit_stages(
+    config: Config,
+    run: Run,
+    launch: str,
+    arrays: list[_Array],
+    jobs: dict[str, str],
+    stop: Interruption,
+) -> None:
+    """Submit array after array; `jobs` and the history get each id as soon as it is known."""
+    run_name, ids = plain_name(run), list[str]()
+    for array in arrays:
+        stage = array.stage.name
+        name = job_name(stage, run_name, launch)
+        after = ":".join(ids[i] for i in array.waits_for) or None
+        executor = slurm_executor(
+            run.slurm_dir, config, stage, len(array.arguments), after, array.lanes, name
+        )
+        try:
+            job, put_in_place = submit_job(executor, name, array.stage.task, array.arguments, stop)
+        except (Interrupted, SlurmFailure):
+            raise
+        except ToolkitError as error:
+            raise ToolkitError(
+                f"{run.path}: sbatch refused the stage {stage}: {error}; nothing is submitted: "
+                "change the flag that this is about, then launch again"
+            ) from None
+        ids.append(job)
+        jobs[array.label] = job
+        record_job(run, launch, array.label, job)
+        put_in_place()
+
+
+def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption) -> str:
+    """Cancel the jobs of a launch that failed, also one whose id is not known; says what became.
+
+    Where that fails too, the log says what is left.
+    """
+    found = {job: stage for stage, job in jobs.items()}
     try:
-        if ids:
-            cancel(ids)
+        if stop.unsure:
+            time.sleep(LATE_SECONDS)
+        for job in jobs_of_launch(run, launch):
+            found.setdefault(job.submission, job.stage)
     except SlurmFailure as error:
-        log.error("%s; still in the queue: `scancel %s`", error, " ".join(ids))
+        log.error("%s; more jobs may be in the queue: `python jobs/cancel.py %s`", error, run.path)
+    listed = ", ".join(f"{stage} {job}" for job, stage in found.items())
+    try:
+        if found:
+            cancel(list(found))
+        record_cancellation(run, list(found), withdrawn=launch)
+    except SlurmFailure as error:
+        log.error("%s; still in the queue: `scancel %s`", error, " ".join(found))
+        return f"still in the queue: {listed}; end them by `python jobs/cancel.py {run.path}`"
+    except ToolkitError as error:
+        log.error("%s", error)
+    return f"{f'cancelled {listed}' if found else 'nothing was submitted'}; launch again to go on"
 
 
 def split_arrays(arguments: list[tuple[Any, ...]], limit: int) -> list[list[tuple[Any, ...]]]:
@@ -116,17 +207,40 @@ def split_arrays(arguments: list[tuple[Any, ...]], limit: int) -> list[list[tupl
     return [arguments[i::count] for i in range(count)]
 
 
-def next_round_task(path: Path, config: Config) -> bool:
-    """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing."""
+def next_round_task(path: Path, config: Config, launch: str, rounds: int) -> bool:
+    """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing.
+
+    launch: the id of the launch that this job belongs to. rounds: how many there were then.
+    """
     configure_log()
     run = open_run(path)
-    plan = next_round(run, config)
-    if plan is None:
-        return fit_task(path, config)
-    # The new jobs are no part of this one: its limits and its restarts are not theirs.
-    for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
-        del os.environ[name]
-    log.info("round %d: %s", plan.round_index, submit_slurm(plan, run).describe())
+    with hold(run, "slurm") as held:
+        if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and _goes_on_already(run, launch):
+            return False
+        plan = next_round(run, config, rounds)
+        if plan is not None:
+            # The new jobs are no part of this one: its limits and its restarts are not theirs.
+            for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
+                del os.environ[name]
+            submitted = submit_slurm(plan, run, held.launch)
+            log.info("round %d: %s", plan.round_index, submitted.describe())
+            return False
+    return fit_task(path, config)
+
+
+def _goes_on_already(run: Run, launch: str) -> bool:
+    """Whether this job had submitted the next round before it was restarted.
+
+    If it had submitted a part of it, that part is cancelled: it is submitted again as a whole.
+    """
+    own = {job.submission for job in jobs_of_launch(run, launch)}
+    left = {job.submission: job.stage for job in queued_jobs(run) if job.submission not in own}
+    if left.keys() and {"next", "fit"} & set(left.values()):
+        log.info("the next round is in the queue already: %s", " ".join(left))
+        return True
+    if left:
+        cancel(list(left))
+        record_cancellation(run, list(left))
     return False
 
 
@@ -137,34 +251,16 @@ def wait_slurm(submitted: Submitted, show: Callable[[], None], seconds: float = 
     One squeue call each time: accounting is not asked, so it need not exist. A cluster that does
     not answer is asked again.
     """
+    first = min(map(int, submitted.jobs.values()))
     while True:
-        known = _jobs_since(submitted)
+        known = submitted_stages(submitted.run)
         try:
-            left = known & jobs_in_queue(submitted.run).keys()
+            left = [job for job in jobs_in_queue(submitted.run) if int(job) >= first]
         except SlurmFailure as error:
             log.warning("%s", error)
-            left = known
+            left = list(known)
         show()
         # A job that has left the queue may have submitted the next round before.
-        if not left and known == _jobs_since(submitted):
+        if not left and known == submitted_stages(submitted.run):
             return
         time.sleep(seconds if left else 0.0)
-
-
-def _jobs_since(submitted: Submitted) -> set[str]:
-    """The ids of a launch and of all that came after it."""
-    first = min(map(int, submitted.jobs.values()))
-    return {job for job in submitted_stages(submitted.run) if int(job) >= first}
-
-
-def _submit(
-    executor: submitit.SlurmExecutor, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
-) -> str:
-    try:
-        jobs = executor.map_array(task, *zip(*arguments, strict=True))
-    except submitit.core.utils.FailedJobError as error:
-        reason = [line for line in str(error).splitlines() if "error" in line.lower()]
-        raise ToolkitError(
-            f"sbatch refused the job: {(reason or [str(error)])[0].strip()}"
-        ) from None
-    return str(jobs[0].job_id).split("_")[0]

@@ -1,7 +1,8 @@
 """A run's history: what was launched, when, as which jobs, and with which configuration.
 
-`launches.jsonl` has one line for each launch, and one for each cancellation. If a writer was killed
-in the middle of a line, readers skip that line. The next writer starts a new line.
+`launches.jsonl` has a line for each launch, written before its first job is submitted. Each job
+that Slurm has accepted adds a line with its id, and each cancellation adds one. If a writer was
+killed in the middle of a line, readers skip that line. The next writer starts a new line.
 """
 
 import json
@@ -12,7 +13,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -34,7 +35,9 @@ class Launch:
     jobs: stage -> Slurm job id, in the order of submission; empty without Slurm. round: its index.
     samples: the samples asked for of each problem. slices_missing: how many slices the launch had
     to sample. config: the tables that `describe_config` gives. cancelled: the ids of the cancelled
-    jobs. The fields that a cancellation does not have are None.
+    jobs. launch: the launch's own id, 8 hex digits; it stands in the names of its jobs too. Of a
+    cancellation it is the launch that was withdrawn as a whole, while it submitted. path: where
+    the run was. The fields that a line does not have are None.
     """
 
     time: str
@@ -46,6 +49,8 @@ class Launch:
     config: dict[str, dict[str, Any]] | None = None
     versions: dict[str, str] | None = None
     cancelled: list[str] | None = None
+    launch: str | None = None
+    path: str | None = None
 
     def line(self) -> bytes:
         """The line for the file, with its line end. Fields that are None are left out."""
@@ -65,8 +70,29 @@ class Launch:
 
 
 def launches(run: Run) -> list[Launch]:
-    """The launches in `launches.jsonl`, oldest first. The log names lines that cannot be read."""
-    return list(_readable(run.path / "launches.jsonl"))
+    """The launches and cancellations of a run, oldest first; a launch with all its jobs.
+
+    The log names lines that cannot be read.
+    """
+    found: list[Launch] = []
+    place: dict[str, int] = {}
+    for line in _readable(run.path / "launches.jsonl"):
+        if line.launch is None or line.cancelled is not None:
+            found.append(line)
+        elif line.launch in place:
+            i = place[line.launch]
+            found[i] = replace(found[i], jobs=found[i].jobs | line.jobs)
+        else:
+            place[line.launch] = len(found)
+            found.append(line)
+    return found
+
+
+def standing_launches(run: Run) -> list[Launch]:
+    """Those of `launches` that did or do work: no cancellations, nothing that was withdrawn."""
+    found = launches(run)
+    withdrawn = {line.launch for line in found if line.cancelled is not None} - {None}
+    return [x for x in found if x.cancelled is None and x.launch not in withdrawn]
 
 
 def _readable(path: Path) -> Iterator[Launch]:
@@ -89,26 +115,49 @@ def _warn_once(path: Path, number: int) -> None:
 
 
 def append_launch(run: Run, launch: Launch) -> None:
-    """Add a line to the history. If the last line is incomplete, start a new one first.
+    """Add a line to the history, on disk when this returns. An incomplete last line is ended first.
 
     Raises `ToolkitError` if the file cannot be written.
     """
     path = run.path / "launches.jsonl"
     try:
+        is_new = not path.exists()
         with path.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
             whole = file.read(1) in (b"", b"\n")
             file.write((b"" if whole else b"\n") + launch.line())
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            _sync_directory(run.path)
     except OSError as error:
         raise ToolkitError(
             f"{path}: cannot be written ({error.strerror}); mend that, then launch again"
         ) from None
 
 
-def record_cancellation(run: Run, ids: Sequence[str]) -> None:
-    """Add a line to the run's history: which of its jobs were cancelled."""
-    append_launch(run, Launch(time=now(), launcher="cancel", cancelled=list(ids)))
+def _sync_directory(path: Path) -> None:
+    """Put a directory's entries on disk: a file that was just made stays after a crash."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def record_job(run: Run, launch: str, stage: str, job: str) -> None:
+    """Add a line to the run's history: Slurm has accepted a job of the launch with this id."""
+    append_launch(run, Launch(time=now(), launcher="slurm", jobs={stage: job}, launch=launch))
+
+
+def record_cancellation(run: Run, ids: Sequence[str], withdrawn: str | None = None) -> None:
+    """Add a line to the run's history: which of its jobs were cancelled.
+
+    withdrawn: the id of the launch that is withdrawn with all its jobs.
+    """
+    line = Launch(time=now(), launcher="cancel", cancelled=list(ids), launch=withdrawn)
+    append_launch(run, line)
 
 
 def submitted_stages(run: Run) -> dict[str, str]:
@@ -117,12 +166,18 @@ def submitted_stages(run: Run) -> dict[str, str]:
 
 
 def recorded_config(run: Run) -> Mapping[str, Mapping[str, Any]]:
-    """The tables of the configuration of the run's last launch."""
-    for launch in reversed(launches(run)):
+    """The tables of the configuration of the run's last launch that was not withdrawn."""
+    for launch in reversed(standing_launches(run)):
         if launch.config is not None:
             return launch.config
     tables: Mapping[str, Mapping[str, Any]] = run.manifest()["config"]
     return tables
+
+
+def recorded_launcher(run: Run) -> str | None:
+    """Where the run was launched last: "slurm", "local" or "inline"; None before any launch."""
+    found = [launch.launcher for launch in standing_launches(run)]
+    return found[-1] if found else None
 
 
 def point_latest(run: Run) -> None:
@@ -130,6 +185,11 @@ def point_latest(run: Run) -> None:
     temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
     temporary.symlink_to(run.path.name)
     temporary.replace(run.path.parent / "latest")
+
+
+def new_launch() -> str:
+    """The id of a new launch: 8 hex digits."""
+    return secrets.token_hex(4)
 
 
 def now() -> str:
