@@ -1,49 +1,39 @@
-"""The questions to Slurm, and a launch's chain of jobs, with programs that answer as Slurm does."""
+"""The questions to Slurm, with programs that answer as Slurm does."""
 
 import re
+import shlex
+import shutil
 import time
-from pathlib import Path
 
 import pytest
+from fake_slurm import shows
 
-from toolkit.errors import SlurmFailure, ToolkitError, UsageError
+from toolkit.errors import SlurmFailure, UsageError
 from toolkit.launch import queue
-from toolkit.launch.chain import next_round, stages_of
-from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch
 from toolkit.launch.queue import (
     QueuedJob,
     cancel_jobs,
     choose_launcher,
+    choose_launcher_of,
     cluster_answers,
     jobs_in_queue,
     partitions,
+    plain_name,
     queued_jobs,
     refuse_second_launch,
     run_slurm,
 )
-from toolkit.launch.slurm import submit_slurm, wait_slurm
 from toolkit.launch.status import read_status
 from toolkit.resolve import resolve
-from toolkit.runs.history import Launch, append_launch, launches
-from toolkit.runs.run import Run
+from toolkit.runs.history import (
+    Launch,
+    launches,
+    record_cancellation,
+    record_job,
+)
+from toolkit.runs.run import Run, identity_digest
 from toolkit.verifiers.judges import judge_of_run
-
-
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    """Writes a program of Slurm's as lines of shell; the only ones on PATH beside the system's."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def program(name, lines):
-        path = folder / name
-        path.write_text(f"#!/bin/sh\ncd {folder}\n{lines}\n")
-        path.chmod(0o755)
-
-    for name in ("sinfo", "sbatch", "squeue", "scancel", "scontrol", "srun"):
-        program(name, f"echo '{name}: error: nobody asked for this' >&2; exit 9")
-    return program
 
 
 @pytest.fixture
@@ -53,16 +43,20 @@ def config():
 
 @pytest.fixture
 def run(config, tmp_path):
-    """A run whose path holds what could be taken for the end of a column."""
-    found = freeze_launch(plan_launch(config, tmp_path, tmp_path / "my run|1"))
-    jobs = {"sample": "11", "sample-2": "12", "evaluate": "13", "fit": "14"}
-    append_launch(found, Launch("2026", "slurm", jobs))
+    """A run of two launches, whose path holds what could be taken for the end of a column."""
+    plan = plan_launch(config, tmp_path, tmp_path / "mein Lauf, 'ä'|1")
+    found = freeze_launch(plan)
+    for launch in ("0000000a", "0000000b"):
+        record_launch(found, plan, "slurm", launch)
+    for stage, job in (("sample", "11"), ("sample-2", "12"), ("evaluate", "13"), ("fit", "14")):
+        record_job(found, "0000000b", stage, job)
     return found
 
 
-def shows(*rows):
-    """squeue's answer in shell."""
-    return "cat <<'END'\n" + "".join(f"{row}|\n" for row in rows) + "END"
+def named(run, stage, launch="0000000b"):
+    """A job's name, spelled out."""
+    identity = identity_digest(run.manifest()["identity"])
+    return f"{stage}-synthetic-humaneval-{identity[:8]}-{launch}"
 
 
 def test_a_failing_command_is_one_error_that_says_what_to_do(slurm, tmp_path, monkeypatch):
@@ -83,71 +77,149 @@ def test_a_failing_command_is_one_error_that_says_what_to_do(slurm, tmp_path, mo
         run_slurm("sinfo")
 
 
-def test_programs_without_a_cluster_are_no_cluster(slurm, monkeypatch):
-    assert not cluster_answers()
-    assert choose_launcher("auto") == "local"
-    with pytest.raises(UsageError, match="--launcher slurm: no cluster answers"):
-        choose_launcher("slurm")
-    slurm("sinfo", "exec sleep 30")
-    monkeypatch.setattr(queue, "PROBE_SECONDS", 0.2)
-    assert not cluster_answers()
+UNKNOWN = "sinfo: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host"
+NO_SOURCE = "sinfo: fatal: Could not establish a configuration source"
+
+
+def test_auto_is_local_only_where_there_is_no_cluster(slurm, tmp_path, monkeypatch):
     slurm("sinfo", "echo fine")
     assert choose_launcher("auto") == choose_launcher("slurm") == "slurm"
     assert choose_launcher("inline") == "inline"
+    # Installed, but of no cluster: no slurm.conf, and nobody who would hand one out.
+    slurm("sinfo", f"echo '{UNKNOWN}\n{NO_SOURCE}' >&2; exit 1")
+    assert choose_launcher("auto") == "local"
+    with pytest.raises(UsageError, match="--launcher slurm: Slurm is not set up on this machine"):
+        choose_launcher("slurm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert choose_launcher("auto") == "local"
+    assert not cluster_answers()
 
 
-def test_only_jobs_whose_script_lies_in_the_run_count(slurm, run):
-    mine, other = f"{run.slurm_dir}/.submission_file_0x.sh", f"{run.path}-2/slurm/s.sh"
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "exec sleep 30",
+        "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1",
+        f"echo 'sinfo: error: res_nsearch error: Host name lookup failure\n{NO_SOURCE}' >&2; exit 1",
+    ],
+)
+def test_a_cluster_that_is_slow_or_down_is_refused(slurm, run, monkeypatch, lines):
+    monkeypatch.setattr(queue, "PROBE_SECONDS", 0.5)
+    slurm("sinfo", lines)
+    for choose, whose in (
+        (lambda: choose_launcher("auto"), "--launcher auto: `sinfo` "),
+        (lambda: choose_launcher("slurm"), "--launcher slurm: `sinfo` "),
+        (lambda: choose_launcher_of(run, "auto"), f"{run.path}: was launched on Slurm: `sinfo` "),
+    ):
+        with pytest.raises(UsageError) as told:
+            choose()
+        assert str(told.value).startswith(whose)
+        assert "use --launcher local to work on this machine" in str(told.value)
+    assert choose_launcher("local") == "local"
+
+
+def test_the_launcher_of_a_run_is_that_of_its_last_launch(slurm, run, monkeypatch, tmp_path):
+    plan = plan_launch(resolve({"backend": "synthetic"}), run.path)
+    slurm("sinfo", "echo fine")
+    assert choose_launcher_of(run, "local") == "slurm"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="was launched on Slurm: Slurm is not set up on this"):
+        choose_launcher_of(run, "auto")
+    record_launch(run, plan, "inline", "0000000c")
+    assert choose_launcher_of(run, "slurm") == "inline"
+    record_cancellation(run, [], withdrawn="0000000c")
+    (run.path / "launches.jsonl").write_text("")
+    assert choose_launcher_of(run, "local") == "local"
+
+
+def test_jobs_are_known_by_their_names(slurm, run, tmp_path):
     slurm(
         "squeue",
-        shows(
-            f"11_0|RUNNING|node1|None|2|{mine}",
-            f"11_3|PENDING||Resources|0|{mine}",
-            f"12|RUNNING|node2|None|0|{other}",
-            f"13|PENDING||Dependency||{mine} argument",
-            "14|RUNNING|node3|None|0|(null)",
-            f"99|RUNNING|node3|None|0|{mine}",
+        'echo "$@" > asked\n'
+        + shows(
+            f"11_0|RUNNING|node1|None|2|{named(run, 'sample')}",
+            f"11_3|PENDING||Resources|0|{named(run, 'sample')}",
+            f"13|PENDING||Dependency||{named(run, 'evaluate')}",
+            # Of the launch that was killed before it recorded a job.
+            f"9|RUNNING|node3|None|0|{named(run, 'sample', '0000000a')}",
         ),
     )
     assert queued_jobs(run) == [
         QueuedJob("11_0", "sample", "RUNNING", "node1", "None", 2),
         QueuedJob("11_3", "sample", "PENDING", "", "Resources", 0),
         QueuedJob("13", "evaluate", "PENDING", "", "Dependency", 0),
+        QueuedJob("9", "sample", "RUNNING", "node3", "None", 0),
     ]
-    assert jobs_in_queue(run) == {"11": "sample", "13": "evaluate"}
+    (which,) = re.findall("--name=([^ ]*)", (tmp_path / "bin" / "asked").read_text())
+    stages = ("sample", "evaluate", "fit", "next")
+    wanted = [named(run, s, launch) for launch in ("0000000a", "0000000b") for s in stages]
+    assert which.split(",") == wanted
+    assert all(re.fullmatch("[A-Za-z0-9._-]+", name) for name in wanted)
+    assert jobs_in_queue(run) == {"11": "sample", "13": "evaluate", "9": "sample"}
     with pytest.raises(
-        UsageError, match="in the queue already: sample 11, evaluate 13; wait"
+        UsageError, match="in the queue already: sample 11, evaluate 13, sample 9; wait"
     ) as told:
         refuse_second_launch(run)
-    assert str(told.value).endswith(f"`python jobs/cancel.py '{run.path}'`")
+    command = str(told.value).partition("`python jobs/cancel.py ")[2].removesuffix("`")
+    assert shlex.split(command) == [str(run.path)]
 
 
-def test_a_run_is_known_by_every_path_to_it(slurm, run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_second_array_of_a_stage_is_named_as_it_was_recorded(slurm, run):
+    slurm("squeue", shows(f"12|RUNNING|n|None|0|{named(run, 'sample')}"))
+    assert jobs_in_queue(run) == {"12": "sample-2"}
+
+
+def test_a_name_is_plain_and_of_bounded_length(run, tmp_path):
+    config = resolve({"backend": "synthetic", "limit": 1, "problems": "humaneval"})
+    found = freeze_launch(plan_launch(config, tmp_path, tmp_path / "x"))
+    found.update_manifest({"problems_source": "/data/ä b,c|'" + 200 * "x" + ".jsonl"})
+    digest = identity_digest(found.manifest()["identity"])
+    assert plain_name(found) == f"synthetic-b-c-{66 * 'x'}-{digest[:8]}"
+
+
+def test_what_a_user_set_for_squeue_hides_nothing(slurm, run, monkeypatch):
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    row = f"12|PENDING||None|0|{named(run, 'sample')}"
+    slurm("squeue", 'test -z "$SQUEUE_STATES" || exit 0\n' + shows(row))
+    assert jobs_in_queue(run) == {"12": "sample-2"}
+
+
+def test_a_copy_does_not_claim_the_jobs_of_its_original(slurm, run, tmp_path):
+    slurm("squeue", shows(f"13|RUNNING|n|None|0|{named(run, 'evaluate')}"))
     (tmp_path / "linked").symlink_to(run.path)
-    slurm("squeue", shows(f"13|RUNNING|n|None|0|{tmp_path}/linked/slurm/s.sh"))
-    for path in (run.path, Path("linked"), Path(run.path.name)):
-        assert jobs_in_queue(Run(path)) == {"13": "evaluate"}
+    for path in (run.path, tmp_path / "linked"):
+        assert [job.path for job in queued_jobs(Run(path))] == [""]
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(run.path, copy.path)
+    slurm("squeue", "exit 1")  # not even asked
+    assert queued_jobs(copy) == []
 
 
-def test_squeue_is_asked_for_the_recorded_jobs_and_only_if_there_are_any(slurm, run, tmp_path):
-    slurm("squeue", 'echo "$@" > asked')
-    assert queued_jobs(run) == []
-    asked = (tmp_path / "bin" / "asked").read_text()
-    assert "--jobs=11,12,13,14 " in asked
-    (run.path / "launches.jsonl").unlink()
-    (tmp_path / "bin" / "asked").unlink()
-    refuse_second_launch(run)
-    assert not (tmp_path / "bin" / "asked").exists()
+def test_a_moved_run_keeps_its_jobs_and_says_that_they_will_not_find_it(slurm, run, tmp_path):
+    slurm("squeue", shows(f"13|RUNNING|n|None|0|{named(run, 'evaluate')}"))
+    moved = Run(run.path.rename(tmp_path / "moved"))
+    assert [job.path for job in queued_jobs(moved)] == [str(run.path)]
+    with pytest.raises(UsageError, match=r"moved: in the queue already, .* they will not find it"):
+        refuse_second_launch(moved)
+    (run.path / "samples").mkdir(parents=True)  # another run where this one was
+    assert [job.path for job in queued_jobs(moved)] == [str(run.path)]
 
 
-def test_a_job_that_the_controller_forgot_is_gone(slurm, run):
+def test_jobs_of_earlier_versions_are_known_by_their_numbers(slurm, run, tmp_path):
+    file = run.path / "launches.jsonl"
+    file.write_bytes(Launch("2026", "slurm", {"sample": "11", "sample-2": "12"}).line())
+    rows = ("11_0|RUNNING|n|None|0|sample", "12|RUNNING|n|None|0|other", "99|RUNNING|n|None|0|fit")
+    slurm("squeue", 'echo "$@" > asked\n' + shows(*rows))
+    assert jobs_in_queue(run) == {"11": "sample"}
+    assert "--jobs=11,12 " in (tmp_path / "bin" / "asked").read_text()
     said = "slurm_load_jobs error: Invalid job id specified"
     slurm("squeue", f"echo '{said}' >&2; exit 1")
     assert queued_jobs(run) == []
     slurm("squeue", "echo 'slurm_load_jobs error: Unable to contact controller' >&2; exit 1")
     with pytest.raises(SlurmFailure, match="Unable to contact controller"):
         jobs_in_queue(run)
+    file.unlink()
+    refuse_second_launch(run)
 
 
 def test_status_goes_on_without_an_answer_and_says_so(slurm, run):
@@ -155,7 +227,7 @@ def test_status_goes_on_without_an_answer_and_says_so(slurm, run):
     said = read_status(run, judge_of_run(run)).text()
     assert "in queue   not known: `squeue` failed: squeue: error: Unable to contact" in said
     assert "launch again" not in said
-    slurm("squeue", shows(f"11_0|RUNNING|node1|None|2|{run.slurm_dir}/s.sh"))
+    slurm("squeue", shows(f"11_0|RUNNING|node1|None|2|{named(run, 'sample')}"))
     said = read_status(run, judge_of_run(run)).text()
     assert "in queue   11_0 sample RUNNING node1, 2 restarts" in said
     assert "launch again" not in said
@@ -166,122 +238,15 @@ def test_status_goes_on_without_an_answer_and_says_so(slurm, run):
 
 
 def test_cancel_ends_the_last_stage_first_and_records_what_it_ended(slurm, run, tmp_path):
-    script = f"{run.slurm_dir}/s.sh"
-    slurm("squeue", shows(*(f"{job}|RUNNING|n|None|0|{script}" for job in ("11_0", "11_1", "13"))))
+    rows = (("11_0", "sample"), ("11_1", "sample"), ("13", "evaluate"))
+    slurm("squeue", shows(*(f"{job}|RUNNING|n|None|0|{named(run, s)}" for job, s in rows)))
     with pytest.raises(SlurmFailure, match="`scancel` failed"):
         cancel_jobs(run)
-    assert len(launches(run)) == 1
+    assert len(launches(run)) == 2
     slurm("scancel", 'echo "$@" > ended')
     assert cancel_jobs(run) == {"11": "sample", "13": "evaluate"}
     assert (tmp_path / "bin" / "ended").read_text() == "13 11\n"
     assert launches(run)[-1].cancelled == ["13", "11"]
-
-
-# Numbers the jobs from 21 on and keeps each script; the third one is refused where `refuse` is.
-SBATCH = """
-test -e refuse && test -e 22.sh && { echo 'sbatch: error: invalid account' >&2; exit 1; }
-job=$((21 + $(ls [0-9]*.sh 2>/dev/null | wc -l)))
-cp "$1" $job.sh
-echo Submitted batch job $job
-"""
-
-
-def scripts(folder):
-    """Job id -> the sbatch lines of its script."""
-    found = {p.stem: p.read_text() for p in sorted((folder / "bin").glob("[0-9]*.sh"))}
-    return {job: re.findall(r"^#SBATCH --(.*)$", text, re.MULTILINE) for job, text in found.items()}
-
-
-def submit(slurm, tmp_path, array=1, **flags):
-    flags = {"backend": "synthetic", "limit": 2, "slice_samples": 2, "array": array} | flags
-    slurm("sbatch", SBATCH)
-    slurm("scontrol", "echo 'MaxArraySize            = 4'")
-    plan = plan_launch(resolve(flags), tmp_path, tmp_path / "run")
-    run = freeze_launch(plan)
-    return run, submit_slurm(plan, run)
-
-
-def test_stages_are_chained_and_recorded(slurm, tmp_path):
-    run, submitted = submit(slurm, tmp_path, array=6, samples=20, eval_array=2, max_parallel=4)
-    jobs = {"sample": "21", "sample-2": "22", "evaluate": "23", "fit": "24"}
-    assert submitted.jobs == launches(run)[-1].jobs == jobs
-    found = scripts(tmp_path)
-    names = [line for lines in found.values() for line in lines if line.startswith("job-name")]
-    assert names == [f"job-name={name}" for name in ("sample", "sample", "evaluate", "fit")]
-    waits = [line for lines in found.values() for line in lines if line.startswith("dependency")]
-    assert waits == ["dependency=afterany:21:22", "dependency=afterany:23"]
-    assert "array=0-2%2" in found["21"]
-    assert "array=0-1%2" in found["23"]
-
-
-def test_nothing_to_sample_starts_with_evaluation(slurm, tmp_path):
-    plan = plan_launch(
-        resolve({"backend": "synthetic", "limit": 2, "samples": 2}), tmp_path, tmp_path / "run"
-    )
-    run = freeze_launch(plan)
-    for slice_ in run.slices():
-        run.shard_path(slice_.name).touch()
-    run, submitted = submit(slurm, tmp_path, samples=2)
-    assert submitted.jobs == {"evaluate": "21", "fit": "22"}
-    assert not [line for line in scripts(tmp_path)["21"] if line.startswith("dependency")]
-
-
-def test_an_adaptive_round_ends_with_the_job_that_plans_the_next(slurm, tmp_path):
-    _, submitted = submit(slurm, tmp_path, adaptive=True, stop_min=4, stop_cap=8)
-    assert submitted.jobs == {"sample": "21", "evaluate": "22", "next": "23"}
-    assert "dependency=afterany:22" in scripts(tmp_path)["23"]
-
-
-def test_a_refused_job_takes_those_before_it_along(slurm, tmp_path):
-    (tmp_path / "bin" / "refuse").touch()
-    slurm("scancel", 'echo "$@" > ended')
-    with pytest.raises(ToolkitError, match=r"sbatch refused the job: .*invalid account"):
-        submit(slurm, tmp_path, samples=4)
-    assert (tmp_path / "bin" / "ended").read_text() == "21 22\n"
-    assert not (tmp_path / "run" / "launches.jsonl").exists()
-
-
-def test_a_job_that_stays_is_named_where_it_cannot_be_cancelled(slurm, tmp_path, caplog):
-    (tmp_path / "bin" / "refuse").touch()
-    with pytest.raises(ToolkitError, match="sbatch refused the job"):
-        submit(slurm, tmp_path, samples=4)
-    assert "still in the queue: `scancel 21 22`" in caplog.text
-
-
-def test_waiting_outlasts_a_silent_cluster_and_follows_the_next_round(slurm, tmp_path, caplog):
-    run, submitted = submit(slurm, tmp_path, adaptive=True, stop_min=4, stop_cap=8)
-    append_launch(run, Launch("2026", "slurm", {"sample": "20"}))  # before this launch
-    shown = []
-
-    def goes_on():
-        shown.append(len(shown))
-        row = "{}|RUNNING|n|None|0|" + f"{run.slurm_dir}/s.sh"
-        match shown[-1]:
-            case 0:
-                slurm("squeue", "echo 'squeue: error: Unable to contact' >&2; exit 1")
-            case 1:
-                slurm("squeue", shows(row.format("23"), row.format("20")))
-            case 2:  # the job that plans the next round submits it, and ends
-                append_launch(run, Launch("2026", "slurm", {"sample": "24"}))
-                slurm("squeue", shows(row.format("24"), row.format("20")))
-            case 3:
-                slurm("squeue", shows(row.format("20")))
-
-    slurm("squeue", shows(f"21|RUNNING|n|None|0|{run.slurm_dir}/s.sh"))
-    wait_slurm(submitted, goes_on, seconds=0.01)
-    assert len(shown) == 5
-    assert caplog.text.count("Unable to contact") == 1
-
-
-def test_the_order_of_the_stages(config, run, tmp_path):
-    plan = plan_launch(config, tmp_path, run.path)
-    stages = stages_of(plan, run, evaluations=3)
-    assert [stage.name for stage in stages] == ["sample", "evaluate", "fit"]
-    sample, evaluate, fit = (stage.arguments for stage in stages)
-    assert sample == [(run.path, [s.name for s in plan.missing], plan.config)]
-    assert evaluate == [(run.path, part, 3, plan.config) for part in range(3)]
-    assert fit == [(run.path, plan.config)]
-    assert next_round(run, config) is None
 
 
 def test_partitions_are_read(slurm):

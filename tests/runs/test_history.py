@@ -14,7 +14,9 @@ from toolkit.runs.history import (
     append_launch,
     launches,
     record_cancellation,
+    record_job,
     recorded_config,
+    recorded_launcher,
     submitted_stages,
 )
 
@@ -60,13 +62,52 @@ def test_the_lines_of_0_1_0_are_read_and_written_as_they_were(run, file):
 
 
 def test_a_launch_and_a_cancellation_have_the_fields_of_0_1_0(run, file):
-    record_launch(run, plan_launch(resolve({"backend": "synthetic"}), run.path), "local", {})
+    record_launch(run, plan_launch(resolve({"backend": "synthetic"}), run.path), "local", "0a")
     record_cancellation(run, ["3"])
     launch, cancellation = (json.loads(line) for line in file.read_text().splitlines())
     names = ["time", "launcher", "jobs", "round", "samples", "slices_missing", "config", "versions"]
-    assert list(launch) == names
+    assert list(launch) == [*names, "launch", "path"]
+    assert launch["path"] == str(run.path.resolve())
     assert list(cancellation) == ["time", "launcher", "jobs", "cancelled"]
     assert {"toolkit", "commit", "python", "polars", "argv"} <= launch["versions"].keys()
+
+
+def test_a_launch_has_the_jobs_of_its_later_lines(run, file):
+    plan = plan_launch(resolve({"backend": "synthetic"}), run.path)
+    for launch, job in (("0a", "5"), ("0b", "6")):
+        record_launch(run, plan, "slurm", launch)
+        record_job(run, launch, "sample", job)
+    record_job(run, "0a", "sample-2", "7")
+    assert file.read_text().count("\n") == 5
+    assert [(each.launch, each.jobs) for each in launches(run)] == [
+        ("0a", {"sample": "5", "sample-2": "7"}),
+        ("0b", {"sample": "6"}),
+    ]
+    assert submitted_stages(run) == {"5": "sample", "7": "sample-2", "6": "sample"}
+
+
+def test_a_job_whose_launch_is_in_a_torn_line_is_kept(run, file):
+    file.write_text(OLD + '{"time": "2026')
+    record_job(run, "0a", "sample", "5")
+    record_job(run, "0a", "fit", "6")
+    assert [each.jobs for each in launches(run)][2:] == [{"sample": "5", "fit": "6"}]
+
+
+def test_a_launch_that_was_withdrawn_says_nothing_of_the_next(run, file):
+    plan = plan_launch(resolve({"backend": "synthetic", "array": 3}), run.path)
+    assert recorded_launcher(run) is None
+    record_launch(run, plan, "local", "0a")
+    other = plan_launch(resolve({"backend": "synthetic", "array": 9}), run.path)
+    record_launch(run, other, "slurm", "0b")
+    record_job(run, "0b", "sample", "5")
+    assert recorded_launcher(run) == "slurm"
+    assert recorded_config(run)["resources"]["array"] == 9
+    record_cancellation(run, ["5"])  # by hand, later: the launch stands
+    assert recorded_launcher(run) == "slurm"
+    record_cancellation(run, ["5"], withdrawn="0b")
+    assert recorded_launcher(run) == "local"
+    assert recorded_config(run)["resources"]["array"] == 3
+    assert submitted_stages(run) == {"5": "sample"}
 
 
 @pytest.mark.parametrize("torn", [OLD[:100], '{"time": "2026', "{", "[]\n", "null\n", '"x"\n'])

@@ -42,9 +42,7 @@ def main() -> int:
     config, problems = settle(flags)
     where = (config, flags["runs"], flags["run"])
     timeout, libraries = flags.get("timeout"), flags.get("libraries")
-    planning = partial(
-        plan_launch, *where, problems=problems, timeout=timeout, libraries=libraries
-    )
+    planning = partial(plan_launch, *where, problems=problems, timeout=timeout, libraries=libraries)
     found = locate(*where, problems=problems)
     run = open_run(found.path) if found.exists else None
     launcher = launcher_of(run, config, flags)

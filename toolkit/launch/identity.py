@@ -6,6 +6,7 @@ Two launches with the same identity belong to the same run.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,15 @@ def replay_identity(engine: Engine) -> dict[str, str]:
     path = Path(engine.replay_file)
     if not path.is_file():
         raise UsageError(f"--replay-file {path}: no such file; give a JSONL(.gz) file")
-    return {"completions": hashlib.sha256(path.read_bytes()).hexdigest()}
+    facts = path.stat()
+    return {"completions": _file_digest(path, facts.st_size, facts.st_mtime_ns)}
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file of this size and time; a large one is read once, however often asked."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_identity(model: str, revision: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ PROBE_SECONDS = 30.0
 STAGES = ("sample", "evaluate", "fit", "next")
 """The stages that become jobs of Slurm; the names of the jobs begin with them."""
 NAME_CHARACTERS = 80
-"""So much of a run's name is in the names of its jobs."""
+"""So much of a run's name is in the names of its jobs, beside the digest."""
 NAMES_AT_ONCE = 1000
 """Of one squeue call; an argument of a command may not be longer than some 100 kB."""
 QUEUE_COLUMNS = ("JobArrayID", "State", "NodeList", "Reason", "RestartCnt", "Name")
@@ -163,8 +163,9 @@ def plain_name(run: Run) -> str:
     """
     manifest = run.manifest()
     label = problems_label(str(manifest.get("problems_source", "")))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name(manifest["identity"], label))
-    return name[:NAME_CHARACTERS].strip("-")
+    name, _, digest = run_name(manifest["identity"], label).rpartition("-")
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", name)
+    return f"{plain[:NAME_CHARACTERS]}-{digest}"
 
 
 def queued_jobs(run: Run) -> list[QueuedJob]:
