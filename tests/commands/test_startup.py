@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from run_jobs import ROOT, SMOKE, job
 
-from toolkit.runs.history import Launch, append_launch
+from toolkit.launch.queue import job_name, plain_name
+from toolkit.runs.history import record_job
 from toolkit.runs.run import open_run
 
 JOBS = sorted(p.name for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
@@ -54,17 +55,17 @@ def finished(request, tmp_path_factory):
     # The estimator for problems that stopped late is the one that could want SciPy.
     stopped = pl.read_parquet(folder / "run" / "results" / "counts.parquet").filter(c=2)
     assert bool(request.param) == (stopped["n"].max() > 4)
-    append_launch(open_run(folder / "run"), Launch("2026-01-01", "slurm", {"sample": "7"}))
+    record_job(open_run(folder / "run"), "0000000a", "sample", "7")
     return folder
 
 
 @pytest.fixture
 def slurm(finished, tmp_path):
     """The environment of a cluster whose queue holds job 7 of the run."""
-    script = f"{finished}/run/slurm/script.sh"
-    for name, says in (("squeue", f"7|RUNNING|node1||0|{script}|"), ("scancel", "")):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho '{says}'\n")
-        (tmp_path / name).chmod(0o755)
+    name = job_name("sample", plain_name(open_run(finished / "run")), "0000000a")
+    for program, says in (("squeue", f"7|RUNNING|node1||0|{name}|"), ("scancel", "")):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho '{says}'\n")
+        (tmp_path / program).chmod(0o755)
     return os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 

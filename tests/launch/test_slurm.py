@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
+from toolkit.runs.history import launches
+from toolkit.runs.run import Run
+
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 SMOKE = ("--preset", "smoke", "--launcher", "slurm", "--run", "run")
@@ -151,12 +154,12 @@ def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
     where = ("--launcher", "slurm", "--run", "run", "--array", "2", "--wait")
     done = job("launch.py", *flags, *where, cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
-    entries = [
-        json.loads(line) for line in (tmp_path / "run/launches.jsonl").read_text().splitlines()
-    ]
+    entries = launches(Run(tmp_path / "run"))
     assert len(entries) > 2
-    assert [entry["round"] for entry in entries] == list(range(len(entries)))
-    assert all(set(entry["jobs"]) == {"sample", "evaluate", "next"} for entry in entries)
+    assert [entry.round for entry in entries] == list(range(len(entries)))
+    assert all(set(entry.jobs) == {"sample", "evaluate", "next"} for entry in entries)
+    assert len({entry.launch for entry in entries}) == len(entries)
+    assert not (tmp_path / "run/launching").exists()
     inline = (*flags, "--launcher", "inline", "--run", "other")
     assert job("launch.py", *inline, cwd=tmp_path).returncode == 0
     assert samples(tmp_path / "run").equals(samples(tmp_path / "other"))
@@ -172,10 +175,10 @@ def test_more_tasks_than_an_array_may_have_become_several_arrays(cluster, tmp_pa
     flags = (*SMOKE, "--samples", "20", "--slice-samples", "8", "--array", "20")
     done = job("launch.py", *flags, "--max-parallel", "6", cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
-    (entry,) = (json.loads(x) for x in (tmp_path / "run/launches.jsonl").read_text().splitlines())
-    assert list(entry["jobs"]) == ["sample", "sample-2", "evaluate", "fit"]
+    (entry,) = launches(Run(tmp_path / "run"))
+    assert list(entry.jobs) == ["sample", "sample-2", "evaluate", "fit"]
     for stage in ("sample", "sample-2"):
-        shown = slurm(cluster, "squeue", "-h", f"--jobs={entry['jobs'][stage]}", "--format=%K")
+        shown = slurm(cluster, "squeue", "-h", f"--jobs={entry.jobs[stage]}", "--format=%K")
         assert "%3" in shown or not re.search(r"[,-]", shown), shown
     again = job("launch.py", *flags, cwd=tmp_path, env=cluster)
     assert again.returncode == 2
@@ -200,8 +203,7 @@ def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_p
     wait_for(lambda: slurm(cluster, "squeue", "-h", "--format=%A").split() == [mine], "their end")
     slurm(cluster, "scancel", mine)
     assert "no job of this run" in job("cancel.py", "run", cwd=tmp_path, env=cluster).stdout
-    lines = (tmp_path / "run/launches.jsonl").read_text().splitlines()
-    assert len(json.loads(lines[-1])["cancelled"]) == 3
+    assert len(launches(Run(tmp_path / "run"))[-1].cancelled) == 3
     assert 0 < len(shards(tmp_path)) < 20
     done = job("launch.py", "--resume", "--run", "run", "--wait", cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
@@ -244,5 +246,5 @@ def test_two_tasks_of_real_vllm_survive_a_preemption(cluster, tmp_path, tiny_mod
     assert {p: d for p, d in early.items() if p.suffix == ".parquet"}.items() <= kept.items()
     assert_each_sample_once(tmp_path / "run", problems=4, n=60)
     assert json.loads((tmp_path / "run/results/fit.json").read_text())["complete"]
-    sample = json.loads((tmp_path / "run/launches.jsonl").read_text())["jobs"]["sample"]
+    sample = launches(Run(tmp_path / "run"))[0].jobs["sample"]
     wait_for_accounts(cluster, [sample], lambda x: {"PREEMPTED", "REQUEUED"} & set(x))

@@ -67,8 +67,12 @@ class Chaos:
 
     def running(self) -> list[str]:
         """Array tasks that sample now, such as 12_3."""
-        listed = self.slurm("squeue", "-rh", "--states=R", "--name=sample", "--format=%i")
-        return listed.split()
+        return self.sampling("--states=R")
+
+    def sampling(self, *flags: str) -> list[str]:
+        """Array tasks that sample or will, by their jobs' names."""
+        listed = self.slurm("squeue", "-rh", *flags, "--format=%i %j").splitlines()
+        return [line.split()[0] for line in listed if line.split()[1].startswith("sample-")]
 
     def kill_a_task(self) -> bool:
         return self.kill_one_of([p for p in self.pythons() if parent(p) not in self.pythons()])
@@ -195,7 +199,7 @@ def survive(env: dict[str, str], folder: Path, faults: int, seed: int, n: int = 
 
 
 def waiting(chaos: Chaos) -> bool:
-    return bool(chaos.slurm("squeue", "-h", "--name=sample", "--format=%i").strip())
+    return bool(chaos.sampling())
 
 
 def resume(chaos: Chaos, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:

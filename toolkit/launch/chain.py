@@ -47,7 +47,7 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
 
     `sample` comes first, without array tasks where nothing is missing; `fit` comes last.
     """
-    path, config = run.path, plan.config
+    path, config = run.path.resolve(), plan.config
     return [
         Stage("sample", sampling_task, [(path, names, config) for names in tasks_of(plan)]),
         Stage(
