@@ -143,6 +143,9 @@ def test_a_holder_that_works_for_long_stays_young(run, monkeypatch):
         os.utime(run.path / "launching", (1, 1))
         held.touch()
         assert time.time() - (run.path / "launching").stat().st_mtime < 60
+        held.release()
+        held.touch()
+    assert marks(run) == []
 
 
 def test_work_in_a_process_of_another_machine_ends_only_by_a_person(run):

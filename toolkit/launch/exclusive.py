@@ -80,7 +80,7 @@ class Hold:
 
     def touch(self) -> None:
         """Say that the holder still works: other machines go by the file's age."""
-        if time.monotonic() - self._touched > TOUCH_SECONDS:
+        if self._chain and time.monotonic() - self._touched > TOUCH_SECONDS:
             self._touched = time.monotonic()
             with contextlib.suppress(OSError):
                 os.utime(self._chain[-1])
