@@ -190,7 +190,8 @@ def test_more_tasks_than_an_array_may_have_become_several_arrays(cluster, tmp_pa
 
 def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_path):
     mine = slurm(cluster, "sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 300").strip()
-    assert job("launch.py", *SLOW, "--array", "2", cwd=tmp_path, env=cluster).returncode == 0
+    slower = (*SLOW, "--array", "2", "--synthetic-rate", "1")
+    assert job("launch.py", *slower, cwd=tmp_path, env=cluster).returncode == 0
     wait_for(lambda: shards(tmp_path), "the first shard")
     shown = job("cancel.py", "run", "--dry-run", cwd=tmp_path, env=cluster)
     assert shown.stdout.count("would cancel") == 3
@@ -205,7 +206,8 @@ def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_p
     assert "no job of this run" in job("cancel.py", "run", cwd=tmp_path, env=cluster).stdout
     assert len(launches(Run(tmp_path / "run"))[-1].cancelled) == 3
     assert 0 < len(shards(tmp_path)) < 20
-    done = job("launch.py", "--resume", "--run", "run", "--wait", cwd=tmp_path, env=cluster)
+    resume = ("--resume", "--run", "run", "--synthetic-rate", "0", "--wait")
+    done = job("launch.py", *resume, cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr
     assert_each_sample_once(tmp_path / "run", problems=8, n=20)
 

@@ -26,7 +26,7 @@ from run_jobs import ROOT, assert_each_sample_once, job
 CLUSTER = Path(__file__).with_name("cluster.sh")
 WORK = ("--preset", "smoke", "--launcher", "slurm", "--samples", 36, "--slice-samples", 8)
 JOBS = ("sample", "sample-2", "sample-3", "evaluate", "fit")
-SLOW = ("--array", 36, "--synthetic-rate", 0.2)
+SLOW = ("--array", 36, "--max-parallel", 3, "--synthetic-rate", 0.2)
 AGREE_SECONDS = 15.0
 OF_A_RUN = 8
 """After so many launches of a run another one is made."""
@@ -111,7 +111,12 @@ class Interruptions:
         """Queue and status agree in time, and cancel leaves nothing."""
         ended = time.monotonic()
         while True:
-            began, first, shown, last = time.monotonic(), self.queue(), self.shown(run), self.queue()
+            began, first, shown, last = (
+                time.monotonic(),
+                self.queue(),
+                self.shown(run),
+                self.queue(),
+            )
             if first == shown == last:
                 break
             assert began - ended < AGREE_SECONDS, (first, shown, last)

@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
-from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
+from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_label
 from toolkit.records import Judge, Problem, Slice
 from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
@@ -125,15 +125,17 @@ def plan_launch(
 
 
 def absolute_paths(config: Config) -> Config:
-    """With each path as an absolute one, so that jobs and a resume find it from any directory."""
-    s, e, p = config.sampling, config.engine, config.problem_set
+    """With each path as an absolute one, so that jobs and a resume find it from any directory.
+
+    The file of problems stays as it was named: a run holds its problems.
+    """
+    s, e = config.sampling, config.engine
     stage_model = e.stage_model
     if stage_model not in ("", "auto"):
         stage_model = str(Path(stage_model).absolute())
     return dataclasses.replace(
         config,
         sampling=s if s.backend != "vllm" else dataclasses.replace(s, model=_absolute(s.model)),
-        problem_set=dataclasses.replace(p, problems=_absolute(p.problems)),
         engine=dataclasses.replace(
             e, stage_model=stage_model, replay_file=_absolute(e.replay_file)
         ),
@@ -142,8 +144,7 @@ def absolute_paths(config: Config) -> Config:
 
 def _absolute(name: str) -> str:
     """The absolute path of a file or directory that is there; any other name as it is."""
-    is_path = name and name != HUMANEVAL and Path(name).exists()
-    return str(Path(name).absolute()) if is_path else name
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
 
 
 def plan_next_round(run: Run, config: Config) -> LaunchPlan:
