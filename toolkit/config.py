@@ -158,7 +158,7 @@ class Resources:
     launcher: str = knob(
         "auto",
         "slurm: jobs on the cluster. local: processes on this machine. inline: in this process. "
-        "auto: slurm if a cluster answers, else local",
+        "auto: where the run was launched last; else slurm on a machine of a cluster, else local",
         choices=("auto", "slurm", "local", "inline"),
     )
     array: int = knob(1, "number of array tasks that sample; each starts one engine")

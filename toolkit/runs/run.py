@@ -8,7 +8,8 @@
       answers/<slice>.parquet    which answer each sample of the shard gives (a cache)
       verdicts/*.parquet    outcomes of distinct answers, by judge
       isolation/<host>.json how a node confined what it executed
-      launches.jsonl        one line for each launch
+      launches.jsonl        what was launched, and as which jobs
+      launching             who launches the run right now
       slurm/                scripts, pickles, logs
       quarantine/           damaged shards, moved aside
       results/              counts, curve, fit, figures, report
