@@ -58,5 +58,8 @@ def _samples(document: FitDocument) -> str:
 
 
 def _shortest(path: Path) -> Path:
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it is there no more
+        return path
     return path.relative_to(here) if path.is_relative_to(here) else path
