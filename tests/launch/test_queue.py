@@ -201,6 +201,11 @@ def test_a_moved_run_keeps_its_jobs_and_says_that_they_will_not_find_it(slurm, r
     assert [job.path for job in queued_jobs(moved)] == [str(run.path)]
     with pytest.raises(UsageError, match=r"moved: in the queue already, .* they will not find it"):
         refuse_second_launch(moved)
+    said = read_status(moved, judge_of_run(moved)).text()
+    assert (
+        f"in queue   13 evaluate RUNNING n, looks for the run where it was before, {run.path}"
+        in said
+    )
     (run.path / "samples").mkdir(parents=True)  # another run where this one was
     assert [job.path for job in queued_jobs(moved)] == [str(run.path)]
 

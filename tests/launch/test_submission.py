@@ -13,7 +13,7 @@ from toolkit.launch import submission
 from toolkit.launch.chain import next_round, stages_of
 from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch
 from toolkit.launch.queue import job_name, plain_name
-from toolkit.launch.slurm import submit_slurm, wait_slurm
+from toolkit.launch.slurm import _goes_on_already, submit_slurm, wait_slurm
 from toolkit.resolve import resolve
 from toolkit.runs.history import launches, record_job, recorded_launcher
 from toolkit.runs.run import Run
@@ -196,6 +196,43 @@ def test_waiting_outlasts_a_silent_cluster_and_follows_the_next_round(slurm, tmp
     wait_slurm(submitted, goes_on, seconds=0.01)
     assert len(shown) == 5
     assert caplog.text.count("Unable to contact") == 1
+
+
+def adaptive(slurm, tmp_path):
+    """A run in its first round, whose three jobs are 21, 22 and 23; of the launch 0000000a."""
+    rule = {"adaptive": True, "stop_min": 4, "stop_cap": 8}
+    run, _ = submit(slurm, tmp_path, **rule)
+    return run, resolve({"backend": "synthetic", "limit": 2} | rule)
+
+
+def test_a_round_that_was_frozen_but_never_submitted_is_the_next(slurm, tmp_path):
+    run, config = adaptive(slurm, tmp_path)
+    assert next_round(run, config) is None
+    assert next_round(run, config, rounds=1) is None
+    plan = next_round(run, config, rounds=0)
+    assert not plan.new
+    assert [s.name for s in plan.missing] == [s.name for s in run.slices()]
+
+
+@pytest.mark.parametrize(
+    ("left", "goes_on", "cancelled"),
+    [
+        ({}, False, None),
+        ({"24": "sample"}, False, ["24"]),
+        ({"24": "sample", "25": "evaluate", "26": "next"}, True, None),
+    ],
+)
+def test_a_job_that_was_restarted_while_it_submitted(slurm, tmp_path, left, goes_on, cancelled):
+    run, config = adaptive(slurm, tmp_path)
+    record_launch(run, plan_launch(config, tmp_path, run.path), "slurm", "0000000b")
+    name = plain_name(run)
+    rows = [f"23|RUNNING|n|None|1|{job_name('next', name, '0000000a')}"]
+    others = [f"{n}|PENDING||None|0|{job_name(s, name, '0000000b')}" for n, s in left.items()]
+    only_mine = f'case "$*" in *-0000000b*) ;; *) {shows(*rows)}\nexit;; esac\n'
+    slurm("squeue", only_mine + shows(*rows, *others))
+    slurm("scancel", "")
+    assert _goes_on_already(run, "0000000a") is goes_on
+    assert launches(run)[-1].cancelled == cancelled
 
 
 def test_the_order_of_the_stages(tmp_path):

@@ -235,7 +235,7 @@ def _goes_on_already(run: Run, launch: str) -> bool:
     """
     own = {job.submission for job in jobs_of_launch(run, launch)}
     left = {job.submission: job.stage for job in queued_jobs(run) if job.submission not in own}
-    if left.keys() and {"next", "fit"} & set(left.values()):
+    if {"next", "fit"} & set(left.values()):
         log.info("the next round is in the queue already: %s", " ".join(left))
         return True
     if left:

@@ -91,6 +91,7 @@ class Status:
         lines += [
             f"in queue   {t.job} {t.stage} {t.state} {t.node or t.reason}"
             + (f", {t.restarts} restarts" if t.restarts else "")
+            + (f", looks for the run where it was before, {t.path}" if t.path else "")
             for t in self.tasks
         ]
         if self.silence:
