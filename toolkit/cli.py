@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from toolkit import __version__
 from toolkit.errors import EXIT_INCOMPLETE, EXIT_USAGE, ToolkitError
+from toolkit.files import NO_ROOM, write_failure
 
 LATEST = Path("runs/latest")
 
@@ -124,6 +125,13 @@ def run_job(main: Callable[[], int]) -> NoReturn:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_INCOMPLETE
+    except OSError as error:
+        # What a library writes for us, such as the scripts and pickles of jobs.
+        if error.errno not in NO_ROOM:
+            raise
+        failure = write_failure(error.filename or "a file", error)
+        print(f"{Path(sys.argv[0]).name}: {failure}", file=sys.stderr)
+        code = failure.exit_code
     sys.exit(code)
 
 

@@ -29,6 +29,10 @@ class CorruptShard(ToolkitError):
     """A file of a run cannot be read, or does not hold what its name says."""
 
 
+class WriteFailure(ToolkitError):
+    """A file cannot be written: no room, no right, or a fault of the disk. The old one stays."""
+
+
 class IsolationUnavailable(UsageError):
     """This node cannot confine untrusted programs as strongly as the user asked."""
 

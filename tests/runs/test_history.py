@@ -137,6 +137,6 @@ def test_a_run_without_launches_has_the_configuration_of_its_manifest(run, file)
 def test_a_file_that_cannot_be_written_is_said(run, file):
     file.mkdir()
     with pytest.raises(
-        ToolkitError, match=r"launches\.jsonl: cannot be written \(Is a directory\)"
+        ToolkitError, match=r"launches\.jsonl: cannot be written: Is a directory; mend that"
     ):
         record_cancellation(run, ["3"])

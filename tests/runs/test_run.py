@@ -11,9 +11,7 @@ from toolkit.runs.run import (
     create_or_open,
     freeze_round,
     open_run,
-    publish_once,
     read_frame,
-    replacing,
     run_name,
 )
 from toolkit.runs.shard_facts import ShardFacts, read_facts
@@ -127,8 +125,9 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
     ("folder", "says"),
     [
         ("samples", "jobs/launch.py --resume --run {run}` moves it to quarantine/"),
-        ("verdicts", "move it away, then run `python jobs/evaluate.py {run}`"),
-        ("answers", "delete it, then run `python jobs/evaluate.py {run}`"),
+        ("verdicts", "`python jobs/evaluate.py {run}` moves it to quarantine/ and judges"),
+        ("answers", "`python jobs/evaluate.py {run}` makes it anew"),
+        ("results", "`python jobs/fit.py {run}` makes it anew"),
         (".", "restore it from a copy, or launch with a new directory as --run"),
     ],
 )
@@ -139,29 +138,6 @@ def test_a_damaged_file_is_named_with_what_helps_for_its_kind(run, folder, says)
         read_frame(path)
     assert f"{path}: cannot be read" in str(caught.value)
     assert says.format(run=run.path) in str(caught.value)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail_in_the_middle():
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError("boom")
-
-    with pytest.raises(RuntimeError, match="boom"):
-        fail_in_the_middle()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_published_once_means_the_first_stays(tmp_path):
-    path = tmp_path / "plan.json"
-    assert publish_once(path, b"first")
-    assert not publish_once(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_launches_cannot_plan_the_same_round(run):

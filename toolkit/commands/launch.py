@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli import Parser, run_job
 from toolkit.commands import presets
 from toolkit.config import Config, ProblemSet
-from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, SlurmFailure, UsageError
+from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, CorruptShard, SlurmFailure, UsageError
 from toolkit.resolve import add_flags, resolve
 
 if TYPE_CHECKING:
@@ -55,7 +55,13 @@ def main() -> int:
     run = run or create_run(planning())
     with hold(run, launcher) as held:
         refuse_work_twice(run, launcher)
-        plan = planning()
+        try:
+            plan = planning()
+        except CorruptShard:
+            # Verdicts and maps decide what an adaptive run plans.
+            if not (flags["resume"] and set_corrupt_aside(run)):
+                raise
+            plan = planning()
         if flags["resume"] and set_corrupt_aside(run):
             plan = planning()
         show_plan(plan, launcher)
@@ -165,17 +171,18 @@ def configure_again(flags: dict[str, Any]) -> Config:
 
 
 def set_corrupt_aside(run: "Run", *, dry_run: bool = False) -> bool:
-    """Name the run's corrupt shards and move them to quarantine; whether any was moved.
+    """Name the damaged shards, verdicts and maps of a run and move them to quarantine.
 
-    Called once nothing can be refused any more: bad input moves nothing.
+    Returns whether any was moved. Called once nothing can be refused any more: bad input moves
+    nothing.
     """
-    from toolkit.runs.shards import quarantine, verify_shards
+    from toolkit.runs.damage import damaged_maps, damaged_shards, damaged_verdicts, set_aside
 
-    corrupt = list(verify_shards(run))
-    for name, error in corrupt:
-        print(f"corrupt    {name}: {error}")
+    corrupt = [*damaged_shards(run), *damaged_verdicts(run), *damaged_maps(run)]
+    for path, error in corrupt:
+        print(f"corrupt    {error}")
         if not dry_run:
-            print(f"           moved to {quarantine(run, name)}")
+            print(f"           moved to {set_aside(run, path)}")
     return bool(corrupt) and not dry_run
 
 

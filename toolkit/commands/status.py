@@ -1,7 +1,8 @@
 """How far a run is: planned, sampled, evaluated, missing; tokens/s; what Slurm says of its jobs.
 
-Exit code 0 only when every planned sample is there and evaluated. --verify reads every shard: its
-content is what was written, and each planned (task_id, seed) is there exactly once.
+Exit code 0 only when every planned sample is there and evaluated. --verify reads every file of the
+run: a shard's content is what was written, each planned (task_id, seed) is there exactly once, and
+verdicts, maps and results can be read.
 """
 
 import sys
@@ -23,7 +24,7 @@ def main() -> int:
     add_run_argument(parser)
     parser.add_argument("--watch", action="store_true", help="refresh until complete")
     parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
-    parser.add_argument("--verify", action="store_true", help="read and check every shard")
+    parser.add_argument("--verify", action="store_true", help="read and check every file")
     add_judge_arguments(parser)
     flags = parser.parse_args()
     # After parsing: --help and a wrong flag answer at once.
@@ -47,12 +48,14 @@ def main() -> int:
 
 
 def verify(run: "Run") -> int:
-    """Print what is wrong with the run's shards, or that nothing is."""
+    """Print what is wrong with the run's files, or that nothing is."""
     from toolkit.launch.progress import read_ledger
-    from toolkit.runs.shards import verify_shards
+    from toolkit.report.document import verify_results
+    from toolkit.runs.damage import damaged_records, damaged_shards
 
-    failed = list(verify_shards(run))
-    for _, error in failed:
+    shards = [error for _, error in damaged_shards(run)]
+    failed = [*shards, *damaged_records(run), *verify_results(run.results_dir)]
+    for error in failed:
         print(error)
     ledger = read_ledger(run)
     print(f"verified {ledger.line()}: {len(failed)} corrupt")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toolkit.errors import ToolkitError
-from toolkit.files import publish_once, replacing
+from toolkit.errors import ToolkitError, WriteFailure
+from toolkit.files import publish_once, replace_file
 from toolkit.records import Answer, Judge, Problem, Verdict, answer_digest
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel, below_minimum
 from toolkit.verifiers.base import Verifier, open_verifier
@@ -112,11 +112,10 @@ def examine_directory(runs: Path) -> Iterator[Finding]:
     name = folder / f".doctor-{secrets.token_hex(4)}"
     other = name.with_suffix(".once")
     try:
-        with replacing(name) as temporary:
-            temporary.write_bytes(b"new")
+        replace_file(name, b"new")
         once = publish_once(other, b"one") and not publish_once(other, b"two")
-    except OSError as error:
-        found, once = f"{folder}: {error.strerror}", False
+    except WriteFailure as error:
+        found, once = str(error).partition(";")[0], False
     else:
         found = "a renamed file replaces, a linked one never does"
     finally:

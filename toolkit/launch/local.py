@@ -2,6 +2,7 @@
 
 import logging
 import re
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,9 @@ from toolkit.launch.prepare import LaunchPlan
 from toolkit.runs.run import Run
 
 log = logging.getLogger(__name__)
+
+STAGE_SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+"""The signals that stages handle."""
 
 LOCAL_MINUTES = 7 * 24 * 60
 """A local process has no time limit worth the name (submitit insists on one)."""
@@ -40,7 +44,15 @@ def launch_inline(
 
 
 def _run_here(stage: Stage) -> list[Any]:
-    return [stage.task(*values) for values in stage.arguments]
+    """In this process. The handlers of signals that a stage sets must not outlive it: a signal to
+    the next stage would then ask the last one to stop, and nothing would happen.
+    """
+    handlers = {number: signal.getsignal(number) for number in STAGE_SIGNALS}
+    try:
+        return [stage.task(*values) for values in stage.arguments]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _run_processes(run: Run, stage: Stage, show: Callable[[], None]) -> list[Any]:

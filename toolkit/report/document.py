@@ -6,14 +6,17 @@ undefined is null.
 """
 
 import dataclasses
+import hashlib
 import json
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
-from toolkit.files import replacing
+from toolkit.files import replace_file
 from toolkit.records import Judge, Setting, judge_line
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import Interval
@@ -22,6 +25,7 @@ from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
 from toolkit.stats.stopping import StoppingRule
 
 FIT_JSON = "fit.json"
+TABLES_AND_REPORTS = ("counts.parquet", "curve.parquet", "report.md", "report.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,8 @@ class FitDocument(FitContext):
     power_law: PowerLaw
     estimand: str
     """What the intervals speak of."""
+    files: dict[str, str] | None = None
+    """SHA-256 of each other file of the results, by its path; None in older results."""
 
 
 def read_fit(results: Path) -> FitDocument:
@@ -228,7 +234,7 @@ def read_fit(results: Path) -> FitDocument:
     command that writes it.
     """
     path = results / FIT_JSON
-    remedy = f"run `python jobs/fit.py {results.parent}`"
+    remedy = f"run `python jobs/fit.py {shlex.quote(str(results.parent))}`"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         document: FitDocument = _parsed(FitDocument, found, "the document")
@@ -242,10 +248,45 @@ def read_fit(results: Path) -> FitDocument:
 
 
 def write_fit(document: FitDocument, results: Path) -> None:
-    """Write fit.json into `results`, whole or not at all."""
+    """Write fit.json into `results`, whole or not at all. Raises `WriteFailure`."""
     text = json.dumps(_plain(document), indent=1, allow_nan=False)
-    with replacing(results / FIT_JSON) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    replace_file(results / FIT_JSON, f"{text}\n".encode())
+
+
+def digests_of_results(results: Path) -> dict[str, str]:
+    """The SHA-256 of each file that fit writes into `results` before fit.json."""
+    paths = [results / name for name in TABLES_AND_REPORTS]
+    paths += sorted(p for p in (results / "figures").iterdir() if p.suffix in (".svg", ".png"))
+    found = ((p, hashlib.sha256(p.read_bytes()).hexdigest()) for p in paths)
+    return {path.relative_to(results).as_posix(): digest for path, digest in found}
+
+
+def damaged_results(results: Path, document: FitDocument) -> list[Path]:
+    """The files beside fit.json that are missing, or are not what was written."""
+    damaged = []
+    for name, digest in (document.files or {}).items():
+        path = results / name
+        try:
+            whole = hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        except OSError:
+            whole = False
+        if not whole:
+            damaged.append(path)
+    return damaged
+
+
+def verify_results(results: Path) -> Iterator[ToolkitError]:
+    """What is wrong with the results of a run: one error for each file. None without results."""
+    if not (results / FIT_JSON).is_file():
+        return
+    try:
+        document = read_fit(results)
+    except ToolkitError as error:
+        yield error
+        return
+    for path in damaged_results(results, document):
+        remedy = f"`python jobs/fit.py {shlex.quote(str(results.parent))}` makes it anew"
+        yield CorruptShard(f"{path}: missing or damaged; {remedy}")
 
 
 def _plain(value: Any) -> Any:

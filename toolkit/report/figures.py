@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
+from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
 from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint
 from toolkit.report.style import (
@@ -35,7 +36,7 @@ SMALLEST = 1e-9
 
 def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> None:
     """Write pass_at_k, fail_at_k, slope, difficulty and, of a run, outcomes, as SVG and PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     judged = counts.filter(pl.col("n") > 0)
     with mpl.rc_context(STYLE):
         save(_pass_figure(document), folder / "pass_at_k")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from toolkit.files import replacing
+from toolkit.files import replace_file
 from toolkit.report.document import FitDocument
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
@@ -67,15 +67,17 @@ Block = Heading | Paragraph | Bullets | Table | Picture
 
 
 def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None:
-    """Write report.md and report.html into `out`, whose figures/ are drawn already."""
+    """Write report.md and report.html into `out`, whose figures/ are drawn already.
+
+    Raises `WriteFailure`.
+    """
     blocks = list(report_blocks(document, counts))
     title = f"How fail@k falls: {document.title}"
     for name, text in (
         ("report.md", render_markdown(title, blocks)),
         ("report.html", render_html(title, blocks, out / "figures")),
     ):
-        with replacing(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        replace_file(out / name, text.encode())
 
 
 def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block]:

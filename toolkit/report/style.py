@@ -3,6 +3,7 @@
 Readable in greyscale and by the colour-blind: series differ in line style, marker and lightness.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, PercentFormatter
 
-from toolkit.files import replacing
+from toolkit.files import replace_file
 
 INK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#767676"
 """From the palette of Okabe and Ito, told apart in all common kinds of colour blindness."""
@@ -61,8 +62,10 @@ def log_log(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path` with .svg and .png."""
+    """Write `path` with .svg and .png. Raises `WriteFailure`."""
     for suffix in (".svg", ".png"):
-        with replacing(path.with_name(path.name + suffix)) as temporary:
-            facts = {"Date": None} if suffix == ".svg" else {"Software": None}
-            figure.savefig(temporary, format=suffix[1:], metadata=facts)
+        facts = {"Date": None} if suffix == ".svg" else {"Software": None}
+        # Drawn in memory: the library that writes PNG does not say why a write has failed.
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=suffix[1:], metadata=facts)
+        replace_file(path.with_name(path.name + suffix), drawn.getvalue())

@@ -3,15 +3,19 @@
 The maps are a cache. They can be deleted: the next evaluation makes them again.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from toolkit.errors import CorruptShard
 from toolkit.records import Slice
 from toolkit.runs import format1
-from toolkit.runs.run import Run, metadata, write_table
+from toolkit.runs.run import Run, metadata, read_table, write_table
 from toolkit.runs.shards import looks_whole, shard_id
+
+log = logging.getLogger(__name__)
 
 ANSWER_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "answer": pl.UInt64()})
 """`answer` is the digest of the sample's answer. It is null if the sample holds no answer."""
@@ -23,11 +27,18 @@ def map_path(run: Run, name: str) -> Path:
 
 
 def map_is_current(run: Run, name: str, extraction: str) -> bool:
-    """Whether there is a map that was made from the current shard, by this extraction."""
-    path = map_path(run, name)
-    if not path.exists() or not looks_whole(path):
+    """Whether there is a map that was made from the current shard, by this extraction.
+
+    The log names a map that cannot be read.
+    """
+    origin, path = _origin(run, name, extraction), map_path(run, name)
+    if not path.exists():
         return False
-    return _origin(run, name, extraction).items() <= metadata(path).items()
+    try:
+        return origin.items() <= metadata(path).items()
+    except CorruptShard:
+        log.warning("%s: cannot be read, so it is made anew", path)
+        return False
 
 
 def write_map(run: Run, name: str, samples: pl.DataFrame, extraction: str) -> None:
@@ -47,13 +58,20 @@ def _renamed(run: Run, *, reading: bool) -> dict[str, str]:
     return {old: new} if reading else {new: old}
 
 
+def read_map(run: Run, name: str) -> pl.DataFrame:
+    """The map of a slice, in the columns of its file. Raises `CorruptShard` if it is damaged."""
+    return read_table(map_path(run, name), _schema(run))
+
+
+def _schema(run: Run) -> pl.Schema:
+    names = _renamed(run, reading=False)
+    return pl.Schema({names.get(name, name): kind for name, kind in ANSWER_SCHEMA.items()})
+
+
 def scan_answers(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
     """The maps of the given slices, with the columns task_id, seed, answer, slice."""
     paths = [map_path(run, s.name) for s in present]
-    schema = ANSWER_SCHEMA
-    if names := _renamed(run, reading=False):
-        schema = pl.Schema({names.get(k, k): v for k, v in ANSWER_SCHEMA.items()})
-    found = pl.scan_parquet(paths, include_file_paths="slice", schema=schema)
+    found = pl.scan_parquet(paths, include_file_paths="slice", schema=_schema(run))
     return found.rename(_renamed(run, reading=True)).with_columns(
         pl.col("slice").str.extract(r"([^/]+)\.parquet$")
     )

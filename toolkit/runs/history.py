@@ -5,6 +5,7 @@ that Slurm has accepted adds a line with its id, and each cancellation adds one.
 killed in the middle of a line, readers skip that line. The next writer starts a new line.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.errors import ToolkitError
+from toolkit.files import NO_LINKS, sync_directory, writing
 from toolkit.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -98,7 +100,13 @@ def standing_launches(run: Run) -> list[Launch]:
 def _readable(path: Path) -> Iterator[Launch]:
     if not path.exists():
         return
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ToolkitError(
+            f"{path}: cannot be read: {error.strerror}; mend that, then try again"
+        ) from None
+    for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
             try:
                 yield Launch.of_line(line)
@@ -117,10 +125,10 @@ def _warn_once(path: Path, number: int) -> None:
 def append_launch(run: Run, launch: Launch) -> None:
     """Add a line to the history, on disk when this returns. An incomplete last line is ended first.
 
-    Raises `ToolkitError` if the file cannot be written.
+    Raises `WriteFailure`. Half a line that a full disk leaves is an incomplete one.
     """
     path = run.path / "launches.jsonl"
-    try:
+    with writing(path):
         is_new = not path.exists()
         with path.open("ab+") as file:
             if file.tell():
@@ -130,20 +138,7 @@ def append_launch(run: Run, launch: Launch) -> None:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _sync_directory(run.path)
-    except OSError as error:
-        raise ToolkitError(
-            f"{path}: cannot be written ({error.strerror}); mend that, then launch again"
-        ) from None
-
-
-def _sync_directory(path: Path) -> None:
-    """Put a directory's entries on disk: a file that was just made stays after a crash."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+            sync_directory(run.path)
 
 
 def record_job(run: Run, launch: str, stage: str, job: str) -> None:
@@ -181,10 +176,23 @@ def recorded_launcher(run: Run) -> str | None:
 
 
 def point_latest(run: Run) -> None:
-    """Make the link `latest`, in the directory beside the run, point to the run."""
-    temporary = run.path.parent / f".latest.{secrets.token_hex(4)}"
-    temporary.symlink_to(run.path.name)
-    temporary.replace(run.path.parent / "latest")
+    """Make the link `latest`, in the directory beside the run, point to the run.
+
+    Raises `WriteFailure`. A file system without symbolic links is no error; the log says so.
+    """
+    link = run.path.parent / "latest"
+    temporary = link.with_name(f".latest.{secrets.token_hex(4)}")
+    with writing(link):
+        try:
+            temporary.symlink_to(run.path.name)
+            temporary.replace(link)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            log.warning("%s: no such links here: name the run to each command", link)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def new_launch() -> str:

@@ -7,6 +7,7 @@ import polars as pl
 
 from toolkit.records import NO_ANSWER, Judge, Slice
 from toolkit.runs.answers import mapped_slices, scan_answers
+from toolkit.runs.damage import naming_damage
 from toolkit.runs.run import Run
 from toolkit.runs.shards import SAMPLE_SCHEMA
 from toolkit.runs.verdicts import decided_verdicts, outdated_answers
@@ -42,6 +43,7 @@ class Progress:
         return self.planned == self.evaluated and not self.open_problems
 
 
+@naming_damage
 def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     """One row for each sample that has a map, sorted by task_id and seed.
 
@@ -77,6 +79,7 @@ def judged_samples(run: Run, judge: Judge) -> pl.LazyFrame:
     return _judged(run, present, judge).join(endings, on=["task_id", "seed"], how="left")
 
 
+@naming_damage
 def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     """One row for each problem, in the run's order: the columns of `COUNT_COLUMNS`.
 
@@ -164,6 +167,7 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
     )
 
 
+@naming_damage
 def outdated_samples(run: Run, judge: Judge) -> int:
     """How many samples only an older version of this judge has decided. They are judged again."""
     found = outdated_answers(run, judge)

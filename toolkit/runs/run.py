@@ -16,13 +16,16 @@
     runs/latest             symlink to the run last launched
 
 Every file appears complete or not at all: it is written under a temporary name and then renamed.
-Temporary names start with a dot, so that globs do not find them.
+Temporary names start with a dot, so that globs do not find them. What may befall these files
+afterwards, and what helps, is in `toolkit.runs.damage`.
 """
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +33,7 @@ from typing import Any, cast
 import polars as pl
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
-from toolkit.files import publish_once, replacing
+from toolkit.files import make_directory, publish_once, replace_file, sync_directory
 from toolkit.records import (
     Problem,
     PromptStyle,
@@ -53,20 +56,34 @@ FORMAT = 2
 """Version of the layout above. Runs of format 1 are read too (`toolkit.runs.format1`)."""
 
 
+NO_COPY = "restore it from a copy, or launch with a new directory as --run"
+"""What to do about a damaged file that nothing else in the run can replace."""
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises for a file that is no parquet file any more."""
+
+
 def remedy(path: Path) -> str:
     """What to do about a damaged file of a run."""
+    run = shlex.quote(str(path.parents[1]))
     match path.parent.name:
         case "samples":
             return (
-                f"`python jobs/launch.py --resume --run {path.parents[1]}` moves it to quarantine/ "
+                f"`python jobs/launch.py --resume --run {run}` moves it to quarantine/ "
                 "and samples its slice again"
             )
         case "verdicts":
-            return f"move it away, then run `python jobs/evaluate.py {path.parents[1]}`"
+            return (
+                f"`python jobs/evaluate.py {run}` moves it to quarantine/ and judges its answers "
+                "again"
+            )
+        case "isolation":
+            return "delete it: it only records how a node confined what it executed"
         case "answers" | format1.ANSWERS_DIRECTORY:
-            return f"delete it, then run `python jobs/evaluate.py {path.parents[1]}`"
+            return f"`python jobs/evaluate.py {run}` makes it anew"
+        case "results":
+            return f"`python jobs/fit.py {run}` makes it anew"
         case _:
-            return "restore it from a copy, or launch with a new directory as --run"
+            return NO_COPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +126,30 @@ class Run:
         return self.samples_dir / f"{name}.parquet"
 
     def manifest(self) -> dict[str, Any]:
-        """What the run is: `identity`, `digest`, `judge`, `config`, `versions` and more."""
-        return _read_json(self.path / "manifest.json")
+        """What the run is: `identity`, `digest`, `judge`, `config`, `versions` and more.
+
+        Raises `CorruptShard` if it cannot be read, or if its identity is not what was written.
+        """
+        path = self.path / "manifest.json"
+        found = read_json(path)
+        identity = found.get("identity")
+        if not isinstance(identity, dict) or found.get("digest") != identity_digest(identity):
+            raise CorruptShard(f"{path}: its identity is not what was written; {remedy(path)}")
+        return found
 
     def update_manifest(self, facts: Mapping[str, Any]) -> None:
         """Write facts into the manifest, replacing older ones. Only launches may do so."""
-        with replacing(self.path / "manifest.json") as temporary:
-            temporary.write_bytes(_json_bytes(self.manifest() | dict(facts)))
+        replace_file(self.path / "manifest.json", _json_bytes(self.manifest() | dict(facts)))
 
     def record_isolation(self, host: str, report: Mapping[str, str]) -> None:
         """Record how `host` confined what it executed: mechanism -> "on" or "off: why"."""
-        folder = self.path / "isolation"
-        folder.mkdir(exist_ok=True)
-        with replacing(folder / f"{host}.json") as temporary:
-            temporary.write_bytes(_json_bytes(dict(report)))
+        replace_file(self.path / "isolation" / f"{host}.json", _json_bytes(dict(report)))
 
     def isolation(self) -> dict[str, dict[str, str]]:
         """host -> how it confined what it executed the last time."""
         found = sorted((self.path / "isolation").glob("*.json"))
         old: dict[str, dict[str, str]] = self.manifest().get("isolation", {})
-        return old | {path.stem: _read_json(path) for path in found}
+        return old | {path.stem: read_json(path) for path in found}
 
     def prompt_style(self) -> PromptStyle:
         """How the completions were asked for. It decides how answers are taken from them."""
@@ -145,27 +166,57 @@ class Run:
 
     def slices(self) -> list[Slice]:
         """All planned slices, round by round."""
-        slices: list[Slice] = []
-        for path in sorted((self.path / "rounds").glob("r*.json")):
-            for entry in _read_json(path)["slices"]:
-                ranges = tuple(SeedRange(t, a, b) for t, a, b in entry["ranges"])
-                slices.append(Slice(entry["name"], ranges))
-        return slices
+        return [slice_ for path in self._rounds() for slice_ in read_round(path)[0]]
 
     def stopping_rule(self) -> StoppingRule | None:
         """The rule by which sampling stops, from the last round. None for a fixed n."""
-        for path in sorted((self.path / "rounds").glob("r*.json"), reverse=True):
-            if found := _read_json(path).get("stopping"):
-                return StoppingRule.of_document(found)
+        for path in reversed(self._rounds()):
+            if found := read_round(path)[1]:
+                return found
         return None
 
     def round_count(self) -> int:
         """The number of rounds planned so far. The next round has this index."""
-        return len(list((self.path / "rounds").glob("r*.json")))
+        return len(self._rounds())
+
+    def _rounds(self) -> list[Path]:
+        """The plans, r000.json first. Raises `CorruptShard` if one of them is gone.
+
+        A round without its plan would be planned again, perhaps otherwise than it was sampled.
+        """
+        folder = self.path / "rounds"
+        found = {p.name for p in folder.glob("r*.json") if re.fullmatch(r"r\d{3,}\.json", p.name)}
+        sampled = not found and any(self.samples_dir.glob("*.parquet"))
+        due = [folder / round_name(i) for i in range(max(len(found), sampled))]
+        if gone := [path for path in due if path.name not in found]:
+            raise CorruptShard(f"{gone[0]}: missing; {remedy(gone[0])}")
+        return due
 
     def done(self) -> set[str]:
         """The names of the slices that have a shard. Costs one listing of one directory."""
         return {p.stem for p in self.samples_dir.glob("*.parquet")}
+
+
+def round_name(index: int) -> str:
+    """The file name of the plan of a round: `r000.json`."""
+    return f"r{index:03d}.json"
+
+
+def read_round(path: Path) -> tuple[list[Slice], StoppingRule | None]:
+    """The slices of a round, and the rule by which its sampling stops, None for a fixed n.
+
+    Raises `CorruptShard` if the plan is not what a launch writes.
+    """
+    found = read_json(path)
+    try:
+        slices = []
+        for entry in found["slices"]:
+            ranges = tuple(SeedRange(str(t), int(a), int(b)) for t, a, b in entry["ranges"])
+            slices.append(Slice(str(entry["name"]), ranges))
+        stopping = found.get("stopping")
+        return slices, StoppingRule.of_document(stopping) if stopping else None
+    except (KeyError, TypeError, ValueError, ToolkitError) as error:
+        raise CorruptShard(f"{path}: is no plan of a round ({error!r}); {remedy(path)}") from None
 
 
 def result_file(run: Run, name: str) -> Path:
@@ -211,29 +262,28 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
             raise UsageError(
                 f"{run.path}: has samples but no manifest.json; name another directory with --run"
             )
-    try:
-        for name in ("rounds", "samples", "answers", "verdicts", "slurm", "results"):
-            (run.path / name).mkdir(parents=True, exist_ok=True)
-        frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
-        write_table(run.path / "problems.parquet", frame, {})
-        manifest["digest"] = identity_digest(manifest["identity"])
-        publish_once(run.path / "manifest.json", _json_bytes(manifest))
-    except OSError as error:
-        raise ToolkitError(
-            f"{run.path}: cannot be written ({error.strerror}); mend that, or name another "
-            "directory with --run"
-        ) from None
+    for name in ("rounds", "samples", "answers", "verdicts", "slurm", "results"):
+        make_directory(run.path / name)
+    frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
+    write_table(run.path / "problems.parquet", frame, {})
+    manifest["digest"] = identity_digest(manifest["identity"])
+    publish_once(run.path / "manifest.json", _json_bytes(manifest))
+    sync_directory(run.path.parent)
 
 
 def open_run(path: Path | str) -> Run:
     """The run at `path`. Raises `UsageError` if there is none, or if its format is unknown."""
-    path = Path(path).resolve()
+    link, path = Path(path), Path(path).resolve()
     manifest = path / "manifest.json"
     if not manifest.is_file():
+        if any((path / "samples").glob("*.parquet")) or any((path / "rounds").glob("r*.json")):
+            raise CorruptShard(f"{manifest}: missing; {remedy(manifest)}")
+        if link.is_symlink() and not link.exists():
+            raise UsageError(f"{link}: its run {path} is gone; give the directory of a run")
         raise UsageError(
             f"{path}: no run here (no manifest.json); launch one, or give the directory of a run"
         )
-    found = _read_json(manifest).get("format")
+    found = Run(path).manifest().get("format")
     if found not in (format1.FORMAT, FORMAT):
         raise UsageError(
             f"{manifest}: has format {found}, but this version reads only {format1.FORMAT} and "
@@ -265,7 +315,7 @@ def freeze_round(
     rule: of adaptive sampling, where plans depend on outcomes. Raises `ToolkitError` if another
     launch has planned this round at the same time.
     """
-    path = run.path / "rounds" / f"r{index:03d}.json"
+    path = run.path / "rounds" / round_name(index)
     entries = [
         {"name": s.name, "ranges": [[r.task_id, r.seed_start, r.seed_stop] for r in s.ranges]}
         for s in slices
@@ -279,14 +329,19 @@ def metadata(path: Path) -> dict[str, str]:
     """The key-value metadata of a parquet file. Raises `CorruptShard` if it cannot be read."""
     try:
         return pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
 def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
-    """Write a parquet file (zstd) with `facts` as its metadata. It is complete or not there."""
-    with replacing(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd", metadata=facts)
+    """Write a parquet file (zstd) with `facts` as its metadata. It is complete or not there.
+
+    Raises `WriteFailure`.
+    """
+    # Built in memory: polars raises errors of its own, without a number, if a disk is full.
+    built = io.BytesIO()
+    frame.write_parquet(built, compression="zstd", metadata=facts)
+    replace_file(path, built.getvalue())
 
 
 def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
@@ -300,7 +355,7 @@ def read_frame(path: Path) -> pl.DataFrame:
     """Read a parquet file with any columns. `CorruptShard` says what is wrong, and where."""
     try:
         return pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
@@ -309,11 +364,13 @@ def _check_schema(path: Path, frame: pl.DataFrame, schema: pl.Schema) -> None:
         raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
 
 
-def _unreadable(path: Path, error: Exception) -> ToolkitError:
+def _unreadable(path: Path, error: BaseException) -> ToolkitError:
     """The error for a damaged file, or for one that the system does not let us read."""
-    reason = str(error).splitlines()[0][:120]
+    if isinstance(error, FileNotFoundError):
+        return CorruptShard(f"{path}: missing; {remedy(path)}")
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
     if isinstance(error, OSError) and error.errno is not None:
-        return ToolkitError(f"{path}: cannot be read: {error.strerror}")
+        return ToolkitError(f"{path}: cannot be read: {error.strerror}; mend that, then try again")
     return CorruptShard(f"{path}: cannot be read ({reason}); {remedy(path)}")
 
 
@@ -321,9 +378,12 @@ def _json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    read: Callable[[str], Any] = json.loads
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a run. Raises `CorruptShard` if it does not hold one."""
     try:
-        return cast(dict[str, Any], read(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CorruptShard(f"{path}: cannot be read ({error}); {remedy(path)}") from None
+        raise _unreadable(path, error) from None
+    if not isinstance(found, dict):
+        raise CorruptShard(f"{path}: does not hold a JSON object; {remedy(path)}")
+    return found

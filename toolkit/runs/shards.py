@@ -91,19 +91,6 @@ def content_digest(samples: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def quarantine(run: Run, name: str) -> Path:
-    """Move a slice's shard to `quarantine/`, and delete its map. Returns the shard's new path.
-
-    From then on the slice counts as missing. The next launch samples it again.
-    """
-    folder = run.path / "quarantine"
-    folder.mkdir(exist_ok=True)
-    target = folder / f"{name}.{secrets.token_hex(4)}.parquet"
-    run.shard_path(name).replace(target)
-    (run.answers_dir / f"{name}.parquet").unlink(missing_ok=True)
-    return target
-
-
 def verify_shards(run: Run) -> Iterator[tuple[str, CorruptShard]]:
     """Read every shard and check it against the plan. Yields each slice that fails, and why.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from toolkit.records import Judge
+from toolkit.runs.damage import naming_damage
 from toolkit.runs.outcomes import IS_SUSPECT, judged_samples
 from toolkit.runs.run import Run
 
@@ -54,6 +55,7 @@ def counted(numbers: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in numbers.items())
 
 
+@naming_damage
 def read_taxonomy(run: Run, judge: Judge) -> Taxonomy:
     """What became of the samples that have a verdict of this judge."""
     told = pl.col("kind") != ""

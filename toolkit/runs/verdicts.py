@@ -7,6 +7,7 @@ verifier. Nothing mixes them.
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import polars as pl
 
@@ -102,17 +103,20 @@ def other_judges(run: Run, judge: Judge) -> list[str]:
 
 
 def _all_verdicts(run: Run) -> pl.DataFrame:
-    frames = [pl.DataFrame(schema=VERDICT_SCHEMA)]
-    for path in sorted(run.verdicts_dir.glob("*.parquet")):
-        frame = read_frame(path)
-        if frame.schema == format1.VERDICT_SCHEMA:
-            frame = format1.verdicts_of(frame)
-        if frame.schema == WITHOUT_KINDS:
-            frame = _with_kinds(frame)
-        if frame.schema != VERDICT_SCHEMA:
-            raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
-        frames.append(frame)
-    return pl.concat(frames)
+    frames = [read_batch(path) for path in sorted(run.verdicts_dir.glob("*.parquet"))]
+    return pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames])
+
+
+def read_batch(path: Path) -> pl.DataFrame:
+    """A file of verdicts, of any version, in the columns of today. Raises `CorruptShard`."""
+    frame = read_frame(path)
+    if frame.schema == format1.VERDICT_SCHEMA:
+        frame = format1.verdicts_of(frame)
+    if frame.schema == WITHOUT_KINDS:
+        frame = _with_kinds(frame)
+    if frame.schema != VERDICT_SCHEMA:
+        raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
+    return frame
 
 
 def _with_kinds(frame: pl.DataFrame) -> pl.DataFrame:

@@ -21,8 +21,9 @@ from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Answer, Judge, Problem, PromptStyle, Slice, Verdict, answer_digest
-from toolkit.runs.answers import distinct_answers, map_is_current, write_map
-from toolkit.runs.run import Run
+from toolkit.runs.answers import distinct_answers, map_is_current, map_path, write_map
+from toolkit.runs.damage import damaged_maps, damaged_verdicts, set_aside
+from toolkit.runs.run import UNREADABLE, Run
 from toolkit.runs.shards import read_shard
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts
 from toolkit.verifiers.base import Verifier, open_verifier
@@ -112,6 +113,7 @@ def evaluate_run(
     """Judge the answers with `digest % parts == part` that have no verdict yet.
 
     judge: None means the run's default judge. A damaged shard is named in the log and left out.
+    Damaged verdicts are moved to quarantine/, and their answers are judged again.
     Raises `IsolationUnavailable` if this node cannot confine answers as `settings.isolation` asks.
     """
     judge = judge or judge_of_run(run)
@@ -130,8 +132,8 @@ def evaluate_run(
                 log.error("%s", error)
             corrupt.add(each.name)
     present = [s for s in present if s.name not in corrupt]
-    answers = distinct_answers(run, present).filter(pl.col("answer") % parts == part)
-    decided = decided_verdicts(run, judge)
+    answers = taking.distinct(present).filter(pl.col("answer") % parts == part)
+    decided = _readable_verdicts(run, judge)
     todo = answers.join(decided, on=["task_id", "answer"], how="anti")
     log.info("judge: %s", judge.line())
     log.info("%d distinct answers, %d to judge", answers.height, todo.height)
@@ -156,6 +158,17 @@ def evaluate_run(
         missing_slices=missing,
         corrupt=len(corrupt),
     )
+
+
+def _readable_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+    """The decided verdicts. Files that cannot be read are moved to quarantine/ first."""
+    try:
+        return decided_verdicts(run, judge)
+    except CorruptShard:
+        for path, error in damaged_verdicts(run):
+            log.warning("%s", str(error).partition(";")[0])
+            log.warning("moved to %s: its answers are judged again", set_aside(run, path))
+        return decided_verdicts(run, judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,20 @@ class _Taking:
         keys = samples.select("task_id", "completion").iter_rows()
         column = pl.Series("answer", [digests[key] for key in keys], dtype=pl.UInt64)
         write_map(self.run, each.name, samples.with_columns(column), self.verifier.extraction)
+
+    def distinct(self, present: Sequence[Slice]) -> pl.DataFrame:
+        """The distinct answers of these slices. Maps that cannot be read are made anew."""
+        try:
+            return distinct_answers(self.run, present)
+        except UNREADABLE:
+            broken = {path.stem for path, _ in damaged_maps(self.run)}
+            for each in present:
+                if each.name in broken:
+                    path = map_path(self.run, each.name)
+                    log.warning("%s: cannot be read, so it is made anew", path)
+                    path.unlink(missing_ok=True)
+                    self.map_answers(each)
+            return distinct_answers(self.run, present)
 
     def pairs(
         self, present: Sequence[Slice], todo: pl.DataFrame, corrupt: set[str]

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import CorruptShard, ToolkitError, UsageError
+from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
 from toolkit.records import Judge
 from toolkit.report.document import (
@@ -33,6 +34,8 @@ from toolkit.report.document import (
     SamplingFacts,
     ScaledFit,
     Slope,
+    damaged_results,
+    digests_of_results,
     read_fit,
     write_fit,
 )
@@ -126,33 +129,39 @@ def fit_counts(
 
     `rule`: by which each problem's sampling stopped, if its n depends on its passes.
 
-    Returns the document, and whether it was computed now: when `out` holds the results of the
-    same counts, context and version, they stay as they are. fit.json is written last.
+    Returns the document, and whether anything was written: when `out` holds the results of the
+    same counts, context and version, they stay as they are. If one of its files is missing or
+    damaged, all are written again. fit.json is written last. Raises `WriteFailure`.
     """
     inputs = _digest(counts, context, rule, replicates)
-    kept = _kept(out)
-    if kept and kept.inputs == inputs:
-        return kept, False
-    document = fit_document(counts, context, rule, replicates=replicates, inputs=inputs)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_table(out / "counts.parquet", counts, {})
-        write_table(out / "curve.parquet", _curve_table(document), {})
-        draw_figures(document, counts, out / "figures")
-        write_report(document, counts, out)
-        write_fit(document, out)
-    except OSError as error:
-        raise ToolkitError(f"{out}: cannot be written: {error.strerror}") from None
+    document = _kept(out, inputs)
+    if document is None:
+        document = fit_document(counts, context, rule, replicates=replicates, inputs=inputs)
+    elif damaged := damaged_results(out, document):
+        for path in damaged:
+            log.warning("%s: missing or damaged, so it is made anew", path)
+    else:
+        return document, False
+    make_directory(out)
+    write_table(out / "counts.parquet", counts, {})
+    write_table(out / "curve.parquet", _curve_table(document), {})
+    draw_figures(document, counts, out / "figures")
+    write_report(document, counts, out)
+    document = dataclasses.replace(document, files=digests_of_results(out))
+    write_fit(document, out)
     return document, True
 
 
-def _kept(out: Path) -> FitDocument | None:
-    """The document in `out`; None without one, and for a damaged one: it is made anew."""
+def _kept(out: Path, inputs: str) -> FitDocument | None:
+    """The document in `out` if it is of these inputs; None for a damaged one: it is made anew."""
+    if not (out / FIT_JSON).is_file():
+        return None
     try:
-        return read_fit(out) if (out / FIT_JSON).is_file() else None
-    except ToolkitError as error:
+        found = read_fit(out)
+    except CorruptShard as error:
         log.warning("fitted anew: %s", error)
         return None
+    return found if found.inputs == inputs else None
 
 
 def fit_document(

@@ -1,0 +1,170 @@
+"""A full disk at every write of a run: one line each time, and the same command goes on."""
+
+import resource
+import shutil
+import subprocess
+
+import polars as pl
+import pytest
+from run_here import here
+from run_jobs import files, samples
+
+from toolkit.errors import WriteFailure
+from toolkit.report.document import read_fit, write_fit
+from toolkit.report.figures import draw_figures
+from toolkit.report.report import write_report
+from toolkit.runs.history import point_latest
+from toolkit.runs.run import open_run, write_table
+from toolkit.runs.verdicts import read_verdicts
+from toolkit.verifiers.judges import judge_of_run
+
+WORK = ("--preset", "smoke", "--limit", "3", "--samples", "4", "--slice-samples", "6")
+INLINE = ("--launcher", "inline")
+ROOM = "nr_blocks=16384,nr_inodes=9999"
+
+
+def launch(folder):
+    return here("launch", *WORK, *INLINE, "--run", folder / "run")
+
+
+def verdicts(path):
+    run = open_run(path)
+    return read_verdicts(run, judge_of_run(run)).drop("seconds").sort("task_id", "answer")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run on a disk with room."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = launch(folder)
+    assert done.code == 0, done
+    return folder / "run"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system, and what sets the number of its files or of its pages."""
+    mount = ("mount", "-t", "tmpfs", "-o", ROOM, "full", tmp_path)
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+
+    def limit(option):
+        subprocess.run(("mount", "-o", f"remount,{option}", tmp_path), check=True)
+
+    yield tmp_path, limit
+    subprocess.run(("umount", "--lazy", tmp_path), check=True)
+
+
+def assert_said_in_one_line(done, reason):
+    assert done.code == 1, done
+    (line,) = done.errors
+    assert f": cannot be written: {reason}; make room or have the limit raised, then run " in line
+
+
+def assert_nothing_half_written(folder):
+    assert not list(folder.rglob(".*"))
+
+
+def assert_complete(folder, whole):
+    done = here("status", folder / "run", "--verify")
+    assert done.code == 0, done
+    assert here("status", folder / "run").code == 0
+    assert samples(folder / "run").equals(samples(whole))
+    assert verdicts(folder / "run").equals(verdicts(whole))
+    assert (folder / "run/results/report.md").read_text() == (
+        whole / "results/report.md"
+    ).read_text()
+
+
+def files_in_use(folder):
+    return 1 + len(list(folder.rglob("*")))
+
+
+def pages_in_use(folder):
+    found = subprocess.run(("df", "--output=used", folder), capture_output=True, text=True)
+    return int(found.stdout.split()[1]) // 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "in_use", "stops_at"),
+    [
+        (
+            "nr_inodes={}",
+            files_in_use,
+            {
+                "run/problems.parquet",
+                "run/manifest.json",
+                "run/rounds/r000.json",
+                "run/launches.jsonl",
+                "run/samples/r000-s0000.parquet",
+                "run/answers/r000-s0001.parquet",
+                "run/isolation",
+                "run/verdicts",
+                "run/results",
+            },
+        ),
+        ("nr_blocks={}", pages_in_use, {"run/problems.parquet", "run/samples/r000-s0000.parquet"}),
+    ],
+)
+def test_a_full_disk_stops_each_write_in_one_line(disk, whole, option, in_use, stops_at):
+    """With room for one more file or page than before, each launch gets one write further."""
+    folder, limit = disk
+    stopped, room = [], 1
+    while len(stopped) < 60:
+        limit(option.format(in_use(folder) + room))
+        done = launch(folder)
+        assert_said_in_one_line(done, "No space left on device")
+        assert_nothing_half_written(folder)
+        stopped.append(done.errors[0].split(": ")[1].removeprefix(f"{folder}/"))
+        if stopped[-1].startswith("run/results/"):
+            break
+        room = room + 1 if stopped[-2:-1] == stopped[-1:] else 1
+    # A host's name and a digest are names of files too.
+    assert stops_at <= {*stopped, *(place.rpartition("/")[0] for place in stopped)}
+    limit(ROOM)
+    done = launch(folder)
+    assert done.code == 0, done
+    assert_complete(folder, whole)
+
+
+@pytest.mark.slow
+def test_a_full_disk_at_the_link_and_at_each_file_of_the_results(disk, whole):
+    folder, limit = disk
+    shutil.copytree(whole, folder / "run")
+    run = open_run(folder / "run")
+    out, document = run.results_dir, read_fit(run.results_dir)
+    counts = pl.read_parquet(out / "counts.parquet")
+    before = files(folder)
+    limit(f"nr_inodes={files_in_use(folder)}")
+    for name, write in {
+        "latest": lambda: point_latest(run),
+        "counts.parquet": lambda: write_table(out / "counts.parquet", counts, {}),
+        "pass_at_k.svg": lambda: draw_figures(document, counts, out / "figures"),
+        "report.md": lambda: write_report(document, counts, out),
+        "fit.json": lambda: write_fit(document, out),
+    }.items():
+        with pytest.raises(WriteFailure, match=rf"/{name}: cannot be written: No space left"):
+            write()
+    assert files(folder) == before
+
+
+@pytest.fixture
+def file_size():
+    """Sets how large a file of this process may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.slow
+def test_a_limit_on_the_size_of_files_is_said_like_a_full_disk(tmp_path, whole, file_size):
+    for size in (100, 900, 3000):
+        file_size(size)
+        done = launch(tmp_path)
+        file_size(resource.RLIM_INFINITY)
+        assert_said_in_one_line(done, "File too large")
+        assert_nothing_half_written(tmp_path)
+    done = launch(tmp_path)
+    assert done.code == 0, done
+    assert_complete(tmp_path, whole)

@@ -1,0 +1,52 @@
+"""Run the jobs in this process, where starting a Python for each would take the time."""
+
+import contextlib
+import io
+import logging
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from toolkit.cli import run_job
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended. log: what it logged. errors: the other lines that it wrote to stderr."""
+
+    code: int
+    out: str
+    log: list[str]
+    errors: list[str]
+
+    def all(self):
+        return "\n".join([self.out, *self.log, *self.errors])
+
+
+def here(name, *flags):
+    """Run jobs/<name>.py as its script does, but for the process. A traceback is raised."""
+    main = import_module(f"toolkit.commands.{name}").main
+    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = [f"{name}.py", *map(str, flags)]
+    logging.getLogger("toolkit").handlers.clear()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run_job(main)
+    except SystemExit as end:
+        lines = err.getvalue().splitlines()
+        log = [line for line in lines if re.match(r"\d{4}-\d\d-\d\dT[\d:]+Z ", line)]
+        return Done(end.code, out.getvalue(), log, [line for line in lines if line not in log])
+    finally:
+        sys.argv = argv
+        logging.getLogger("toolkit").handlers.clear()
+
+
+def follow(line):
+    """Do what a message says in backticks. None if it names no job."""
+    named = re.search(r"`python jobs/(\w+)\.py ([^`]*)`", line)
+    if not named:
+        return None
+    launcher = ("--launcher", "inline") if named[1] == "launch" else ()
+    return here(named[1], *shlex.split(named[2]), *launcher)
