@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from old_shard import OF_0_1_0
 from run_jobs import ROOT
-from test_shard_facts import OF_0_1_0
 
 from toolkit import __version__
 from toolkit.backends import open_backend
@@ -160,7 +160,7 @@ def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monke
     opened = []
 
     def open_dying(config, examples):
-        lives = (20, 0, 20, None)[len(opened)]
+        lives = (20, 0, 10, None)[len(opened)]
         opened.append(Shuffled(open_backend(config, examples), 16, lives))
         opened[-1].describe = EngineFacts
         opened[-1].close = lambda: None

@@ -1,8 +1,13 @@
 """What a launch tells its user beforehand: the plan, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from toolkit.config import Config
 from toolkit.launch.prepare import LaunchPlan
+from toolkit.launch.progress import read_ledger
+from toolkit.runs.partials import list_partials
+from toolkit.runs.run import open_run
+from toolkit.runs.usage import read_spent
 
 ASSUMED_TOKENS = 130
 """Output tokens of a sample before any is known: the experiment's were 100 to 150."""
@@ -31,6 +36,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
             f"resources  a sampling array task: {r.gres or 'no gres'}, {r.cpus} cores, "
             f"{r.mem_gib} GiB, {r.minutes} min; an evaluation array task: {r.eval_cpus} cores"
         )
+        lines += _slow_slice_line(plan)
     if s.backend == "vllm" and plan.samples_missing:
         lines.append(
             f"estimate   {tokens / 1e6:.2f} M tokens (assuming {ASSUMED_TOKENS} a sample); an 8B "
@@ -38,6 +44,39 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
             f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
         )
     return "\n".join(lines)
+
+
+def _slow_slice_line(plan: LaunchPlan) -> Iterator[str]:
+    """Warns of a slice that takes over half of the time limit, at the speed of the run so far.
+
+    Says nothing of a run that has no samples yet, whose speed is unknown.
+    """
+    minutes, limit = _minutes_of(max(map(len, plan.missing), default=0), plan), _limit(plan.config)
+    if 2 * minutes > limit:
+        new = len(plan.new) == len(plan.missing)
+        yield (
+            f"warning    a slice takes about {minutes:.0f} min at the speed so far, over half of "
+            f"the time limit of {limit:.0f} min: give --time more"
+            + (" or --slice-samples less" if new else "")
+        )
+
+
+def _minutes_of(samples: int, plan: LaunchPlan) -> float:
+    """So long one array task needs for so many samples; 0 if that is not known."""
+    if not (plan.exists and samples):
+        return 0.0
+    run = open_run(plan.path)
+    spent = read_spent(run)
+    sampled = read_ledger(run).samples + sum(each.samples for each in list_partials(run))
+    if not (spent.tokens_per_second and sampled):
+        return 0.0
+    rate = spent.tokens_per_second * plan.config.engine.tensor_parallel_size
+    return samples * spent.tokens / sampled / rate / 60
+
+
+def _limit(config: Config) -> float:
+    """The time limit of an array task that samples, in minutes."""
+    return float(config.resources.minutes)
 
 
 def _quantity(plan: LaunchPlan) -> str:

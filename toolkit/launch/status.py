@@ -194,9 +194,12 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
 
 
 def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:
-    """From the tokens and the times of all shards."""
+    """From the tokens and the times of all attempts at all shards."""
     times = sorted(
-        (s.times.ended, s.times.started, s.tokens.output or 0) for s in shards if s.times
+        (each.times.ended, each.times.started, each.tokens.output or 0)
+        for s in shards
+        for each in s.attempts()
+        if each.times
     )
     if not times:
         return Speed(0, 0.0, 0.0, None)

@@ -5,6 +5,7 @@ Module-level functions of plain arguments, so that a pickled job names them by r
 
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -16,10 +17,11 @@ from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
 from toolkit.launch.queue import requeue
-from toolkit.runs.run import open_run
+from toolkit.runs.partials import brought_samples
+from toolkit.runs.run import Run, open_run
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
-from toolkit.stages.sample import run_sampling
+from toolkit.stages.sample import provenance, run_sampling
 from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.judges import judge_of_run
 
@@ -35,13 +37,30 @@ def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
     Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
     """
     configure_log()
-    stop = StopRequest()
-    if run_sampling(open_run(path), names, config, stop):
+    stop, run = StopRequest(), open_run(path)
+    if run_sampling(run, names, config, stop):
         return
-    if stop.near_time_limit and _requeue(config.resources.max_requeues):
-        # Slurm ends this process; returning would let the array task count as completed.
-        time.sleep(REQUEUE_SECONDS)
-    raise ToolkitError("stopped before the end: finished slices are kept, launch again to go on")
+    if stop.near_time_limit:
+        _refuse_fruitless_restart(run, names)
+        if _requeue(config.resources.max_requeues):
+            # Slurm ends this process; returning would let the array task count as completed.
+            time.sleep(REQUEUE_SECONDS)
+    raise ToolkitError("stopped before the end: finished samples are kept, launch again to go on")
+
+
+def _refuse_fruitless_restart(run: Run, names: Sequence[str]) -> None:
+    """Raise `ToolkitError` if this restart and the one before brought no sample of these slices.
+
+    The shards and partial files tell: each names the restart that drew its samples.
+    """
+    task = provenance()
+    this = task.slurm_restarts or 0
+    if this >= 2 and not brought_samples(run, names, task, {this - 1, this}):
+        raise ToolkitError(
+            f"two restarts brought no new sample: start-up and one sample need more than the time "
+            f"limit, or could not be written (see the log); make room, or give more time: `python "
+            f"jobs/launch.py --resume --run {shlex.quote(str(run.path))} --time TIME`"
+        )
 
 
 def evaluation_task(path: Path, part: int, parts: int, config: Config) -> EvaluationSummary:

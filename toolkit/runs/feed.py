@@ -88,7 +88,8 @@ def read_feed(run: Run) -> pl.DataFrame:
     rows: list[tuple[str | float | None, ...]] = []
     for path in sorted(run.samples_dir.glob("*.parquet")):
         if looks_whole(path):
-            rows += _rows(read_facts(path))
+            for attempt in read_facts(path).attempts():
+                rows += _rows(attempt)
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("task", "time")
 
 

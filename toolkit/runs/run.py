@@ -5,6 +5,7 @@
       problems.parquet      frozen prompts and references
       rounds/r000.json      frozen plans, with the stopping rule if sampling is adaptive
       samples/<slice>.parquet    one shard for each finished slice
+      partial/<slice>.parquet    what is finished of a slice that was interrupted
       answers/<slice>.parquet    which answer each sample of the shard gives (a cache)
       verdicts/*.parquet    outcomes of distinct answers, by judge
       isolation/<host>.json how a node confined what it executed
@@ -71,6 +72,8 @@ def remedy(path: Path) -> str:
                 f"`python jobs/launch.py --resume --run {run}` moves it to quarantine/ "
                 "and samples its slice again"
             )
+        case "partial":
+            return "its slice is sampled anew"
         case "verdicts":
             return (
                 f"`python jobs/evaluate.py {run}` moves it to quarantine/ and judges its answers "
@@ -96,6 +99,11 @@ class Run:
     def samples_dir(self) -> Path:
         """Holds one shard for each finished slice."""
         return self.path / "samples"
+
+    @property
+    def partial_dir(self) -> Path:
+        """Holds the finished samples of interrupted slices. Not there if none was interrupted."""
+        return self.path / "partial"
 
     @property
     def answers_dir(self) -> Path:

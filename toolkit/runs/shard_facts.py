@@ -7,7 +7,7 @@ shard, and older versions of the toolkit recorded less.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,14 @@ class TokenCounts:
     prompt: int | None = None
     cached: int | None = None
 
+    def plus(self, other: "TokenCounts", sign: int = 1) -> "TokenCounts":
+        """The sums over both; with sign -1 what is left without the other."""
+        return TokenCounts(
+            _sum(self.output, other.output, sign),
+            _sum(self.prompt, other.prompt, sign),
+            _sum(self.cached, other.cached, sign),
+        )
+
 
 class Reading(NamedTuple):
     """How busy an engine was at one moment.
@@ -123,6 +131,15 @@ class FeedFacts:
         """The readings in their order. Those of the first versions end with `feeding`."""
         return [Reading(*values) for values in json.loads(self.readings_json or "[]")]
 
+    def plus(self, later: "FeedFacts") -> "FeedFacts":
+        """The facts of this time and of a later one together."""
+        if self.readings_json is None:
+            return later
+        peaks = [p for p in (self.kv_cache_peak, later.kv_cache_peak) if p is not None]
+        preemptions = _sum(self.preemptions, later.preemptions)
+        readings = [*self.readings(), *later.readings()]
+        return FeedFacts.of(readings, max(peaks, default=None), preemptions)
+
 
 @dataclass(frozen=True, slots=True)
 class ShardFacts:
@@ -131,6 +148,9 @@ class ShardFacts:
     The first four fields are set when the shard is written. run: the digest of its run. slice: the
     name of its slice. content: the digest of its rows. shard: a random id, which tells a shard from
     one that it replaced. times: None if no engine made the samples.
+
+    earlier: the attempts at the slice that were interrupted, oldest first, if their samples are in
+    the shard. `tokens` are sums over all samples. All other fields tell of the last attempt.
     """
 
     run: str | None = None
@@ -143,6 +163,24 @@ class ShardFacts:
     times: Times | None = None
     tokens: TokenCounts = field(default_factory=TokenCounts)
     feed: FeedFacts = field(default_factory=FeedFacts)
+    earlier: tuple["ShardFacts", ...] = ()
+
+    def attempts(self) -> tuple["ShardFacts", ...]:
+        """All attempts at the slice, oldest first, each with the tokens of its own samples."""
+        tokens = self.tokens
+        for attempt in self.earlier:
+            tokens = tokens.plus(attempt.tokens, -1)
+        last = replace(
+            self, run=None, slice=None, content=None, shard=None, tokens=tokens, earlier=()
+        )
+        return (*self.earlier, last)
+
+    def after(self, attempts: tuple["ShardFacts", ...]) -> "ShardFacts":
+        """The facts of a file that also has the samples of these attempts, oldest first."""
+        tokens = self.tokens
+        for attempt in attempts:
+            tokens = tokens.plus(attempt.tokens)
+        return replace(self, tokens=tokens, earlier=attempts)
 
 
 def read_facts(path: Path) -> ShardFacts:
@@ -189,6 +227,7 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "feed": facts.feed.readings_json,
         "kv_cache_peak": _rounded(facts.feed.kv_cache_peak, 4),
         "preemptions": facts.feed.preemptions,
+        "earlier": _earlier_json(facts.earlier),
     }
     return {key: str(value) for key, value in values.items() if value is not None}
 
@@ -242,7 +281,20 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             kv_cache_peak=_real(found, "kv_cache_peak"),
             preemptions=_whole(found, "preemptions"),
         ),
+        earlier=_earlier_of(found.get("earlier")),
     )
+
+
+def _earlier_json(attempts: Iterable[ShardFacts]) -> str | None:
+    """Each attempt as it would be the metadata of a shard."""
+    return json.dumps([facts_to_metadata(each) for each in attempts]) if attempts else None
+
+
+def _earlier_of(text: str | None) -> tuple[ShardFacts, ...]:
+    attempts = json.loads(text) if text else []
+    if not isinstance(attempts, list) or not all(isinstance(each, dict) for each in attempts):
+        raise ValueError("the earlier attempts are no list of objects")
+    return tuple(facts_of_metadata(each) for each in attempts)
 
 
 def _whole(found: Mapping[str, str], key: str) -> int | None:
@@ -253,3 +305,7 @@ def _whole(found: Mapping[str, str], key: str) -> int | None:
 def _real(found: Mapping[str, str], key: str) -> float | None:
     text = found.get(key)
     return float(text) if text else None
+
+
+def _sum(one: int | None, other: int | None, sign: int = 1) -> int | None:
+    return None if one is None or other is None else one + sign * other

@@ -42,8 +42,15 @@ def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: Shard
             f"slice {slice_.name}: its samples are not those planned, so it is not written; launch "
             "again to sample it again"
         )
+    write_samples(run.shard_path(slice_.name), run, slice_, rows, facts)
+
+
+def write_samples(
+    path: Path, run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts
+) -> None:
+    """Write samples of a slice, all or some, as a file with the columns and facts of a shard."""
     frame = pl.DataFrame(
-        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in rows],
+        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in samples],
         schema=SAMPLE_SCHEMA,
         orient="row",
     )
@@ -54,7 +61,7 @@ def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: Shard
         content=content_digest(frame),
         shard=secrets.token_hex(8),
     )
-    write_table(run.shard_path(slice_.name), frame, facts_to_metadata(facts))
+    write_table(path, frame, facts_to_metadata(facts))
 
 
 def read_shard(run: Run, slice_: Slice) -> pl.DataFrame:

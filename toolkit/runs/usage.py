@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, Times, read_facts
 
@@ -64,13 +65,17 @@ TimedShard = tuple[Times, ShardFacts]
 
 
 def read_spent(run: Run) -> Spent:
-    """What a run has cost, from all its shards."""
-    return spent_of(read_facts(path) for path in run.samples_dir.glob("*.parquet"))
+    """What a run has cost, from all its shards and partial files."""
+    shards = (read_facts(path) for path in run.samples_dir.glob("*.parquet"))
+    return spent_of([*shards, *(partial.facts for partial in list_partials(run))])
 
 
 def spent_of(shards: Iterable[ShardFacts]) -> Spent:
-    """What these shards have cost. Shards without times (ingested ones) cost nothing."""
-    timed = [(s.times, s) for s in shards if s.times]
+    """What these shards have cost, with the interrupted attempts at them.
+
+    Shards without times (ingested ones) cost nothing.
+    """
+    timed = [(each.times, each) for s in shards for each in s.attempts() if each.times]
     timed.sort(key=lambda each: (_task(each), each[0].started))
     tasks = [list(group) for _, group in groupby(timed, _task)]
     seconds = [_gpu_seconds(task) for task in tasks]

@@ -2,23 +2,27 @@
 
 The loop submits single samples, slice after slice. So samples of the next slice enter the batch
 while the last ones of the current slice still run. When the last sample of a slice is there, the
-slice becomes a shard. A thread of its own writes shards, so that the engine does not wait.
+slice becomes a shard. A thread of its own writes files, so that the engine does not wait.
+
+What is finished of the other slices becomes partial files, when sampling is interrupted and now
+and then before (`toolkit.runs.partials`).
 """
 
+import functools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from toolkit.backends import Backend
-from toolkit.errors import ToolkitError
+from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
+from toolkit.runs.partials import Partial, discard_partial, write_partial
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import ShardFacts, Times, TokenCounts
+from toolkit.runs.shard_facts import FeedFacts, ShardFacts, Times, TokenCounts
 from toolkit.runs.shards import write_shard
+from toolkit.stages.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +30,28 @@ REPORT_SECONDS = 15.0
 """Time between two progress lines in the log."""
 MAX_UNWRITTEN = 4
 """How many finished shards may wait for a slow disk. With more, the engine waits too."""
+KEEP_SECONDS = 300.0
+"""A slice that takes longer gets a partial file so often. So a kill -9 costs at most this time.
+
+A partial file takes the writer some 20 ms, the engine none.
+"""
+STOP_SECONDS = 8.0
+"""So long a stopped process waits for its files to be written. Slurm allows it little more."""
+POLL_SECONDS = 0.2
+"""How soon a stop is noticed while the engine waits for a slow disk."""
 
 
 @dataclass(slots=True)
 class SamplingProgress:
-    """What one sampling process has done so far. tokens: output tokens."""
+    """What one sampling process has done so far.
+
+    tokens: output tokens. kept: how many of `samples` are on disk, in shards and partial files.
+    """
 
     started: float = field(default_factory=time.monotonic)
     planned_samples: int = 0
     samples: int = 0
+    kept: int = 0
     tokens: int = 0
     shards: int = 0
 
@@ -48,6 +65,37 @@ class SamplingProgress:
             f"{in_flight} in flight, {self.tokens / seconds:.0f} tokens/s, "
             f"{left / 60:.1f} min left"
         )
+
+
+@dataclass(slots=True)
+class _OpenSlice:
+    """A slice in work: what is finished of it, in this process and before.
+
+    kept: how many of `samples` are on disk. kept_at: when they were written. feed: what was read
+    of the engine, as far as this slice's files record it.
+    """
+
+    slice_: Slice
+    partial: Partial | None
+    started: float = field(default_factory=time.time)
+    samples: list[Sample] = field(default_factory=list)
+    feed: FeedFacts = field(default_factory=FeedFacts)
+    kept: int = 0
+    kept_at: float = field(default_factory=time.monotonic)
+
+    def all_samples(self) -> list[Sample]:
+        """Of this process and of those before."""
+        return [*(self.partial.samples if self.partial else ()), *self.samples]
+
+    def facts(self, common: ShardFacts) -> ShardFacts:
+        """Those of a file that is written now. common: what all files of this engine record."""
+        facts = replace(
+            common,
+            times=Times(started=self.started, ended=time.time()),
+            tokens=_tokens(self.samples),
+            feed=self.feed,
+        )
+        return facts.after(self.partial.facts.attempts()) if self.partial else facts
 
 
 class Sampler:
@@ -64,43 +112,70 @@ class Sampler:
         prompts: Mapping[str, Prompt],
         backend: Backend,
         facts: ShardFacts | None = None,
+        partials: Mapping[str, Partial] | None = None,
     ) -> None:
-        """prompts: task_id -> prompt. facts: what all shards of this engine record."""
-        self.progress = SamplingProgress(planned_samples=sum(map(len, slices)))
+        """prompts: task_id -> prompt. facts: what all shards of this engine record.
+
+        partials: slice -> what is finished of it already.
+        """
         self._run = run
         self._backend = backend
         self._facts = facts or ShardFacts()
-        self._requests = _requests(slices, prompts)
-        self._owner: dict[tuple[str, int], Slice] = {}
-        self._finished: dict[str, list[Sample]] = {}
-        self._opened: dict[str, float] = {}
+        self._partials = dict(partials or {})
+        finished = sum(len(p.samples) for p in self._partials.values())
+        self.progress = SamplingProgress(planned_samples=sum(map(len, slices)) - finished)
+        self._requests = self._open_slices(slices, prompts)
+        self._owner: dict[tuple[str, int], _OpenSlice] = {}
+        self._open: dict[str, _OpenSlice] = {}
         self._feed = Feed(backend.load)
         self._feeding = True
-        self._writes: deque[Future[None]] = deque()
+        self._writer = Writer()
+        self._refused = False
 
     def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
         """Run to the end, or until a stop is requested. True if every shard is written.
 
-        Raises `ToolkitError` if a shard cannot be written, for instance to a full disk.
+        However it ends, what is finished is on disk afterwards. After a stop or an error this takes
+        at most `STOP_SECONDS`. Raises `ToolkitError` if a shard cannot be written, for instance to
+        a full disk. If a partial file cannot, the log says so.
         """
+        try:
+            self._feed_engine(stop_requested)
+            return not self._open and self._settle(0, stop_requested)
+        finally:
+            self._leave()
+            log.info("%s", self.progress.line(in_flight=len(self._owner)))
+
+    def _feed_engine(self, stop_requested: Callable[[], bool]) -> None:
         reported = time.monotonic()
-        with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
-            while not stop_requested():
-                self._fill()
-                if not self._owner:
-                    break
-                finished = self._backend.step()
-                left = len(self._owner) - len(finished)
-                self._feed.note(left, self.progress.tokens, self._feeding)
-                for sample in finished:
-                    self._take(sample, writer)
-                self._settle(MAX_UNWRITTEN)
-                if time.monotonic() - reported > REPORT_SECONDS:
-                    reported = time.monotonic()
-                    log.info("%s", self.progress.line(in_flight=len(self._owner)))
-            self._settle(0)
-        log.info("%s", self.progress.line(in_flight=len(self._owner)))
-        return self.progress.samples == self.progress.planned_samples
+        while not stop_requested():
+            self._fill()
+            if not self._owner:
+                break
+            finished = self._backend.step()
+            left = len(self._owner) - len(finished)
+            self._feed.note(left, self.progress.tokens, self._feeding)
+            for sample in finished:
+                self._take(sample)
+            self._settle(MAX_UNWRITTEN, stop_requested)
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                log.info("%s", self.progress.line(in_flight=len(self._owner)))
+                self._keep(reported - KEEP_SECONDS)
+
+    def _open_slices(
+        self, slices: Sequence[Slice], prompts: Mapping[str, Prompt]
+    ) -> Iterator[tuple[_OpenSlice, Request]]:
+        """The samples to draw. A slice is open from its first one on."""
+        for slice_ in slices:
+            earlier = self._partials.pop(slice_.name, None)
+            drawn = {(s.task_id, s.seed) for s in earlier.samples} if earlier else set()
+            work = self._open[slice_.name] = _OpenSlice(slice_, earlier)
+            if len(drawn) == len(slice_):
+                self._finish(work)
+            for task_id, seed in slice_.sample_keys():
+                if (task_id, seed) not in drawn:
+                    yield work, Request(task_id, seed, prompts[task_id])
 
     def _fill(self) -> None:
         while len(self._owner) < self._backend.max_in_flight:
@@ -108,42 +183,110 @@ class Sampler:
             if following is None:
                 self._feeding = False
                 return
-            slice_, request = following
+            work, request = following
             self._backend.submit(request)
-            self._owner[request.task_id, request.seed] = slice_
-            if slice_.name not in self._finished:
-                self._finished[slice_.name] = []
-                self._opened[slice_.name] = time.time()
+            self._owner[request.task_id, request.seed] = work
 
-    def _take(self, sample: Sample, writer: ThreadPoolExecutor) -> None:
-        slice_ = self._owner.pop((sample.task_id, sample.seed))
-        samples = self._finished[slice_.name]
-        samples.append(sample)
+    def _take(self, sample: Sample) -> None:
+        work = self._owner.pop((sample.task_id, sample.seed))
+        work.samples.append(sample)
         self.progress.samples += 1
         self.progress.tokens += sample.n_tokens
-        if len(samples) == len(slice_):
-            del self._finished[slice_.name]
-            facts = replace(
-                self._facts,
-                times=Times(started=self._opened.pop(slice_.name), ended=time.time()),
-                tokens=_tokens(samples),
-                feed=self._feed.take(),
+        drawn = len(work.partial.samples) if work.partial else 0
+        if drawn + len(work.samples) == len(work.slice_):
+            self._finish(work)
+
+    def _finish(self, work: _OpenSlice) -> None:
+        del self._open[work.slice_.name]
+        work.feed = work.feed.plus(self._read_feed())
+        facts = work.facts(self._facts)
+        self._writer.submit(functools.partial(self._write_shard, work, work.all_samples(), facts))
+        self.progress.shards += 1
+
+    def _keep(self, before: float) -> None:
+        """Write partial files of the slices with new samples that were not kept since `before`.
+
+        before: a time of `time.monotonic`.
+        """
+        due = [
+            work
+            for work in self._open.values()
+            if work.kept_at <= before and len(work.samples) > work.kept
+        ]
+        # If time is short, those first that have most to lose.
+        for work in sorted(due, key=lambda each: each.kept - len(each.samples)):
+            work.feed = work.feed.plus(self._read_feed())
+            work.kept_at = time.monotonic()
+            write = functools.partial(
+                self._write_partial,
+                work,
+                len(work.samples),
+                work.all_samples(),
+                work.facts(self._facts),
             )
-            self._writes.append(writer.submit(_write, self._run, slice_, samples, facts))
-            self.progress.shards += 1
+            self._writer.submit(write)
 
-    def _settle(self, leave: int) -> None:
-        """Wait until at most `leave` shards are unwritten. Raises the error of a failed write."""
-        while self._writes and (len(self._writes) > leave or self._writes[0].done()):
-            self._writes.popleft().result()
+    def _read_feed(self) -> FeedFacts:
+        try:
+            return self._feed.take()
+        except EngineFailure:  # a dead engine may not say how full it was
+            return FeedFacts()
 
+    def _leave(self) -> None:
+        """Keep what is finished, in the time that there is."""
+        self._keep(time.monotonic())
+        try:
+            if not self._writer.settle(0, STOP_SECONDS):
+                log.warning(
+                    "%s: the file system is slow; %d files are not written after %.0f s, and their "
+                    "samples are drawn again",
+                    self._run.path,
+                    self._writer.unwritten,
+                    STOP_SECONDS,
+                )
+        finally:
+            self._writer.close()
 
-def _requests(
-    slices: Sequence[Slice], prompts: Mapping[str, Prompt]
-) -> Iterator[tuple[Slice, Request]]:
-    for slice_ in slices:
-        for task_id, seed in slice_.sample_keys():
-            yield slice_, Request(task_id, seed, prompts[task_id])
+    def _settle(self, leave: int, stop_requested: Callable[[], bool]) -> bool:
+        """Wait until at most `leave` files are unwritten. False if a stop is requested first.
+
+        Raises the error of a failed write.
+        """
+        while not (few := self._writer.settle(leave, POLL_SECONDS)) and not stop_requested():
+            pass
+        return few
+
+    def _write_shard(self, work: _OpenSlice, samples: list[Sample], facts: ShardFacts) -> None:
+        run, slice_ = self._run, work.slice_
+        try:
+            write_shard(run, slice_, samples, facts)
+        except OSError as error:
+            raise ToolkitError(
+                f"{run.shard_path(slice_.name)}: cannot be written: {error.strerror}; make room or "
+                "mend the permissions, then launch again to sample what is missing"
+            ) from None
+        self.progress.kept += len(work.samples) - work.kept
+        log.info("shard %s: %d samples", slice_.name, len(slice_))
+        if work.partial or work.kept:
+            discard_partial(run, slice_.name)
+
+    def _write_partial(
+        self, work: _OpenSlice, count: int, samples: list[Sample], facts: ShardFacts
+    ) -> None:
+        """count: how many of the samples this process has drawn."""
+        try:
+            write_partial(self._run, work.slice_, samples, facts)
+        except ToolkitError as error:
+            if not self._refused:
+                log.warning("%s; finished samples of unfinished slices are drawn again", error)
+            self._refused = True
+            return
+        self._refused = False
+        self.progress.kept += count - work.kept
+        work.kept = count
+        log.info(
+            "slice %s: %d of %d samples kept", work.slice_.name, len(samples), len(work.slice_)
+        )
 
 
 def _tokens(samples: Sequence[Sample]) -> TokenCounts:
@@ -155,14 +298,3 @@ def _tokens(samples: Sequence[Sample]) -> TokenCounts:
         prompt=sum(asked) if len(asked) == len(samples) else None,
         cached=sum(cached) if len(cached) == len(samples) else None,
     )
-
-
-def _write(run: Run, slice_: Slice, samples: list[Sample], facts: ShardFacts) -> None:
-    try:
-        write_shard(run, slice_, samples, facts)
-    except OSError as error:
-        raise ToolkitError(
-            f"{run.shard_path(slice_.name)}: cannot be written: {error.strerror}; make room or "
-            "mend the permissions, then launch again to sample what is missing"
-        ) from None
-    log.info("shard %s: %d samples", slice_.name, len(slice_))

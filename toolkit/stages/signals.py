@@ -37,7 +37,7 @@ class StopRequest:
     def _set(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        log.warning("%s: stopping; finished slices are kept", signal.Signals(number).name)
+        log.warning("%s: stopping; finished samples are kept", signal.Signals(number).name)
         self.requested = True
         # A cancelled job gets SIGTERM. It must not put itself back in the queue.
         self.near_time_limit |= number == signal.SIGUSR2

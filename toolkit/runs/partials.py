@@ -1,0 +1,165 @@
+"""Partial files: the finished samples of slices that were interrupted.
+
+`partial/<slice>.parquet` is like the shard of its slice, with fewer rows. The next process that
+samples the slice takes these samples as drawn, adds the others, writes the shard, and deletes the
+partial file. Nothing else reads its samples: to the ledger the slice is missing until its shard is
+there.
+
+Losing a partial file costs the samples in it, and nothing else. So one that is damaged or foreign
+is moved to `quarantine/`, and its slice is sampled anew. Two processes may write the file of one
+slice: either file is good.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from toolkit.errors import CorruptShard, ToolkitError
+from toolkit.records import Sample, Slice
+from toolkit.runs.run import Run, read_table, remedy
+from toolkit.runs.shard_facts import Origin, ShardFacts, read_facts
+from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest, write_samples
+
+log = logging.getLogger(__name__)
+
+_UNREADABLE = (ToolkitError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What reading a file may raise. A library that reads foreign bytes may panic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The finished samples of a slice, and the facts of the attempts that drew them.
+
+    The tokens of prompts are known as sums only, in the facts.
+    """
+
+    samples: tuple[Sample, ...]
+    facts: ShardFacts
+
+
+class PartialFile(NamedTuple):
+    """What the footer of a partial file tells. samples: how many it has."""
+
+    slice: str
+    samples: int
+    facts: ShardFacts
+
+
+def partial_path(run: Run, name: str) -> Path:
+    """The path of the partial file of the slice `name`."""
+    return run.partial_dir / f"{name}.parquet"
+
+
+def write_partial(run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts) -> None:
+    """Write what is finished of a slice, in place of an earlier partial file.
+
+    Writes nothing if the slice has a shard by now, for instance of a process believed dead. Raises
+    `ToolkitError` if the file cannot be written.
+    """
+    path = partial_path(run, slice_.name)
+    rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
+    try:
+        if not run.shard_path(slice_.name).exists():
+            run.partial_dir.mkdir(exist_ok=True)
+            write_samples(path, run, slice_, rows, facts)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise ToolkitError(f"{path}: cannot be written: {reason}; make room") from None
+
+
+def read_partials(run: Run, slices: Iterable[Slice]) -> dict[str, Partial]:
+    """Name -> what is finished, for each of these slices that has a good partial file.
+
+    A damaged or foreign one is named in the log and moved to `quarantine/`.
+    """
+    listed = _listed(run)
+    found = {}
+    for slice_ in slices:
+        if slice_.name in listed and (partial := _read(run, slice_)) is not None:
+            found[slice_.name] = partial
+    return found
+
+
+def _read(run: Run, slice_: Slice) -> Partial | None:
+    path = partial_path(run, slice_.name)
+    try:
+        return _checked(run, slice_, path)
+    except _UNREADABLE as error:
+        log.warning("%s", error if isinstance(error, ToolkitError) else f"{path}: {error}")
+        _set_aside(run, path)
+        return None
+
+
+def _checked(run: Run, slice_: Slice, path: Path) -> Partial:
+    frame = read_table(path, SAMPLE_SCHEMA)
+    facts = read_facts(path)
+    if (facts.run, facts.slice) != (run.manifest()["digest"], slice_.name):
+        raise CorruptShard(f"{path}: belongs to another run or slice; {remedy(path)}")
+    whole = not sum(frame.null_count().row(0)) and facts.content == content_digest(frame)
+    if not whole or facts.tokens.output != frame["n_tokens"].sum():
+        raise CorruptShard(f"{path}: its content is not what was written; {remedy(path)}")
+    keys = list(frame.select("task_id", "seed").iter_rows())
+    if len(set(keys)) < len(keys) or not set(keys) <= set(slice_.sample_keys()):
+        raise CorruptShard(f"{path}: its rows are not samples that its slice plans; {remedy(path)}")
+    return Partial(tuple(Sample(*row) for row in frame.iter_rows()), facts)
+
+
+def _set_aside(run: Run, path: Path) -> None:
+    """If the file system refuses that too, the next partial file of the slice replaces this one."""
+    folder = run.path / "quarantine"
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        path.replace(folder / f"{path.stem}.partial-{secrets.token_hex(4)}.parquet")
+
+
+def discard_partial(run: Run, name: str) -> None:
+    """Delete the partial file of a slice that has its shard, and what killed writers left of it."""
+    with contextlib.suppress(OSError):
+        partial_path(run, name).unlink(missing_ok=True)
+        for left in run.partial_dir.glob(f".{name}.parquet.*"):
+            left.unlink(missing_ok=True)
+
+
+def discard_stale_partials(run: Run) -> None:
+    """Delete the partial files of slices that have their shards.
+
+    A process that ends between the two steps leaves one, and so does the slower of two processes.
+    """
+    for name in _listed(run) & run.done():
+        discard_partial(run, name)
+
+
+def list_partials(run: Run) -> list[PartialFile]:
+    """The good partial files of slices without a shard. Reads footers only, and moves nothing."""
+    found = []
+    for name in sorted(_listed(run) - run.done()):
+        path = partial_path(run, name)
+        with contextlib.suppress(*_UNREADABLE):
+            rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+            found.append(PartialFile(name, int(rows), read_facts(path)))
+    return found
+
+
+def brought_samples(run: Run, names: Sequence[str], origin: Origin, restarts: set[int]) -> bool:
+    """Whether an array task brought a sample of these slices to disk in one of its `restarts`.
+
+    origin: of the array task. A restart is a number, 0 for the first start.
+    """
+    for path in (*(partial_path(run, n) for n in names), *map(run.shard_path, names)):
+        with contextlib.suppress(*_UNREADABLE):
+            for attempt in read_facts(path).attempts() if path.exists() else ():
+                found = attempt.origin
+                task = (found.slurm_job, found.slurm_task) == (origin.slurm_job, origin.slurm_task)
+                if task and found.slurm_restarts in restarts:
+                    return True
+    return False
+
+
+def _listed(run: Run) -> set[str]:
+    return {path.stem for path in run.partial_dir.glob("*.parquet")}
