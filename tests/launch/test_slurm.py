@@ -13,6 +13,7 @@ from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
 from toolkit.runs.history import launches
 from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import read_facts
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -213,14 +214,26 @@ def test_cancel_ends_the_jobs_of_this_run_only_and_resume_goes_on(cluster, tmp_p
 
 
 def test_a_short_time_limit_becomes_a_chain_of_requeues(cluster, tmp_path):
-    """Sixty seconds of work in two minutes' limit, of which Slurm leaves as little as thirty."""
-    flags = (*SMOKE, "--synthetic-rate", "2", "--slice-samples", "4", "--samples", "24", "--time")
-    done = job("launch.py", *flags, "2", "--wait", cwd=tmp_path, env=cluster, timeout=600)
+    """One slice of 128 s in a limit of two minutes, of which Slurm leaves as little as thirty s.
+
+    Each restart begins with the samples of those before, and its shard tells of all.
+    """
+    work = ("--synthetic-rate", "1.5", "--slice-samples", "192", "--samples", "24", "--time", "2")
+    done = job("launch.py", *SMOKE, *work, "--wait", cwd=tmp_path, env=cluster, timeout=600)
     assert done.returncode == 0, done.stderr
     assert_each_sample_once(tmp_path / "run", problems=8, n=24)
     logs = "".join(p.read_text() for p in (tmp_path / "run/slurm").glob("*_0_log.out"))
     assert "requeued, for the 1. time" in logs
     assert "SIGUSR2: stopping" in logs
+    (shard,) = shards(tmp_path)
+    attempts = read_facts(shard).attempts()
+    assert [a.origin.slurm_restarts for a in attempts] == list(range(len(attempts)))
+    assert len(attempts) > 1
+    assert all(a.tokens.output > 0 for a in attempts)
+    assert not list((tmp_path / "run/partial").iterdir())
+    inline = (*SMOKE[:3], "inline", "--run", "other", "--samples", "24")
+    assert job("launch.py", *inline, cwd=tmp_path).returncode == 0
+    assert samples(tmp_path / "run").equals(samples(tmp_path / "other"))
 
 
 def test_ten_faults_lose_nothing(cluster, tmp_path):

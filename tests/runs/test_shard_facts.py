@@ -40,6 +40,7 @@ FULL = ShardFacts(
     times=Times(started=1795654997.305, ended=1795655997.5),
     tokens=TokenCounts(output=423, prompt=885, cached=640),
     feed=FeedFacts.of([Reading(1795654998.3, 256, 90, True, 0.25, 1)], 0.8714, 3),
+    earlier=(ShardFacts(origin=Origin(host="n0"), tokens=TokenCounts(200, 400, 300)),),
 )
 FULL_METADATA = {
     "run": "bf1ceb81",
@@ -71,6 +72,7 @@ FULL_METADATA = {
     "feed": "[[1795654998.3, 256, 90, true, 0.25, 1]]",
     "kv_cache_peak": "0.8714",
     "preemptions": "3",
+    "earlier": '[{"host": "n0", "tokens": "200", "prompt_tokens": "400", "cached_tokens": "300"}]',
 }
 
 
@@ -110,7 +112,8 @@ def test_a_shard_of_0_1_0_is_read_and_written_as_it_was():
 def test_a_key_that_an_older_shard_lacks_is_none_and_the_rest_is_read(left_out):
     found = {key: text for key, text in FULL_METADATA.items() if key != left_out}
     facts = facts_of_metadata(found)
-    assert [value for _, value in leaves(facts)].count(None) == 1
+    assert [value for _, value in leaves(facts)].count(None) == (left_out != "earlier")
+    assert bool(facts.earlier) == (left_out != "earlier")
     assert facts_to_metadata(facts) == found
 
 
@@ -123,5 +126,23 @@ def test_a_shard_without_facts_says_nothing():
 def test_nonsense_for_a_number_names_the_file(tmp_path):
     path = tmp_path / "r000-s0000.parquet"
     pl.DataFrame({"x": [1]}).write_parquet(path, metadata={"tokens": "many"})
+    with pytest.raises(CorruptShard, match=r"r000-s0000\.parquet: its metadata cannot be read"):
+        read_facts(path)
+
+
+def test_an_attempt_has_the_tokens_of_its_own_samples():
+    first, last = FULL.attempts()
+    assert first == FULL.earlier[0]
+    assert last.tokens == TokenCounts(223, 485, 340)
+    assert last.after((first,)).tokens == FULL.tokens
+    assert last.after((first,)).attempts() == (first, last)
+    unknown = ShardFacts(tokens=TokenCounts(10, None, None)).after((first,))
+    assert unknown.tokens == TokenCounts(210, None, None)
+
+
+@pytest.mark.parametrize("text", ["5", "[5]", "{", '[{"tokens": "many"}]'])
+def test_nonsense_for_the_earlier_attempts_names_the_file(tmp_path, text):
+    path = tmp_path / "r000-s0000.parquet"
+    pl.DataFrame({"x": [1]}).write_parquet(path, metadata={"earlier": text})
     with pytest.raises(CorruptShard, match=r"r000-s0000\.parquet: its metadata cannot be read"):
         read_facts(path)

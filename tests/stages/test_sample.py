@@ -25,6 +25,7 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Load, Request, Sample
 from toolkit.resolve import resolve
 from toolkit.runs.feed import read_feed
+from toolkit.runs.partials import list_partials
 from toolkit.runs.shard_facts import Origin, read_facts
 from toolkit.runs.shards import read_shard
 from toolkit.runs.usage import read_spent
@@ -120,7 +121,7 @@ def test_samples_do_not_depend_on_slicing_or_tasks(run, tmp_path):
     assert one == two
 
 
-def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, stop):
+def test_a_stop_keeps_what_is_finished_and_a_second_go_does_only_the_rest(run, stop, caplog):
     class StopsAfter(Shuffled):
         def step(self):
             finished = super().step()
@@ -132,8 +133,12 @@ def test_a_stop_keeps_finished_slices_and_a_second_go_does_only_the_rest(run, st
     assert not sampler.sample(lambda: stop.requested)
     before = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert 2 <= len(before) < len(run.slices())
+    kept = sum(partial.samples for partial in list_partials(run))
+    assert kept == sampler.progress.samples - 20 * len(before) > 0
     stop.requested = False
+    caplog.set_level("INFO")
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
+    assert f"slices to sample; {kept} samples of them are kept" in caplog.text
     after = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert before.items() <= after.items()
     assert len(after) == len(run.slices())
@@ -242,7 +247,7 @@ def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
     )
 
     def slow(*_):
-        backlog.append(len(sampler._writes))
+        backlog.append(sampler._writer.unwritten)
         time.sleep(0.05)
 
     monkeypatch.setattr("toolkit.stages.sampler.write_shard", slow)
@@ -254,6 +259,7 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
     slow = dataclasses.replace(CONFIG, engine=Engine(max_num_seqs=4, synthetic_rate=60.0))
     code = (
         "import sys, pickle; from pathlib import Path\n"
+        "from toolkit.stages import sampler; sampler.REPORT_SECONDS = sampler.KEEP_SECONDS = 0\n"
         "from toolkit.runs.run import open_run; from toolkit.stages.sample import run_sampling; from toolkit.stages.signals import StopRequest\n"
         "run = open_run(Path(sys.argv[1])); config = pickle.loads(bytes.fromhex(sys.argv[2]))\n"
         "run_sampling(run, [s.name for s in run.slices()], config, StopRequest())\n"
@@ -263,7 +269,7 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
     argv = [sys.executable, "-c", code, str(run.path), pickle.dumps(slow).hex()]
     task = subprocess.Popen(argv)
     try:
-        while len(run.done()) < 2:
+        while len(run.done()) < 2 or not list_partials(run):
             assert task.poll() is None
             time.sleep(0.02)
     finally:
@@ -271,7 +277,11 @@ def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
         task.wait()
     before = {p.name: p.read_bytes() for p in run.samples_dir.glob("*.parquet")}
     assert len(before) < len(run.slices())
+    kept = {partial.slice for partial in list_partials(run)}
     subprocess.run([*argv[:-1], pickle.dumps(CONFIG).hex()], check=True)
+    again = {s.name for s in run.slices() if read_facts(run.shard_path(s.name)).earlier}
+    assert again == kept
+    assert not list(run.partial_dir.iterdir())
     assert {name: (run.samples_dir / name).read_bytes() for name in before} == before
     found = [(row[0], row[1]) for rows in shards(run).values() for row in rows]
     assert sorted(found) == sorted((p.task_id, seed) for p in run.problems() for seed in range(30))
