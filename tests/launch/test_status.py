@@ -11,6 +11,7 @@ from toolkit.launch.status import read_status
 from toolkit.records import EngineFacts, Sample, Verdict
 from toolkit.resolve import resolve
 from toolkit.runs.answers import write_map
+from toolkit.runs.partials import write_partial
 from toolkit.runs.shard_facts import (
     EngineStart,
     FeedFacts,
@@ -129,3 +130,18 @@ def test_the_footer_of_a_shard_is_read_once(run, monkeypatch):
     monkeypatch.setattr(pl, "read_parquet_metadata", lambda path: read.append(path) or plain(path))
     read_status(run, judge_of_run(run))
     assert sorted(read) == sorted(run.samples_dir.glob("*.parquet"))
+
+
+def test_samples_of_interrupted_slices_are_told_apart(run):
+    """The ledger does not count them: their slices are missing."""
+    first, second = run.slices()
+    write_partial(run, first, [Sample("HumanEval/0", 1, "x", 1, "stop")], FACTS)
+    rows = [Sample(task_id, seed, "x", 1, "stop") for task_id, seed in second.sample_keys()]
+    write_shard(run, second, rows, FACTS)
+    found = read_status(run, judge_of_run(run))
+    assert "sampled    4/8 samples (50%), 1/2 slices" in found.text()
+    assert "partial    1 samples of 1 interrupted slices are kept" in found.text()
+    assert "missing    1 slices: launch again" in found.text()
+    assert json.loads(found.json())["partial"] == {first.name: 1}
+    write(run, FACTS, FACTS)
+    assert "partial" not in read_status(run, judge_of_run(run)).text()

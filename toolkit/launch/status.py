@@ -11,6 +11,7 @@ from toolkit.launch.progress import Ledger, failed_logs, read_ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
 from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
+from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.taxonomy import Taxonomy, counted, read_taxonomy
@@ -35,6 +36,7 @@ class Speed:
 class Status:
     """Everything `jobs/status.py` shows; `evaluated`, `missing` and `passed` are samples.
 
+    partial: slice -> samples of it in its partial file, for interrupted slices.
     open_problems: those that an adaptive run's rule wants more samples of.
     outdated: samples that only an older version of the judge has decided.
     judge: whose verdicts count.
@@ -47,6 +49,7 @@ class Status:
 
     run: str
     ledger: Ledger
+    partial: dict[str, int]
     evaluated: int
     missing: int
     passed: int
@@ -78,6 +81,7 @@ class Status:
         lines = [
             f"run        {self.run}",
             f"sampled    {ledger.line()}",
+            *self._partial_line(),
             f"evaluated  {self.evaluated} samples, {self.missing} missing"
             + (f", {self.open_problems} problems go on" if self.open_problems else ""),
             f"judge      {self.judge}",
@@ -102,6 +106,11 @@ class Status:
             lines.append(f"missing    {missing} slices: launch again to sample them")
         return "\n".join(lines)
 
+    def _partial_line(self) -> Iterator[str]:
+        if self.partial:
+            kept = sum(self.partial.values())
+            yield f"partial    {kept} samples of {len(self.partial)} interrupted slices are kept"
+
     def _outdated_line(self) -> Iterator[str]:
         if self.outdated:
             yield (
@@ -124,6 +133,7 @@ def read_status(run: Run, judge: Judge) -> Status:
     return Status(
         run=str(run.path),
         ledger=ledger,
+        partial={each.slice: each.samples for each in list_partials(run)},
         evaluated=done.evaluated,
         missing=done.planned - done.evaluated,
         passed=int(counts["c"].sum()),

@@ -1,0 +1,77 @@
+"""What a launch says beforehand of slices that are too long for the time limit."""
+
+from dataclasses import replace
+
+import pytest
+
+from toolkit.launch.describe import describe_plan
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.records import Sample
+from toolkit.resolve import resolve
+from toolkit.runs.partials import write_partial
+from toolkit.runs.shard_facts import Origin, ShardFacts, Times, TokenCounts
+from toolkit.runs.shards import write_shard
+
+FLAGS = {"backend": "synthetic", "limit": 2, "samples": 40, "slice_samples": 40, "minutes": 60}
+
+
+def described(plan, launcher="slurm"):
+    said = describe_plan(plan, launcher, [["r000-s0000"]])
+    return [line for line in said.splitlines() if line.startswith("warning")]
+
+
+def facts(samples, minutes):
+    """Of an engine that has drawn so many samples of ten tokens in this time."""
+    return ShardFacts(
+        origin=Origin(host="n1"),
+        times=Times(started=0.0, ended=60.0 * minutes),
+        tokens=TokenCounts(output=10 * samples),
+    )
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return plan_launch(resolve(FLAGS), tmp_path)
+
+
+def again(plan, **flags):
+    return plan_launch(resolve(FLAGS | flags), plan.path.parent, plan.path)
+
+
+def rows(slice_, count):
+    keys = list(slice_.sample_keys())[:count]
+    return [Sample(task_id, seed, "x", 10, "stop") for task_id, seed in keys]
+
+
+def test_nothing_is_said_of_a_new_run(plan):
+    assert described(plan) == []
+    freeze_launch(plan)
+    assert described(again(plan)) == []
+
+
+def test_a_slice_over_half_of_the_time_limit_is_named(plan):
+    run = freeze_launch(plan)
+    write_shard(run, run.slices()[0], rows(run.slices()[0], 40), facts(40, 31))
+    (line,) = described(again(plan))
+    assert line == (
+        "warning    a slice takes about 31 min at the speed so far, over half of the time limit "
+        "of 60 min: give --time more"
+    )
+    assert described(again(plan, minutes=63)) == []  # the remedy
+    assert described(again(plan), "local") == []
+
+
+def test_the_speed_of_a_run_that_finished_no_slice_is_in_its_partial_files(plan):
+    run = freeze_launch(plan)
+    write_partial(run, run.slices()[1], rows(run.slices()[1], 10), facts(10, 20))
+    (line,) = described(again(plan))
+    assert "a slice takes about 80 min at the speed so far, over half" in line
+
+
+def test_smaller_slices_are_a_remedy_where_no_plan_is_frozen(plan):
+    run = freeze_launch(plan)
+    for i, slice_ in enumerate(run.slices()):
+        write_shard(run, slice_, rows(slice_, 40), replace(facts(40, 31), origin=Origin(host=f"n{i}")))
+    (line,) = described(again(plan, samples=80))
+    assert line.endswith(": give --time more or --slice-samples less")
+    assert described(again(plan, samples=80, slice_samples=20)) == []
