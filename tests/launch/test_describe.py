@@ -71,7 +71,9 @@ def test_the_speed_of_a_run_that_finished_no_slice_is_in_its_partial_files(plan)
 def test_smaller_slices_are_a_remedy_where_no_plan_is_frozen(plan):
     run = freeze_launch(plan)
     for i, slice_ in enumerate(run.slices()):
-        write_shard(run, slice_, rows(slice_, 40), replace(facts(40, 31), origin=Origin(host=f"n{i}")))
+        write_shard(
+            run, slice_, rows(slice_, 40), replace(facts(40, 31), origin=Origin(host=f"n{i}"))
+        )
     (line,) = described(again(plan, samples=80))
     assert line.endswith(": give --time more or --slice-samples less")
     assert described(again(plan, samples=80, slice_samples=20)) == []

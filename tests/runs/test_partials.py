@@ -196,7 +196,8 @@ def test_whatever_interrupts_and_damages_a_run_its_samples_are_those_of_a_calm_o
                 patched.setattr(sampling, "discard_partial", lambda *_: None)
             dies = attempt["end"] == "die"
             backend = Slow(run, attempt["in_flight"], attempt["steps"], dies, attempt["seed"])
-            go_on(run, backend, attempt["end"] == "kill")
+            ended = go_on(run, backend, attempt["end"] == "kill")
+            assert not ended or run.done() == {s.name for s in run.slices()}
             files = sorted(p for p in run.partial_dir.glob("*.parquet") if p.is_file())
             if attempt["damage"] and files:
                 attempt["damage"](files[number % len(files)], files[-1])

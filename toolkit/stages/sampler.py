@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from toolkit.backends import Backend
 from toolkit.errors import EngineFailure, ToolkitError
@@ -20,8 +20,9 @@ from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.partials import Partial, discard_partial, write_partial
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import FeedFacts, ShardFacts, Times, TokenCounts
+from toolkit.runs.shard_facts import FeedFacts, ShardFacts
 from toolkit.runs.shards import write_shard
+from toolkit.stages.open_slice import OpenSlice
 from toolkit.stages.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -67,37 +68,6 @@ class SamplingProgress:
         )
 
 
-@dataclass(slots=True)
-class _OpenSlice:
-    """A slice in work: what is finished of it, in this process and before.
-
-    kept: how many of `samples` are on disk. kept_at: when they were written. feed: what was read
-    of the engine, as far as this slice's files record it.
-    """
-
-    slice_: Slice
-    partial: Partial | None
-    started: float = field(default_factory=time.time)
-    samples: list[Sample] = field(default_factory=list)
-    feed: FeedFacts = field(default_factory=FeedFacts)
-    kept: int = 0
-    kept_at: float = field(default_factory=time.monotonic)
-
-    def all_samples(self) -> list[Sample]:
-        """Of this process and of those before."""
-        return [*(self.partial.samples if self.partial else ()), *self.samples]
-
-    def facts(self, common: ShardFacts) -> ShardFacts:
-        """Those of a file that is written now. common: what all files of this engine record."""
-        facts = replace(
-            common,
-            times=Times(started=self.started, ended=time.time()),
-            tokens=_tokens(self.samples),
-            feed=self.feed,
-        )
-        return facts.after(self.partial.facts.attempts()) if self.partial else facts
-
-
 class Sampler:
     """Feeds one engine with the samples of a list of slices.
 
@@ -125,8 +95,8 @@ class Sampler:
         finished = sum(len(p.samples) for p in self._partials.values())
         self.progress = SamplingProgress(planned_samples=sum(map(len, slices)) - finished)
         self._requests = self._open_slices(slices, prompts)
-        self._owner: dict[tuple[str, int], _OpenSlice] = {}
-        self._open: dict[str, _OpenSlice] = {}
+        self._owner: dict[tuple[str, int], OpenSlice] = {}
+        self._open: dict[str, OpenSlice] = {}
         self._feed = Feed(backend.load)
         self._feeding = True
         self._writer = Writer()
@@ -141,7 +111,8 @@ class Sampler:
         """
         try:
             self._feed_engine(stop_requested)
-            return not self._open and self._settle(0, stop_requested)
+            drawn = self.progress.samples == self.progress.planned_samples
+            return drawn and self._settle(0, stop_requested)
         finally:
             self._leave()
             log.info("%s", self.progress.line(in_flight=len(self._owner)))
@@ -165,14 +136,14 @@ class Sampler:
 
     def _open_slices(
         self, slices: Sequence[Slice], prompts: Mapping[str, Prompt]
-    ) -> Iterator[tuple[_OpenSlice, Request]]:
+    ) -> Iterator[tuple[OpenSlice, Request]]:
         """The samples to draw. A slice is open from its first one on."""
         for slice_ in slices:
-            earlier = self._partials.pop(slice_.name, None)
-            drawn = {(s.task_id, s.seed) for s in earlier.samples} if earlier else set()
-            work = self._open[slice_.name] = _OpenSlice(slice_, earlier)
-            if len(drawn) == len(slice_):
+            work = OpenSlice(slice_, self._partials.pop(slice_.name, None))
+            self._open[slice_.name] = work
+            if work.complete:  # an earlier process could not write its shard
                 self._finish(work)
+            drawn = {(s.task_id, s.seed) for s in work.earlier}
             for task_id, seed in slice_.sample_keys():
                 if (task_id, seed) not in drawn:
                     yield work, Request(task_id, seed, prompts[task_id])
@@ -192,15 +163,16 @@ class Sampler:
         work.samples.append(sample)
         self.progress.samples += 1
         self.progress.tokens += sample.n_tokens
-        drawn = len(work.partial.samples) if work.partial else 0
-        if drawn + len(work.samples) == len(work.slice_):
+        if work.complete:
             self._finish(work)
 
-    def _finish(self, work: _OpenSlice) -> None:
+    def _finish(self, work: OpenSlice) -> None:
         del self._open[work.slice_.name]
         work.feed = work.feed.plus(self._read_feed())
         facts = work.facts(self._facts)
-        self._writer.submit(functools.partial(self._write_shard, work, work.all_samples(), facts))
+        self._writer.submit(
+            functools.partial(self._write_shard, work, [*work.earlier, *work.samples], facts)
+        )
         self.progress.shards += 1
 
     def _keep(self, before: float) -> None:
@@ -221,7 +193,7 @@ class Sampler:
                 self._write_partial,
                 work,
                 len(work.samples),
-                work.all_samples(),
+                [*work.earlier, *work.samples],
                 work.facts(self._facts),
             )
             self._writer.submit(write)
@@ -256,7 +228,7 @@ class Sampler:
             pass
         return few
 
-    def _write_shard(self, work: _OpenSlice, samples: list[Sample], facts: ShardFacts) -> None:
+    def _write_shard(self, work: OpenSlice, samples: list[Sample], facts: ShardFacts) -> None:
         run, slice_ = self._run, work.slice_
         try:
             write_shard(run, slice_, samples, facts)
@@ -271,7 +243,7 @@ class Sampler:
             discard_partial(run, slice_.name)
 
     def _write_partial(
-        self, work: _OpenSlice, count: int, samples: list[Sample], facts: ShardFacts
+        self, work: OpenSlice, count: int, samples: list[Sample], facts: ShardFacts
     ) -> None:
         """count: how many of the samples this process has drawn."""
         try:
@@ -287,14 +259,3 @@ class Sampler:
         log.info(
             "slice %s: %d of %d samples kept", work.slice_.name, len(samples), len(work.slice_)
         )
-
-
-def _tokens(samples: Sequence[Sample]) -> TokenCounts:
-    """Sums over a shard. Those of the prompts only if the backend knows them for every sample."""
-    asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
-    cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
-    return TokenCounts(
-        output=sum(s.n_tokens for s in samples),
-        prompt=sum(asked) if len(asked) == len(samples) else None,
-        cached=sum(cached) if len(cached) == len(samples) else None,
-    )
