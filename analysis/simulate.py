@@ -2,9 +2,9 @@
 
 python analysis/simulate.py [--preset llama-8b-a100] [--preemptions 1] [--repeats 40]
 
-Small slices lose little work when a task is preempted. Large ones are fewer files: two a slice.
-The table has the wall time by slice size; below it stands the largest size within 1 % of the least.
-The intervals are the middle 90 % of the repeats.
+Small slices lose little work when a task is preempted without a signal. Large ones are fewer files:
+two a slice. The table has the wall time by slice size; below it stands the largest size within 1 %
+of the least. The intervals are the middle 90 % of the repeats.
 
 toolkit/planning/simulation.py has the model and the source of every constant. --lengths takes the
 lengths of the completions of a run instead.

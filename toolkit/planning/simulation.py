@@ -254,7 +254,8 @@ def _task(
 ) -> Outcome:
     """One task; `preempted`: after which share of its sampling, if at all.
 
-    It loses its unfinished slices then, and starts again, as fast, with what is missing.
+    It is killed without a signal then, and loses its unfinished slices, which are too young for
+    partial files. It starts again, as fast, with what is missing.
     """
     startup = cluster.startup_seconds
     life = play(work, lengths, engine, speed, cluster.write_seconds)

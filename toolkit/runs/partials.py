@@ -119,20 +119,22 @@ def _set_aside(run: Run, path: Path) -> None:
 
 
 def discard_partial(run: Run, name: str) -> None:
-    """Delete the partial file of a slice that has its shard, and what killed writers left of it."""
+    """Delete the partial file of a slice that has its shard."""
     with contextlib.suppress(OSError):
         partial_path(run, name).unlink(missing_ok=True)
-        for left in run.partial_dir.glob(f".{name}.parquet.*"):
-            left.unlink(missing_ok=True)
 
 
 def discard_stale_partials(run: Run) -> None:
     """Delete the partial files of slices that have their shards.
 
     A process that ends between the two steps leaves one, and so does the slower of two processes.
+    A process that is killed while it writes leaves a temporary file.
     """
-    for name in _listed(run) & run.done():
-        discard_partial(run, name)
+    done = run.done()
+    for path in run.partial_dir.glob("*"):
+        if path.name.removeprefix(".").partition(".parquet")[0] in done:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def list_partials(run: Run) -> list[PartialFile]:

@@ -69,6 +69,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
             log.exception("the engine died; starting it again to sample what is missing")
         finally:
             backend.close()
+    discard_stale_partials(run)
     return True
 
 
