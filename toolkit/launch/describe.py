@@ -68,10 +68,10 @@ def _minutes_of(samples: int, plan: LaunchPlan) -> float:
     run = open_run(plan.path)
     spent = read_spent(run)
     sampled = read_ledger(run).samples + sum(each.samples for each in list_partials(run))
-    if not (spent.tokens_per_second and sampled):
+    if not (spent.tokens and sampled):
         return 0.0
-    rate = spent.tokens_per_second * plan.config.engine.tensor_parallel_size
-    return samples * spent.tokens / sampled / rate / 60
+    seconds = spent.sampling_seconds / sampled  # of one GPU, or of one task without a GPU
+    return samples * seconds / plan.config.engine.tensor_parallel_size / 60
 
 
 def _limit(config: Config) -> float:
