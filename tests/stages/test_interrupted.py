@@ -32,11 +32,11 @@ TASK = (
     "from toolkit.launch.tasks import sampling_task\n"
     "from toolkit.stages import sample\n"
     "path, config, before = sys.argv[1], pickle.loads(bytes.fromhex(sys.argv[2])), sys.argv[3]\n"
-    "stage = sample.stage_model\n"
-    "sample.stage_model = lambda config: exec(before) or stage(config)\n"
+    "start = sample.open_backend\n"
+    "sample.open_backend = lambda *args: exec(before) or start(*args)\n"
     "sampling_task(Path(path), sys.argv[4:], config)\n"
 )
-"""A task in a process of its own. `before` is done while the model is staged."""
+"""A task in a process of its own. `before` is done while the engine starts."""
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_shard_that_cannot_be_written_leaves_the_other_slices_kept(run, monkey
 
 
 SLOW_START = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2)"
-"""Slurm's signal before the time limit comes while the model is staged."""
+"""Slurm's signal before the time limit comes while the engine starts."""
 
 
 @pytest.mark.slow
