@@ -53,11 +53,19 @@ def task(run, before="", **environment):
     )
 
 
-def sampler_that_stops(run, samples, facts=None):
-    """A sampler, and what tells it to stop after so many samples."""
-    backend = open_backend(CONFIG, examples_of(run.problems()))
-    sampler = Sampler(run, run.slices(), prompts_of(run.problems()), backend, facts)
-    return sampler, lambda: sampler.progress.samples >= samples
+@pytest.fixture
+def sampler_that_stops():
+    """Gives a sampler, and what tells it to stop after so many samples."""
+    opened = []
+
+    def sampler_of(run, samples, facts=None):
+        opened.append(open_backend(CONFIG, examples_of(run.problems())))
+        sampler = Sampler(run, run.slices(), prompts_of(run.problems()), opened[-1], facts)
+        return sampler, lambda: sampler.progress.samples >= samples
+
+    yield sampler_of
+    for backend in opened:
+        backend.close()
 
 
 @pytest.mark.slow
@@ -87,7 +95,7 @@ def test_a_signal_ends_a_task_with_what_is_finished(run, number):
     assert not list(run.partial_dir.iterdir())
 
 
-def test_a_slow_disk_does_not_hold_a_stopped_task(run, monkeypatch, caplog):
+def test_a_slow_disk_does_not_hold_a_stopped_task(run, sampler_that_stops, monkeypatch, caplog):
     disk = threading.Event()
     monkeypatch.setattr(sampling, "write_shard", lambda *_: disk.wait(60))
     monkeypatch.setattr(sampling, "STOP_SECONDS", 0.3)
@@ -101,7 +109,7 @@ def test_a_slow_disk_does_not_hold_a_stopped_task(run, monkeypatch, caplog):
     disk.set()
 
 
-def test_a_full_disk_costs_the_unfinished_slices_only(run, caplog):
+def test_a_full_disk_costs_the_unfinished_slices_only(run, sampler_that_stops, caplog):
     """A real one, of 4 KiB."""
     run.partial_dir.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "partial", run.partial_dir]
@@ -125,7 +133,9 @@ def test_a_full_disk_costs_the_unfinished_slices_only(run, caplog):
     assert again.sample()
 
 
-def test_a_shard_that_cannot_be_written_leaves_the_other_slices_kept(run, monkeypatch):
+def test_a_shard_that_cannot_be_written_leaves_the_other_slices_kept(
+    run, sampler_that_stops, monkeypatch
+):
     def refuse(*_):
         raise OSError(13, "Permission denied")
 
@@ -143,7 +153,7 @@ SLOW_START = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2)"
 
 
 @pytest.mark.slow
-def test_a_task_ends_with_the_cause_after_two_fruitless_restarts(run):
+def test_a_task_ends_with_the_cause_after_two_fruitless_restarts(run, sampler_that_stops):
     slurm = {"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
     again = slurm | {"SLURM_RESTART_COUNT": "2", "PATH": ""}
     with task(run, SLOW_START, **again) as fruitless:
