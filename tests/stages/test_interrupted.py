@@ -64,7 +64,7 @@ def sampler_that_stops():
         return sampler, lambda: sampler.progress.samples >= samples
 
     yield sampler_of
-    for backend in opened:
+    for backend in reversed(opened):  # a later engine has inherited the pipe of an earlier one
         backend.close()
 
 
