@@ -24,7 +24,7 @@ class Sampling:
 
     backend: str = knob(
         "vllm",
-        "what completes the prompts. vllm: vLLM in the sampling process. openai: the server at "
+        "what completes the prompts. vllm: vLLM on this node. openai: the server at "
         "--base-url. synthetic: no model, each problem has a known probability of passing. "
         "replay: the completions in --replay-file, in order",
         choices=("vllm", "openai", "synthetic", "replay"),
@@ -119,6 +119,14 @@ class Engine:
         "",
         "vllm: first copy the model to the node's own disk, once for all array tasks there. auto: "
         "under $SLURM_TMPDIR, else $TMPDIR, else /tmp. Or the name of a directory",
+    )
+    startup_limit: float = knob(
+        3600.0, "vllm: how long an engine may take to start, staging included, in seconds"
+    )
+    step_limit: float = knob(
+        300.0,
+        "vllm: an engine that is busy, but makes no step for so many seconds, is started again; a "
+        "dead, stopped or silent one is started again sooner",
     )
     cpu_kv_cache_gib: int = knob(2, "size of the CPU engine's KV cache, in GiB")
     base_url: str = knob("http://127.0.0.1:8000/v1", "openai: URL of the server")

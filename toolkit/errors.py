@@ -38,7 +38,15 @@ class IsolationUnavailable(UsageError):
 
 
 class EngineFailure(ToolkitError):
-    """The inference engine died or refused to start."""
+    """The inference engine died. Another one may do better."""
+
+
+class EngineRefused(EngineFailure):
+    """The inference engine said why it cannot start. Another one would say the same."""
+
+
+class StartInterrupted(Exception):
+    """A stop was requested while an engine started. It never reaches the user."""
 
 
 class SlurmFailure(ToolkitError):

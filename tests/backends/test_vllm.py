@@ -63,9 +63,9 @@ def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path
 
 
 LOADED = """
-import json, sys
+import json, sys, tempfile
 from dataclasses import asdict
-from toolkit.backends import open_backend
+from pathlib import Path
 from toolkit.backends.vllm import VllmBackend
 from toolkit.resolve import resolve
 from toolkit.records import Prompt, Request
@@ -78,10 +78,10 @@ def main():
     from vllm.v1.core.sched.scheduler import Scheduler
     preempt = Scheduler._preempt_request
     Scheduler._preempt_request = lambda *a, **k: thrown.append(1) or preempt(*a, **k)
-    backend = open_backend(resolve({
+    backend = VllmBackend(resolve({
         "model": sys.argv[1], "prompt_style": "completion", "max_tokens": 150, "max_num_seqs": 6,
         "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0,
-    }), {})
+    }), Path(tempfile.mkdtemp()))
     for seed in range(8):
         backend.submit(Request("a", seed, Prompt((), "x" * 70)))
     samples, loads = [], []

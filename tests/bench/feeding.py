@@ -12,12 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from toolkit.backends import Backend, open_backend
+from toolkit.backends import Backend
+from toolkit.backends.vllm import VllmBackend
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Load, Request, Sample
 from toolkit.resolve import resolve
 from toolkit.stages.sampler import Sampler
-from toolkit.verifiers.base import examples_of, prompts_of
+from toolkit.verifiers.base import prompts_of
 
 
 class Watched:
@@ -97,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = freeze_launch(plan_launch(config, Path(folder)))
         slices, problems = run.slices(), run.problems()
-        backend = Watched(open_backend(config, examples_of(problems)), sum(map(len, slices)))
+        backend = Watched(VllmBackend(config, Path(folder)), sum(map(len, slices)))
         assert Sampler(run, slices, prompts_of(problems), backend).sample()
         found = summary(backend.running, config.engine.max_num_seqs)
         backend.inner.close()

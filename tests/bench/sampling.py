@@ -28,7 +28,6 @@ import feeding
 import memory
 import server
 
-from toolkit.backends import open_backend
 from toolkit.backends.vllm import VllmBackend
 from toolkit.config import Config
 from toolkit.launch.prepare import freeze_launch, plan_launch
@@ -39,7 +38,7 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, ShardFacts
 from toolkit.runs.shards import read_shard
 from toolkit.stages.sampler import Sampler
-from toolkit.verifiers.base import examples_of, prompts_of
+from toolkit.verifiers.base import prompts_of
 
 Outputs = dict[tuple[str, int], tuple[str, int]]
 """(task_id, seed) -> text and output tokens."""
@@ -93,7 +92,7 @@ class Sides:
         self.config = _config(size)
         self.run = self._new_run()
         self.problems = {p.task_id: p for p in self.run.problems()}
-        self.backend: VllmBackend = open_backend(self.config, examples_of(self.run.problems()))
+        self.backend = VllmBackend(self.config, folder)
         self.params: dict[tuple[str, int], object] = {}
 
     def _new_run(self) -> Run:

@@ -1,11 +1,14 @@
 """What completes prompts: one protocol, and four backends that follow it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.records import EngineFacts, Examples, Load, Request, Sample
+
+VLLM = "toolkit.backends.vllm:VllmBackend"
+"""The engine that `toolkit.backends.engine_process` starts."""
 
 
 class Backend(Protocol):
@@ -20,12 +23,13 @@ class Backend(Protocol):
         """How many unfinished samples keep the engine busy."""
 
     def submit(self, request: Request) -> None:
-        """Queue a sample. Raises `UsageError` if its prompt does not fit."""
+        """Queue a sample. If its prompt does not fit, this or `step` raises `UsageError`."""
 
     def step(self) -> list[Sample]:
         """Work for a moment, at most some seconds. Returns the samples that finished, if any.
 
-        Raises `EngineFailure` if the engine died. All unfinished samples are then lost.
+        It returns in time whatever the engine does, so that the task can answer a signal. Raises
+        `EngineFailure` if the engine died. All unfinished samples are then lost.
         """
 
     def load(self) -> Load:
@@ -38,16 +42,21 @@ class Backend(Protocol):
         """Release the engine. Unfinished samples are dropped."""
 
 
-def open_backend(config: Config, examples: Mapping[str, Examples]) -> Backend:
+def open_backend(
+    config: Config,
+    examples: Mapping[str, Examples],
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Backend:
     """Start the configured backend. For vllm this loads the model.
 
-    examples: task_id -> completions with known verdicts, for the synthetic backend.
+    examples: task_id -> completions with known verdicts, for the synthetic backend. Raises
+    `StartInterrupted` within seconds if a stop is requested before the engine is up.
     """
     match config.sampling.backend:
         case "vllm":
-            from toolkit.backends.vllm import VllmBackend
+            from toolkit.backends.engine_process import EngineProcess
 
-            return VllmBackend(config)
+            return EngineProcess(config, VLLM, stop_requested)
         case "openai":
             from toolkit.backends.openai import OpenAIBackend
 

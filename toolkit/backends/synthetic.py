@@ -10,6 +10,7 @@ show what happens when the engine dies.
 import contextlib
 import hashlib
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from scipy import stats
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import EngineFacts, Examples, Load, Request, Sample
+
+STEP_SECONDS = 1.0
 
 
 class SyntheticBackend:
@@ -99,18 +102,23 @@ class _Paced:
         try:
             if samples:
                 self._connection.send(samples)
+            if not self._connection.poll(STEP_SECONDS):
+                return []
             finished: list[Sample] = self._connection.recv()
         except (EOFError, OSError) as error:
             raise EngineFailure("the synthetic engine died; launch again to go on") from error
         return finished
 
     def close(self) -> None:
-        self._connection.close()  # the process then ends
+        self._connection.close()
+        self._process.kill()
         self._process.join()
 
 
 def _give_back(connection: Connection, parents: Connection, rate: float) -> None:
     parents.close()  # otherwise this process would not notice when the parent ends
+    for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the task alone answers them
     queue: deque[Sample] = deque()
     next_at = time.monotonic()
     with contextlib.suppress(EOFError, OSError):

@@ -1,5 +1,8 @@
 """vLLM in this process, given one sample at a time. Only this module imports vllm.
 
+A task runs it in a process of its own, see `toolkit.backends.engine_process`. There vLLM may start
+further ones: on a GPU always, on a CPU with VLLM_ENABLE_V1_MULTIPROCESSING=1.
+
 Each sample is a request of its own, with the random seed base_seed + seed. vLLM does the same
 inside a request with n > 1: child i gets seed + i. Single requests avoid the limits on n.
 
@@ -10,8 +13,9 @@ change it. Nothing relies on it.
 import importlib.util
 import logging
 import os
-import shutil
+import re
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -19,24 +23,37 @@ from typing import Any, cast
 from toolkit.backends.vllm_stats import listen
 from toolkit.config import Config
 from toolkit.cores import available_cores
-from toolkit.errors import EngineFailure, UsageError
+from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
+from toolkit.models.staging import stage_model
 from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
 
 log = logging.getLogger(__name__)
+
+KILLED = re.compile(r"Failed core proc\(s\): .*: -\d+")
+"""How vLLM says that a process of its was killed while it started."""
 
 
 class VllmBackend:
     """One engine. Its constructor loads the model: seconds on a CPU, a minute or more on a GPU."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, folder: Path) -> None:
+        """folder: for the engine's own files and sockets. Who made it removes it afterwards.
+
+        Raises `EngineRefused` if vLLM cannot start, `EngineFailure` if its process was killed,
+        `UsageError` if the model cannot be staged.
+        """
+        staging = time.monotonic()
+        self._config = config = stage_model(config)
+        self.staging_seconds = time.monotonic() - staging
         self._model = config.sampling.model or str(embedded_model())
         on_cpu = not Path("/dev/nvidiactl").exists()
-        _set_environment(config, on_cpu=on_cpu, local=Path(self._model).is_dir())
-        compiled = _compile_cache(config)
-        if compiled and compiled.copy_to(_own_cache()):
+        cache = folder / "cache"
+        shared = _node_disk()  # before this process has a disk of its own
+        _set_environment(config, folder, on_cpu=on_cpu, local=Path(self._model).is_dir())
+        compiled = _compile_cache(config, cache, shared)
+        if compiled and compiled.copy_to(cache):
             log.info("starting with the compiled code of an earlier engine on this node")
         self._vllm = _import_vllm()
         try:
@@ -44,9 +61,10 @@ class VllmBackend:
         except Exception as error:
             # vLLM passes on any error of loading the model. The last line says most.
             reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise EngineFailure(f"vLLM cannot start with {self._model}: {reason[0]}") from error
+            said = f"vLLM cannot start with {self._model}: {reason[0]}"
+            raise (EngineFailure if KILLED.search(reason[0]) else EngineRefused)(said) from error
         if compiled:
-            compiled.keep(_own_cache())
+            compiled.keep(cache)
         self._reports = listen(self._llm.llm_engine)
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts: dict[str, list[int]] = {}
@@ -178,15 +196,22 @@ class VllmBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._llm.llm_engine.engine_core.shutdown()
-        shutil.rmtree(_own_cache(), ignore_errors=True)
 
 
-def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
+def _node_disk() -> str:
+    """Where the engines of this node share what they compile. "": on SLURM_TMPDIR."""
+    slurm = os.environ.get("SLURM_TMPDIR", "")
+    return "" if slurm and Path(slurm).is_dir() else tempfile.gettempdir()
+
+
+def _set_environment(config: Config, folder: Path, *, on_cpu: bool, local: bool) -> None:
     """Set the variables that vLLM reads at import. What the user has set stays."""
+    # Sockets and temporary files, which vLLM leaves behind when it is killed.
+    os.environ["TMPDIR"] = os.environ["VLLM_RPC_BASE_PATH"] = tempfile.tempdir = str(folder)
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
         # Engines that start at the same time would corrupt a shared compile cache.
-        "VLLM_CACHE_ROOT": str(_own_cache()),
+        "VLLM_CACHE_ROOT": str(folder / "cache"),
     }
     if local:
         defaults["HF_HUB_OFFLINE"] = "1"
@@ -202,30 +227,20 @@ def _set_environment(config: Config, *, on_cpu: bool, local: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-def _own_cache() -> Path:
-    """The cache directory of this array task alone, on the node.
-
-    A requeued array task finds its own directory again.
-    """
-    job = os.environ.get("SLURM_JOB_ID")
-    tag = f"job{job}" if job else f"pid{os.getpid()}"
-    return Path(tempfile.gettempdir()) / f"vllm-{os.getuid()}-{tag}"
-
-
-def _compile_cache(config: Config) -> CompileCache | None:
+def _compile_cache(config: Config, own: Path, shared: str) -> CompileCache | None:
     """The kept cache of this configuration and this version of vLLM.
 
     None if the user has set VLLM_CACHE_ROOT. The user then decides who shares that cache.
     """
-    if os.environ["VLLM_CACHE_ROOT"] != str(_own_cache()):
+    if os.environ["VLLM_CACHE_ROOT"] != str(own):
         return None
     found = importlib.util.find_spec("vllm")  # not imported: it would read its environment
     origin = found.origin if found and found.origin else ""
     version = Path(origin).stat().st_mtime_ns if origin else 0
-    settings = {k: v for k, v in os.environ.items() if k.startswith("VLLM_")}
-    del settings["VLLM_CACHE_ROOT"]
+    changing = ("VLLM_CACHE_ROOT", "VLLM_RPC_BASE_PATH")
+    settings = {k: v for k, v in os.environ.items() if k.startswith("VLLM_") and k not in changing}
     kind = config.sampling.model, config.sampling.revision, asdict(config.engine)
-    where = config.engine.stage_model.removeprefix("auto")
+    where = config.engine.stage_model.removeprefix("auto") or shared
     return CompileCache(origin, version, sorted(settings.items()), *kind, where=where)
 
 

@@ -39,6 +39,7 @@ def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
     configure_log()
     stop, run = StopRequest(), open_run(path)
     if run_sampling(run, names, config, stop):
+        stop.release()
         return
     if stop.near_time_limit:
         _refuse_fruitless_restart(run, names)

@@ -1,16 +1,17 @@
 """The sampling stage: slices in, shards out. An engine that dies is started again."""
 
+import contextlib
 import logging
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from toolkit import __version__
-from toolkit.backends import open_backend
+from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
-from toolkit.errors import EngineFailure
-from toolkit.models.staging import stage_model
+from toolkit.errors import EngineFailure, EngineRefused, StartInterrupted
+from toolkit.records import Examples
 from toolkit.runs.partials import discard_stale_partials, read_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts
@@ -28,7 +29,8 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     the samples of others in partial files.
 
     If the engine dies, a new one samples what is missing. Raises `EngineFailure` if two engines in
-    a row die before they have brought a sample to disk.
+    a row die before they have brought a sample to disk, `EngineRefused` if one says why it cannot
+    start.
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
@@ -41,36 +43,48 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
         log.info(
             "%d of %d slices to sample; %d samples of them are kept", len(pending), len(names), kept
         )
-        staging = time.monotonic()
-        at_hand = stage_model(config)
-        if stop.requested:
-            return False
-        starting = time.monotonic()
-        with stop.starting():
-            backend = open_backend(at_hand, examples)
-        up = time.monotonic()
-        log.info("engine up in %.1f s", up - starting)
-        start = EngineStart(
-            restarts=restarts,
-            staging_seconds=starting - staging,
-            startup_seconds=up - starting,
-            max_num_seqs=config.engine.max_num_seqs,
-        )
-        facts = ShardFacts(origin=provenance(), engine=backend.describe(), start=start)
-        sampler = Sampler(run, pending, prompts, backend, facts, partials)
+        sampler = None
         try:
-            if not sampler.sample(lambda: stop.requested):
+            with _engine(config, examples, restarts, stop) as (backend, facts):
+                sampler = Sampler(run, pending, prompts, backend, facts, partials)
+                if not sampler.sample(lambda: stop.requested):
+                    return False
+        except StartInterrupted:
+            return False
+        except EngineRefused:
+            raise
+        except EngineFailure as failure:
+            if stop.requested:  # Slurm may have ended the engine's processes with the same signal
                 return False
-        except EngineFailure:
-            fruitless = 0 if sampler.progress.kept else fruitless + 1
+            fruitless = 0 if sampler and sampler.progress.kept else fruitless + 1
             if fruitless > 1:
                 raise
             restarts += 1
-            log.exception("the engine died; starting it again to sample what is missing")
-        finally:
-            backend.close()
+            log.warning("%s: starting it again to sample what is missing", failure)
     discard_stale_partials(run)
     return True
+
+
+@contextlib.contextmanager
+def _engine(
+    config: Config, examples: Mapping[str, Examples], restarts: int, stop: StopRequest
+) -> Iterator[tuple[Backend, ShardFacts]]:
+    """An engine, and what all its shards record. It is closed at the end of the context."""
+    starting = time.monotonic()
+    backend = open_backend(config, examples, lambda: stop.requested)
+    try:
+        staging = getattr(backend, "staging_seconds", 0.0)  # only vLLM's model is staged
+        startup = time.monotonic() - starting - staging
+        log.info("engine up in %.1f s", startup)
+        start = EngineStart(
+            restarts=restarts,
+            staging_seconds=staging,
+            startup_seconds=startup,
+            max_num_seqs=config.engine.max_num_seqs,
+        )
+        yield backend, ShardFacts(origin=provenance(), engine=backend.describe(), start=start)
+    finally:
+        backend.close()
 
 
 def provenance() -> Origin:

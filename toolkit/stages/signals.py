@@ -1,38 +1,30 @@
-"""The signals that ask a sampling process to stop, and the engine's protection from them."""
+"""The signals that ask a sampling process to stop."""
 
-import contextlib
 import logging
 import signal
-from collections.abc import Iterator
 from types import FrameType
 
 log = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """Set by Slurm's signal before a time limit or a preemption. Read between engine steps."""
+    """Set by a signal, and looked at about once a second, whatever the engine does.
+
+    SIGUSR2 is Slurm's signal before a time limit or a preemption. A cancelled job gets SIGTERM, and
+    Ctrl-C is SIGINT. Slurm sends its signals to the engine's processes too, but those block them
+    (see `toolkit.backends.engine_host`).
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self.near_time_limit = False
-        signal.signal(signal.SIGUSR2, self._set)
+        numbers = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._set) for number in numbers}
 
-    @contextlib.contextmanager
-    def starting(self) -> Iterator[None]:
-        """Protect an engine while it starts.
-
-        Slurm sends its signals to the engine's processes too, which would die of them. In this
-        context they inherit that the signals are blocked or ignored. A stop that is requested
-        meanwhile takes effect afterwards.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, self._set)
-            signal.signal(signal.SIGINT, self._set)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+    def release(self) -> None:
+        """Let the signals mean again what they did before, for a stage that follows here."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
