@@ -12,12 +12,14 @@ import coverage
 import execution
 import sampling
 import scale
+import unchanged
 
 BENCHES = {
     "execution": execution.bench,
     "sampling": sampling.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
+    "status": unchanged.bench,
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,
 }

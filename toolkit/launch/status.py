@@ -10,11 +10,12 @@ from toolkit.errors import SlurmFailure
 from toolkit.launch.progress import Ledger, failed_logs, read_ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
-from toolkit.runs.outcomes import count_outcomes, outdated_samples, progress
+from toolkit.runs.outcomes import progress
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import ShardFacts, read_facts
-from toolkit.runs.taxonomy import Taxonomy, counted, read_taxonomy
+from toolkit.runs.shard_facts import ShardFacts
+from toolkit.runs.summary import read_summary
+from toolkit.runs.taxonomy import Taxonomy, counted
 from toolkit.runs.usage import Spent, spent_of
 from toolkit.stats.curve import Counts, curve
 
@@ -125,8 +126,8 @@ def read_status(run: Run, judge: Judge) -> Status:
     A cluster is asked once, if the run has jobs; one that does not answer is no error.
     """
     ledger = read_ledger(run)
-    shards = [read_facts(p) for p in run.samples_dir.glob("*.parquet")]
-    counts = count_outcomes(run, judge)
+    found = read_summary(run, judge, run.slices())
+    counts, shards = found.outcomes.counts, found.shards
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
     tasks, silence = _queue(run)
@@ -138,10 +139,10 @@ def read_status(run: Run, judge: Judge) -> Status:
         missing=done.planned - done.evaluated,
         passed=int(counts["c"].sum()),
         open_problems=done.open_problems,
-        outdated=outdated_samples(run, judge),
+        outdated=found.outcomes.outdated,
         judge=judge.line(),
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
-        taxonomy=read_taxonomy(run, judge),
+        taxonomy=found.outcomes.taxonomy,
         speed=speed_of(shards, ledger),
         spent=spent_of(shards),
         tasks=tasks,

@@ -1,5 +1,6 @@
 """Samples joined with their verdicts, and the counts n and c of each problem."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +53,12 @@ def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
       without an answer has failed, with the kind `no_answer`.
     - finish_reason: why its completion ended, such as `length`.
     """
+    present = mapped_slices(run)
+    endings = _samples(run, present).select("task_id", "seed", "finish_reason")
     passed = (pl.col("outcome") == "passed").alias("passed")
     return (
-        judged_samples(run, judge)
+        _with_verdicts(scan_answers(run, present), run, judge)
+        .join(endings, on=["task_id", "seed"], how="left")
         .select(
             "task_id",
             "seed",
@@ -71,12 +75,34 @@ def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     )
 
 
-def judged_samples(run: Run, judge: Judge) -> pl.LazyFrame:
-    """The rows of `sample_outcomes` in any order, and not collected yet; without `passed`."""
-    present = mapped_slices(run)
-    shards = pl.scan_parquet([run.shard_path(s.name) for s in present], schema=SAMPLE_SCHEMA)
-    endings = shards.select("task_id", "seed", "finish_reason")
-    return _judged(run, present, judge).join(endings, on=["task_id", "seed"], how="left")
+def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataFrame:
+    """One row for each distinct answer to a problem, and one for its samples without an answer.
+
+    - task_id, answer: the answer, null for none.
+    - samples, cut, tokens: of the samples with this answer, how many there are, how many ended at
+      max_tokens (finish_reason `length`), and their output tokens.
+    - outcome, kind, detail, suspect: of its verdict, as in `sample_outcomes`.
+
+    present: the slices to read, each with a shard and a map. Each file is read once.
+    """
+    samples = _samples(run, present).select(
+        "task_id", "seed", "n_tokens", (pl.col("finish_reason") == "length").alias("cut")
+    )
+    answers = (
+        scan_answers(run, present)
+        .join(samples, on=["task_id", "seed"], how="left")
+        .group_by("task_id", "answer")
+        .agg(
+            pl.len().cast(pl.UInt32).alias("samples"),
+            pl.col("cut").sum().cast(pl.UInt32),
+            pl.col("n_tokens").sum().cast(pl.UInt64).alias("tokens"),
+        )
+    )
+    return _with_verdicts(answers, run, judge).collect()
+
+
+def _samples(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
+    return pl.scan_parquet([run.shard_path(s.name) for s in present], schema=SAMPLE_SCHEMA)
 
 
 @naming_damage
@@ -91,46 +117,38 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     has not stopped, they are those of the last look whose samples all have verdicts
     (`StoppingRule.settle`).
     """
-    order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
     present = mapped_slices(run)
-    if not present:
-        empty = {c: pl.lit(0, kind) for c, kind in COUNT_COLUMNS.items() if c != "task_id"}
-        return order.with_columns(**empty)
-    answers = _with_verdicts(
-        scan_answers(run, present)
-        .group_by("task_id", "answer")
-        .agg(pl.len().cast(pl.UInt32).alias("samples")),
-        run,
-        judge,
-    )
+    return counts_of(run, judge, present, judged_answers(run, judge, present))
+
+
+def counts_of(
+    run: Run, judge: Judge, present: Sequence[Slice], answers: pl.DataFrame
+) -> pl.DataFrame:
+    """The counts over these slices. `answers` are their `judged_answers`."""
     judged, samples = pl.col("outcome").is_not_null(), pl.col("samples")
     counts = answers.group_by("task_id").agg(
         samples.filter(judged).sum().alias("n"),
         samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
         samples.filter(IS_SUSPECT).sum().alias("suspect"),
         (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
+        pl.col("tokens").sum(),
         samples.filter(~judged).sum().alias("unjudged"),
     )
-    tokens = (
-        pl.scan_parquet([run.shard_path(s.name) for s in present])
-        .group_by("task_id")
-        .agg(pl.col("n_tokens").sum().cast(pl.UInt64).alias("tokens"))
-    )
-    joined = counts.join(tokens, on="task_id").collect()
     if rule := run.stopping_rule():
         settled = _settle(run, present, judge, rule)
-        joined = joined.drop("n", "c", "suspect").join(settled, on="task_id")
+        counts = counts.drop("n", "c", "suspect").join(settled, on="task_id")
+    order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
     rest = [name for name in COUNT_COLUMNS if name != "task_id"]
-    return order.join(joined, on="task_id", how="left", maintain_order="left").select(
+    return order.join(counts, on="task_id", how="left", maintain_order="left").select(
         "task_id", pl.col(rest).fill_null(0)
     )
 
 
-def _settle(run: Run, present: list[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
+def _settle(run: Run, present: Sequence[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
     """task_id, n, c and suspect by the rule, from the verdicts between each look and the next."""
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
     batches = (
-        _judged(run, present, judge)
+        _with_verdicts(scan_answers(run, present), run, judge)
         .group_by("task_id", batch.cast(pl.Int64).alias("batch"))
         .agg(
             pl.col("outcome").is_not_null().sum().alias("judged"),
@@ -170,17 +188,13 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
 @naming_damage
 def outdated_samples(run: Run, judge: Judge) -> int:
     """How many samples only an older version of this judge has decided. They are judged again."""
+    return outdated_of(run, judge, judged_answers(run, judge, mapped_slices(run)))
+
+
+def outdated_of(run: Run, judge: Judge, answers: pl.DataFrame) -> int:
+    """The same, from the run's `judged_answers`."""
     found = outdated_answers(run, judge)
-    if found.is_empty():
-        return 0
-    samples = scan_answers(run, mapped_slices(run))
-    outdated = samples.join(found.lazy(), on=["task_id", "answer"], how="semi")
-    return int(outdated.select(pl.len()).collect().item())
-
-
-def _judged(run: Run, present: list[Slice], judge: Judge) -> pl.LazyFrame:
-    """The samples of these slices with what their verdict says; null if there is none."""
-    return _with_verdicts(scan_answers(run, present), run, judge)
+    return int(answers.join(found, on=["task_id", "answer"], how="semi")["samples"].sum())
 
 
 def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:

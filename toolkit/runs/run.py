@@ -13,7 +13,7 @@
       launching             who launches the run right now
       slurm/                scripts, pickles, logs
       quarantine/           damaged shards, moved aside
-      results/              counts, curve, fit, figures, report
+      results/              counts, curve, fit, figures, report; shards.parquet (a cache)
     runs/latest             symlink to the run last launched
 
 Every file appears complete or not at all: it is written under a temporary name and then renamed.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from toolkit.records import Judge
+from toolkit.runs.answers import mapped_slices
 from toolkit.runs.damage import naming_damage
-from toolkit.runs.outcomes import IS_SUSPECT, judged_samples
+from toolkit.runs.outcomes import IS_SUSPECT, judged_answers
 from toolkit.runs.run import Run
 
 PASSED = "passed"
@@ -58,19 +59,22 @@ def counted(numbers: dict[str, int]) -> str:
 @naming_damage
 def read_taxonomy(run: Run, judge: Judge) -> Taxonomy:
     """What became of the samples that have a verdict of this judge."""
+    return taxonomy_of(judged_answers(run, judge, mapped_slices(run)))
+
+
+def taxonomy_of(answers: pl.DataFrame) -> Taxonomy:
+    """The same, from the run's `judged_answers`."""
     told = pl.col("kind") != ""
     word = pl.col("detail").str.extract(r"^(\w+)")
     groups = (
-        judged_samples(run, judge)
-        .filter(pl.col("outcome").is_not_null())
+        answers.filter(pl.col("outcome").is_not_null())
         .group_by(
             pl.when(told).then(pl.col("kind").cast(pl.String)).otherwise("outcome").alias("end"),
             pl.when(pl.col("kind") == "exception").then(word).alias("exception"),
             pl.when(IS_SUSPECT).then("task_id").alias("problem"),
             pl.when(IS_SUSPECT).then(pl.col("suspect").list.join(",")).alias("reasons"),
         )
-        .agg(pl.len().alias("samples"), (pl.col("finish_reason") == "length").sum().alias("cut"))
-        .collect()
+        .agg(pl.col("samples").sum(), pl.col("cut").sum())
     )
     suspect = groups.filter(pl.col("reasons").is_not_null())
     each_reason = suspect.with_columns(pl.col("reasons").str.split(",")).explode("reasons")

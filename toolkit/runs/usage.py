@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import ShardFacts, Times, read_facts
+from toolkit.runs.shard_cache import read_all_facts
+from toolkit.runs.shard_facts import ShardFacts, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ TimedShard = tuple[Times, ShardFacts]
 
 def read_spent(run: Run) -> Spent:
     """What a run has cost, from all its shards and partial files."""
-    shards = (read_facts(path) for path in run.samples_dir.glob("*.parquet"))
-    return spent_of([*shards, *(partial.facts for partial in list_partials(run))])
+    return spent_of([*read_all_facts(run), *(partial.facts for partial in list_partials(run))])
 
 
 def spent_of(shards: Iterable[ShardFacts]) -> Spent:

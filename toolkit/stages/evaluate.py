@@ -124,12 +124,12 @@ def evaluate_run(
     corrupt: set[str] = set()
     # Own shards first. So array tasks that start together make different maps. When they come to
     # the other shards, those maps are there.
-    for each in present[part::parts] + present:
+    others = (s for i, s in enumerate(present) if i % parts != part)
+    for each in (*present[part::parts], *others):
         try:
             taking.map_answers(each)
         except CorruptShard as error:
-            if each.name not in corrupt:
-                log.error("%s", error)
+            log.error("%s", error)
             corrupt.add(each.name)
     present = [s for s in present if s.name not in corrupt]
     answers = taking.distinct(present).filter(pl.col("answer") % parts == part)
