@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("a", type=Path, metavar="A", help="a run that was fitted")
     parser.add_argument("b", type=Path, metavar="B", help="another")
     parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
-    speed = "of one GPU, to turn tokens into dollars [4000]"
+    speed = "of one GPU, to turn tokens into dollars [4000, an 8B model on an A100-40GB]"
     parser.add_argument("--tokens-per-second", type=float, default=4000.0, help=speed)
     parser.add_argument("--out", type=Path, default=Path("compare"), help="figure, no suffix")
     flags = parser.parse_args()
@@ -46,7 +46,11 @@ def main() -> int:
     first, second = (read_fit(open_run(path).results_dir) for path in (flags.a, flags.b))
     a = Counts.of(both["n"], both["c"], first.stopping)
     b = Counts.of(both["n_b"], both["c_b"], second.stopping)
-    print(f"A {flags.a}\nB {flags.b}\n{both.height} problems in common\n")
+    print(f"A {flags.a}\nB {flags.b}\n{both.height} problems in common")
+    print(
+        f"dollars assume a GPU of {flags.tokens_per_second:g} tokens/s at "
+        f"{flags.usd_per_gpu_hour:g} $ an hour, whatever the runs were sampled on\n"
+    )
     if first.judge and second.judge and first.judge != second.judge:
         print(f"judged otherwise: A by {first.judge.line()}; B by {second.judge.line()}\n")
     rows = compare(a, b)

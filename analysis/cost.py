@@ -2,10 +2,12 @@
 
 python analysis/cost.py RUN [RUN ...] [--usd-per-gpu-hour 2.0] [--out cost]
 
-GPU-hours are those of the sampling tasks, as their shards say, times the GPUs of an engine. A task
-counts from its first slice to its last, and so does the start of its engine, which is paid for too.
-A task that left no shard is not seen. Tokens in are those of the prompts as submitted; the engine's
-prefix cache saves most of their work.
+GPU-hours are what Slurm's accounting said when the run was fitted: every attempt of every job, with
+its start-up. Without accounting they are those that the shards tell: a task counts from its first
+slice to its last, with the start of its engine, and a task that left no shard is not seen. A
+line under the table says which. A run without a GPU has task_hours instead, and no price.
+
+Tokens in are those of the prompts as submitted; the engine's prefix cache saves most of their work.
 """
 
 from pathlib import Path
@@ -16,7 +18,7 @@ from toolkit.cli import Parser, run_job
 from toolkit.report.comparisons import draw_bars
 from toolkit.report.document import read_fit
 from toolkit.runs.run import Run, open_run
-from toolkit.runs.usage import read_spent
+from toolkit.runs.usage import cost_of, facts_of_work, read_spent
 
 
 def main() -> int:
@@ -31,14 +33,16 @@ def main() -> int:
     with pl.Config(
         tbl_rows=-1,
         tbl_cols=-1,
-        tbl_width_chars=160,
+        tbl_width_chars=220,
         tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
         fmt_str_lengths=60,
     ):
-        print(table)
-    names, hours = table["run"].to_list(), table["gpu_hours"].to_list()
-    draw_bars(names, hours, "GPU-hours of sampling tasks", flags.out)
+        print(table.drop("source"))
+    for run, source in table["run", "source"].iter_rows():
+        print(f"hours of {run}: from {source}")
+    names, hours = table["run"].to_list(), table["gpu_hours"].fill_null(0.0).to_list()
+    draw_bars(names, hours, "GPU-hours paid for; 0 without a GPU", flags.out)
     print(f"figure: {flags.out}.png, {flags.out}.svg")
     return 0
 
@@ -48,19 +52,30 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     document = read_fit(run.results_dir)
     coverage = 100 * document.pass_at_k[document.k_max]
     spent = read_spent(run)
-    usd = spent.gpu_hours * price
+    paid = document.cost
+    if paid is None or "sacct" not in paid.source:
+        paid = cost_of(facts_of_work(run))
+    hours = paid.gpu_hours
+    usd = None if hours is None else hours * price
     return {
         "run": run.path.name,
         "tasks": spent.tasks,
         "tokens_in": spent.prompt_tokens,
         "tokens_out": spent.tokens,
-        "gpu_hours": round(spent.gpu_hours, 4),
+        "gpu_hours": None if hours is None else round(hours, 4),
+        "task_hours": round(paid.seconds / 3600, 4) if hours is None else None,
+        "source": paid.source,
+        "sampling_percent": _rounded(paid.efficiency, 100, 1),
         "startup_hours": round(spent.startup_seconds / 3600, 4),
-        "tokens_out_per_gpu_second": round(spent.tokens_per_second or 0) or None,
-        "usd": round(usd, 4),
+        "tokens_out_per_gpu_second": _rounded(spent.tokens_per_second, 1, 0),
+        "usd": _rounded(usd, 1, 4),
         "coverage_percent": round(coverage, 2),
-        "usd_per_percent": round(usd / coverage, 5) if coverage else None,
+        "usd_per_percent": _rounded(usd, 1 / coverage, 5) if coverage else None,
     }
+
+
+def _rounded(value: float | None, factor: float, digits: int) -> float | None:
+    return None if value is None else round(value * factor, digits)
 
 
 if __name__ == "__main__":

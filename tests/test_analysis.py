@@ -82,6 +82,18 @@ def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
     assert (float(row["gpu_hours"]), float(row["startup_hours"])) == (3.0, 1.0)
     assert float(row["tokens_out_per_gpu_second"]) == count
     assert float(row["usd"]) == 7.5
+    assert "hours of a: from the shards" in done.stdout
+
+
+def test_a_run_without_a_gpu_has_no_price(runs):
+    """The synthetic law needs no GPU; pilots of it give no rate of one either."""
+    done = script("cost.py", "a", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "┆" in line]
+    names, values = ([cell.strip(" │") for cell in line.split("┆")] for line in lines)
+    row = dict(zip(names, values, strict=True))
+    assert (row["gpu_hours"], row["usd"], row["usd_per_percent"]) == ("null", "null", "null")
+    assert float(row["task_hours"]) >= 0
 
 
 def test_outcomes_has_one_row_a_sample(runs):

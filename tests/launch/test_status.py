@@ -71,7 +71,24 @@ def test_tokens_engines_and_time_are_shown(run):
         "kv_cache_peak": 0.8714,
         "preemptions": 6,
         "devices": {"NVIDIA A100-SXM4-40GB": 1, "NVIDIA H100": 1},
+        "on_gpus": True,
     }
+    assert "cost       0.11 GPU-hours paid (from the shards), 53% of it sampling" in lines
+    assert json.loads(found.json())["cost"]["gpu_hours"] == 380 / 3600
+
+
+def test_a_run_without_a_gpu_shows_task_time_and_no_price(run):
+    cpu = replace(FACTS, engine=EngineFacts(device="cpu"))
+    write(run, cpu, cpu)
+    found = read_status(run, judge_of_run(run))
+    lines = found.text().splitlines()
+    assert "engines    1 array task(s): 1 on a CPU" in lines
+    assert "task time  90 s start-up (30 s staging), 100 s sampling" in lines
+    assert (
+        "cost       190 s of sampling tasks, no GPU (from the shards), 53% of it sampling" in lines
+    )
+    assert not [line for line in lines if "gpu time" in line or "GPU-hours" in line]
+    assert json.loads(found.json())["cost"]["gpu_hours"] is None
 
 
 def test_what_no_shard_tells_is_not_shown(run):

@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.runs.shard_facts import facts_of_metadata
-from toolkit.runs.usage import Spent, spent_of
+from toolkit.runs.usage import Allocation, Spent, cost_of, spent_of
 
 TASK = {"host": "n1", "slurm_job": "7", "slurm_task": "0", "slurm_restarts": "0", "process": "11"}
 
@@ -19,7 +19,7 @@ def test_a_start_is_paid_once_a_task_however_many_shards_it_writes():
     spent = spent_of(shards)
     assert (spent.tasks, spent.tokens) == (1, 200)
     assert (spent.sampling_seconds, spent.startup_seconds) == (25, 10)
-    assert spent.gpu_hours == pytest.approx(35 / 3600)
+    assert cost_of(shards).gpu_hours == pytest.approx(35 / 3600)
     assert spent.tokens_per_second == 8
     other = shard(105, 120, startup_seconds=10, slurm_task=1)
     assert spent_of([*shards, other]).startup_seconds == 20
@@ -34,7 +34,9 @@ def test_an_engine_that_is_started_again_between_two_slices_is_start_up_and_not_
     spent = spent_of(reversed(shards))
     assert spent.startup_seconds == 22
     assert spent.sampling_seconds == 70 - 12
-    assert spent.gpu_hours == pytest.approx((10 + 70) / 3600)  # from the first start to the end
+    assert cost_of(shards).gpu_hours == pytest.approx(
+        (10 + 70) / 3600
+    )  # from the first start to the end
 
 
 def test_staging_is_part_of_the_start():
@@ -44,8 +46,9 @@ def test_staging_is_part_of_the_start():
 
 def test_a_task_of_two_gpus_costs_twice_its_time():
     facts = {"tensor_parallel_size": 2, "startup_seconds": 5, "device": "A100"}
-    spent = spent_of([shard(110, 120, **facts)])
-    assert spent.gpu_hours == pytest.approx(30 / 3600)
+    shards = [shard(110, 120, **facts)]
+    assert cost_of(shards).gpu_hours == pytest.approx(30 / 3600)
+    spent = spent_of(shards)
     assert spent.tokens_per_second == 5
     assert spent.devices == {"2 x A100": 1}
 
@@ -63,3 +66,56 @@ def test_what_not_every_shard_tells_is_unknown():
 def test_ingested_samples_cost_nothing():
     assert spent_of([facts_of_metadata({"engine": "ingest samples.jsonl"})]) == Spent()
     assert spent_of([]).tokens_per_second is None
+
+
+def test_a_run_without_a_gpu_has_no_gpu_hours_and_no_rate_of_a_gpu():
+    for device in ("cpu", "none", "http://127.0.0.1:8000"):
+        shards = [shard(100, 160, startup_seconds=3, device=device)]
+        spent, cost = spent_of(shards), cost_of(shards)
+        assert spent.sampling_seconds == 60
+        assert spent.tokens_per_second is None
+        assert cost.gpu_hours is None
+        assert cost.line() == "63 s of sampling tasks, no GPU (from the shards), 95% of it sampling"
+
+
+def test_a_trial_on_a_cpu_is_no_gpu_time():
+    trial = shard(0, 1000, device="cpu", host="login")
+    spent = spent_of([trial, shard(110, 120, device="A100", startup_seconds=5)])
+    assert (spent.tasks, spent.sampling_seconds, spent.startup_seconds) == (2, 10, 5)
+    assert spent.on_gpus
+
+
+def test_accounting_counts_lost_attempts_and_the_time_before_the_first_slice():
+    shards = [shard(1000, 4600, device="A100", startup_seconds=100)]
+    lost, kept = Allocation("7", True, 3000, 1), Allocation("7", True, 4200, 1)
+    evaluation = Allocation("8", False, 900, 0)
+    cost = cost_of(shards, [lost, kept, evaluation], {"7"})
+    assert cost.gpu_hours == 2.0
+    assert cost.line() == "2.00 GPU-hours paid (from sacct), 50% of it sampling"
+
+
+def test_an_allocation_of_four_gpus_costs_four_times_its_time():
+    assert cost_of([], [Allocation("7", True, 900, 4)], {"7"}).gpu_hours == 1.0
+
+
+def test_jobs_that_accounting_forgot_cost_what_their_shards_say():
+    shards = [shard(0, 3600, device="A100"), shard(0, 1800, device="A100", slurm_job="9")]
+    cost = cost_of(shards, [Allocation("9", True, 7200, 1)], {"7", "9"})
+    assert cost.gpu_hours == 3.0
+    assert "from sacct for 1 of 2 sampling jobs, the shards for the rest" in cost.line()
+    outside = shard(0, 3600, device="A100", slurm_job="")
+    cost = cost_of([outside], [Allocation("9", True, 7200, 1)], {"9"})
+    assert (cost.gpu_hours, cost.source) == (3.0, "sacct and the shards")
+
+
+def test_accounting_that_tells_no_gpus_is_not_believed_where_shards_name_them():
+    shards = [shard(0, 3600, device="A100")]
+    cost = cost_of(shards, [Allocation("7", True, 9999, 0)], {"7"})
+    assert (cost.gpu_hours, cost.source) == (1.0, "the shards")
+
+
+def test_without_a_gpu_only_sampling_is_task_time():
+    shards = [shard(0, 60, device="cpu")]
+    jobs = [Allocation("7", True, 80, 0), Allocation("8", False, 500, 0)]
+    cost = cost_of(shards, jobs, {"7"})
+    assert cost.line() == "80 s of sampling tasks, no GPU (from sacct), 75% of it sampling"

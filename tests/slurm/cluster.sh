@@ -14,6 +14,8 @@
 # CLUSTER_DIR   directory for everything [one for this checkout, in $TMPDIR or /tmp]
 # CLUSTER_PORT  the first of the ports it listens on [the first free hundred from 17000]
 # CLUSTER_CONF  more lines for slurm.conf, for instance MinJobAge=2
+# CLUSTER_MEMORY  cgroup: the kernel ends a step over its memory, and accounting says OUT_OF_MEMORY
+#               [poll: Slurm looks every two seconds, and accounting says FAILED]
 #
 # Everything listens on loopback only. Slurm can listen on all addresses, or on that of the
 # machine's own name. So the daemons and their jobs run under the name localhost, in a UTS
@@ -121,6 +123,11 @@ choose_port() { # NODES: the port it had before, else the first one with enough 
 # GraceTime    time from the signal of a preemption (the job's own --signal) to the end
 write_configuration() { # NODES HOST PORT FILE
     local nodes=$1 host=$2 port=$3
+    local task=none ram=no memory=JobAcctGatherParams=OverMemoryKill
+    if [[ ${CLUSTER_MEMORY:-poll} == cgroup ]]; then
+        # All clusters of a machine share one folder of cgroups, so their job ids must differ.
+        task=cgroup ram=yes memory=FirstJobId=$(((port - 17000) * 100 + 1))
+    fi
     cat >"$4" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -136,10 +143,10 @@ SlurmctldLogFile=$logs/slurmctld.log
 SlurmdLogFile=$logs/slurmd.%n.log
 MailProg=/bin/true
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=task/$task
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
-JobAcctGatherParams=OverMemoryKill
+$memory
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((port + 2))
@@ -171,8 +178,8 @@ CONF
 CgroupPlugin=cgroup/v1
 ConstrainCores=no
 ConstrainDevices=no
-ConstrainRAMSpace=no
-ConstrainSwapSpace=no
+ConstrainRAMSpace=$ram
+ConstrainSwapSpace=$ram
 CONF
     (
         umask 077 # slurmdbd refuses a file that others can read

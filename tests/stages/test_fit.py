@@ -27,7 +27,13 @@ from toolkit.stats.stopping import StoppingRule
 SHARED = ROOT.parent / "shared" / "data" / "counts"
 SETS = ("open_llm_math_pythia_12b", "open_humaneval_gpt35_n10", "open_sim_llama_n1000")
 OLD = ROOT / "tests" / "data" / "runs-0.1.0" / "adaptive" / "results" / "fit.json"
-LATER = {"judge": None, "taxonomy": None, "without_suspect": None, "files": None}
+LATER = {
+    "judge": None,
+    "taxonomy": None,
+    "without_suspect": None,
+    "files": None,
+    "cost": None,
+}
 """What fit.json has got since 0.1.0, as it is read from an older one."""
 CONTEXT = FitContext(title="a test")
 TAXONOMY = Taxonomy(

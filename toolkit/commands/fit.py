@@ -44,6 +44,7 @@ def main() -> int:
     add_judge_arguments(parser)
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
+    from toolkit.launch.accounting import read_cost
     from toolkit.report.document import FitContext
     from toolkit.report.terminal import describe_fit
     from toolkit.runs.run import open_run
@@ -62,7 +63,7 @@ def main() -> int:
         return EXIT_DONE
     run = open_run(flags.run)
     judge = judge_of_run(run, flags.timeout, flags.libraries)
-    document = fit_run(run, judge=judge, replicates=flags.replicates)
+    document = fit_run(run, judge=judge, replicates=flags.replicates, cost=read_cost(run))
     print(describe_fit(document, run.results_dir))
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from toolkit.runs.run import Run
 
 WATCH_SECONDS = 5.0
+ACCOUNTS_SECONDS = 60.0
+"""A watch asks accounting so seldom: its database serves the whole cluster."""
 
 
 def main() -> int:
@@ -28,6 +30,7 @@ def main() -> int:
     add_judge_arguments(parser)
     flags = parser.parse_args()
     # After parsing: --help and a wrong flag answer at once.
+    from toolkit.launch.accounting import read_accounts
     from toolkit.launch.status import read_status
     from toolkit.runs.run import open_run
     from toolkit.verifiers.judges import judge_of_run
@@ -36,8 +39,11 @@ def main() -> int:
     if flags.verify:
         return verify(run)
     judge = judge_of_run(run, flags.timeout, flags.libraries)
+    accounts, asked = read_accounts(run), time.monotonic()
     while True:
-        status = read_status(run, judge)
+        if time.monotonic() - asked > ACCOUNTS_SECONDS:
+            accounts, asked = read_accounts(run), time.monotonic()
+        status = read_status(run, judge, accounts)
         home = "\x1b[H\x1b[2J" if flags.watch and sys.stdout.isatty() else ""
         print(home + (status.json() if flags.json else status.text()), flush=True)
         if status.complete:

@@ -48,17 +48,6 @@ def read_ledger(run: Run) -> Ledger:
     return Ledger.of(run.slices(), run.done())
 
 
-def failed_logs(run: Run) -> dict[str, str]:
-    """Log file -> its last line, for array tasks whose newest attempt ended in an error."""
-    failures = {}
-    for path in sorted(run.slurm_dir.glob("*_log.out")):
-        lines = tail(path)
-        if lines and any("triggered an exception" in line for line in lines[-20:]):
-            named = [line for line in lines if line.startswith("toolkit.errors.")]
-            failures[path.name] = (named or lines)[-1].strip()[:300]
-    return failures
-
-
 def tail(path: Path, size: int = 8192) -> list[str]:
     """The last lines of a log."""
     with path.open("rb") as file:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli import configure_log
 from toolkit.config import Config
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.chain import Stage, next_round, stages_of
@@ -37,7 +36,7 @@ from toolkit.launch.queue import (
     queued_jobs,
 )
 from toolkit.launch.submission import Interrupted, Interruption, noticed_signals, submit_job
-from toolkit.launch.tasks import fit_task
+from toolkit.launch.tasks import fit_task, stage_task
 from toolkit.report.terminal import results_complete
 from toolkit.runs.history import record_cancellation, record_job, submitted_stages
 from toolkit.runs.run import Run, open_run
@@ -207,12 +206,12 @@ def split_arrays(arguments: list[tuple[Any, ...]], limit: int) -> list[list[tupl
     return [arguments[i::count] for i in range(count)]
 
 
+@stage_task("next")
 def next_round_task(path: Path, config: Config, launch: str, rounds: int) -> bool:
     """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing.
 
     launch: the id of the launch that this job belongs to. rounds: how many there were then.
     """
-    configure_log()
     run = open_run(path)
     with hold(run, "slurm") as held:
         if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and _goes_on_already(run, launch):

@@ -1,4 +1,7 @@
-"""The one view of a run's progress: its ledger (plan against files) and one squeue call."""
+"""The one view of a run's progress: its ledger (plan against files), Slurm's queue, its accounting.
+
+squeue and sacct are asked once each, and only if the run has jobs.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,7 +10,9 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from toolkit.errors import SlurmFailure
-from toolkit.launch.progress import Ledger, failed_logs, read_ledger
+from toolkit.launch.accounting import Accounts, read_accounts
+from toolkit.launch.failures import Failure, read_failures
+from toolkit.launch.progress import Ledger, read_ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
 from toolkit.runs.outcomes import progress
@@ -16,11 +21,13 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.summary import read_summary
 from toolkit.runs.taxonomy import Taxonomy, counted
-from toolkit.runs.usage import Spent, spent_of
+from toolkit.runs.usage import Cost, Spent, spent_of
 from toolkit.stats.curve import Counts, curve
 
 RECENT_SECONDS = 300.0
 """`tokens/s now` is over the shards that ended within this time of the last one."""
+MOST_FAILURES = 10
+"""So many are shown in the text; scripts get all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,10 @@ class Status:
     pass_at_k: {k: value} unbiased, over the problems evaluated so far, up to a k that all support.
     taxonomy: what became of the evaluated samples; suspect passes count as passes.
     spent: what the array tasks that wrote shards say of tokens, time and engines.
+    cost: what is paid for, by accounting where it exists.
     tasks: what Slurm still holds. silence: why that is not known, "" where it is.
-    failures: log file -> why its array task failed.
+    unaccounted: why accounting said nothing, "" where it did.
+    failures: what has failed in the newest launch and is not made good.
     """
 
     run: str
@@ -61,9 +70,11 @@ class Status:
     taxonomy: Taxonomy
     speed: Speed
     spent: Spent
+    cost: Cost
     tasks: list[QueuedJob]
     silence: str
-    failures: dict[str, str]
+    unaccounted: str
+    failures: list[Failure]
 
     @property
     def complete(self) -> bool:
@@ -72,7 +83,9 @@ class Status:
 
     def json(self) -> str:
         """For scripts: one object, keys as the fields, plus `complete`."""
-        return json.dumps(asdict(self) | {"complete": self.complete}, indent=2)
+        told = asdict(self) | {"complete": self.complete}
+        told["cost"] |= {"gpu_hours": self.cost.gpu_hours, "efficiency": self.cost.efficiency}
+        return json.dumps(told, indent=2)
 
     def text(self) -> str:
         """For people."""
@@ -92,6 +105,7 @@ class Status:
             f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s now, "
             f"{speed.average:.0f} on average{left}",
             *_engine_lines(self.spent),
+            *_cost_line(self.cost),
         ]
         lines += [
             f"in queue   {t.job} {t.stage} {t.state} {t.node or t.reason}"
@@ -101,11 +115,23 @@ class Status:
         ]
         if self.silence:
             lines.append(f"in queue   not known: {self.silence}")
-        lines += [f"failed     {log}: {line}" for log, line in self.failures.items()]
-        missing = ledger.slices_planned - ledger.slices
+        if self.unaccounted:
+            lines.append(f"accounts   not known: {self.unaccounted}")
+        return "\n".join([*lines, *self._failed_lines(), *self._missing_line()])
+
+    def _failed_lines(self) -> Iterator[str]:
+        for failure in self.failures[:MOST_FAILURES]:
+            yield f"failed     {failure.line()}"
+        if len(self.failures) > MOST_FAILURES:
+            yield f"failed     {len(self.failures) - MOST_FAILURES} more kinds: --json shows all"
+
+    def _missing_line(self) -> Iterator[str]:
+        """What is missing, where nothing is on its way to make it."""
+        missing = self.ledger.slices_planned - self.ledger.slices
         if missing and not self.tasks and not self.silence:
-            lines.append(f"missing    {missing} slices: launch again to sample them")
-        return "\n".join(lines)
+            again = all(failure.again for failure in self.failures)
+            todo = "launch again to sample them" if again else "first mend what failed, see above"
+            yield f"missing    {missing} slices: {todo}"
 
     def _partial_line(self) -> Iterator[str]:
         if self.partial:
@@ -120,21 +146,27 @@ class Status:
             )
 
 
-def read_status(run: Run, judge: Judge) -> Status:
+def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Status:
     """The whole view. Verdicts of this judge count.
 
-    A cluster is asked once, if the run has jobs; one that does not answer is no error.
+    accounts: what accounting said a moment ago. Without it, it is asked. A cluster that does not
+    answer is no error.
     """
     ledger = read_ledger(run)
     found = read_summary(run, judge, run.slices())
-    counts, shards = found.outcomes.counts, found.shards
+    counts, partials = found.outcomes.counts, list_partials(run)
+    shards = [*found.shards, *(partial.facts for partial in partials)]
     tried = counts.filter(pl.col("n") > 0)
     done = progress(run, counts)
     tasks, silence = _queue(run)
+    accounts = read_accounts(run) if accounts is None else accounts
+    lacking = {"sample"} if not ledger.sampled else set()
+    if done.evaluated < done.sampled:
+        lacking.add("evaluate")
     return Status(
         run=str(run.path),
         ledger=ledger,
-        partial={each.slice: each.samples for each in list_partials(run)},
+        partial={each.slice: each.samples for each in partials},
         evaluated=done.evaluated,
         missing=done.planned - done.evaluated,
         passed=int(counts["c"].sum()),
@@ -145,9 +177,11 @@ def read_status(run: Run, judge: Judge) -> Status:
         taxonomy=found.outcomes.taxonomy,
         speed=speed_of(shards, ledger),
         spent=spent_of(shards),
+        cost=accounts.cost(run, shards),
         tasks=tasks,
         silence=silence,
-        failures=failed_logs(run),
+        unaccounted=accounts.silence,
+        failures=read_failures(run, lacking, None if silence else tasks, accounts),
     )
 
 
@@ -192,16 +226,25 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
     """Where the engines ran, their time, and how full they were; nothing of ingested samples."""
     if not spent.tasks:
         return
-    devices = ", ".join(f"{count} on {name}" for name, count in sorted(spent.devices.items()))
+    named = {"none": "no GPU", "cpu": "a CPU"}
+    devices = ", ".join(
+        f"{count} on {named.get(name, name)}" for name, count in sorted(spent.devices.items())
+    )
     yield f"engines    {spent.tasks} array task(s): {devices}"
     staging = f" ({spent.staging_seconds:.0f} s staging)" if spent.staging_seconds >= 1 else ""
+    time = "gpu time " if spent.on_gpus else "task time"
     yield (
-        f"gpu time   {spent.startup_seconds:.0f} s start-up{staging}, "
+        f"{time}  {spent.startup_seconds:.0f} s start-up{staging}, "
         f"{spent.sampling_seconds:.0f} s sampling"
     )
     if spent.kv_cache_peak is not None:
         thrown = "" if spent.preemptions is None else f", {spent.preemptions} preemptions"
         yield f"kv cache   at most {spent.kv_cache_peak:.0%} in use{thrown}"
+
+
+def _cost_line(cost: Cost) -> Iterator[str]:
+    if cost.seconds > 0:
+        yield f"cost       {cost.line()}"
 
 
 def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:

@@ -3,19 +3,24 @@
 Module-level functions of plain arguments, so that a pickled job names them by reference.
 """
 
+import functools
 import logging
 import os
 import shlex
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import ParamSpec, TypeVar
 
 from toolkit.cli import configure_log
 from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
+from toolkit.launch.accounting import read_cost
+from toolkit.launch.causes import BEGINS
 from toolkit.launch.queue import requeue
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
@@ -26,17 +31,50 @@ from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.judges import judge_of_run
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REQUEUE_SECONDS = 120.0
 """How long Slurm may take to end an array task that it has put back in the queue."""
 
 
+def stage_task(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A task of this stage, whose log says how it began and how it failed.
+
+    Its first line names the stage. If it fails, its last line is `<time> <host> failed: <class>:
+    <message>`, after Python's traceback. `toolkit.launch.causes` looks for both.
+    """
+
+    def logged(task: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(task)
+        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            configure_log()
+            log.info("%s%s", BEGINS, stage)
+            try:
+                return task(*args, **kwargs)
+            except Exception:
+                # Only where nobody catches it: an inline launch has its own last word.
+                sys.excepthook = _last_words
+                raise
+
+        return told
+
+    return logged
+
+
+def _last_words(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    sys.__excepthook__(kind, error, trace)
+    log.error("failed: %s: %s", kind.__name__, " ".join(str(error).split()))
+
+
+@stage_task("sample")
 def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
     """Sample slices to the end; on Slurm's signal before the time limit, requeue and go on.
 
     Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
     """
-    configure_log()
     stop, run = StopRequest(), open_run(path)
     if run_sampling(run, names, config, stop):
         stop.release()
@@ -64,13 +102,13 @@ def _refuse_fruitless_restart(run: Run, names: Sequence[str]) -> None:
         )
 
 
+@stage_task("evaluate")
 def evaluation_task(path: Path, part: int, parts: int, config: Config) -> EvaluationSummary:
     """Evaluate this array task's share; an incomplete one is reported, and fit sees it for itself.
 
     On Slurm's signal before the time limit or a preemption: requeue, and go on from the verdicts
     that are written.
     """
-    configure_log()
     workers = config.evaluation.workers or available_cores()
     signal.signal(signal.SIGUSR2, _stop_evaluation)
     try:
@@ -85,11 +123,11 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
     return summary
 
 
+@stage_task("fit")
 def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
-    configure_log()
     run = open_run(path)
-    return fit_run(run, judge=judge_of_run(run)).complete
+    return fit_run(run, judge=judge_of_run(run), cost=read_cost(run)).complete
 
 
 class _NearTimeLimit(Exception):

@@ -57,7 +57,7 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
     """
     rate = prices.tokens_per_second or pilot.rate
     if rate is None and (question.usd is not None or question.gpu_hours is not None):
-        raise UsageError("the pilot does not say how fast its tasks were: give --tokens-per-second")
+        raise UsageError("the pilot does not say how fast a GPU is: give --tokens-per-second")
     target = question.target
     reached = pilot.forecast.reaches(target) if target is not None else None
     overtakes = pilot.forecast.reaches(GPT4O_PASS_AT_1) if pilot.full_humaneval else None
@@ -71,6 +71,7 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
         "pass_at_k_max": 1 - float(pilot.forecast.at(counts.k_max).estimate),
         "tokens_per_sample": float(pilot.tokens.mean()),
         "tokens_per_second": rate,
+        "device": None if prices.tokens_per_second else pilot.device,
         "usd_per_gpu_hour": prices.usd_per_gpu_hour,
         "target": target,
         "k": as_json(reached) if reached else None,
@@ -135,6 +136,8 @@ def advice_text(document: Mapping[str, Any]) -> str:
     n = f"{low}" if low == high else f"{low} to {high}"
     rate = document["tokens_per_second"]
     speed = f"{rate:,.0f} tokens/s a GPU" if rate else "speed unknown: give --tokens-per-second"
+    if rate and document["device"]:
+        speed += f" (the pilot's: {document['device']})"
     lines = [
         f"pilot      {document['pilot']}: {document['problems']} problems, n = {n}, "
         f"pass@{document['k_max']} = {document['pass_at_k_max']:.4f}",

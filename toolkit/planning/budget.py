@@ -31,13 +31,16 @@ class Pilot:
     """What a fitted run says about further sampling.
 
     - tokens: mean output tokens of a sample, each problem's, shape (P,).
-    - rate: output tokens a second of one GPU while it samples; None where the shards do not say.
+    - rate: output tokens a second of one GPU while it samples; None where the shards do not say, or
+      where the pilot had no GPU.
+    - device: the name of that GPU; None without a rate.
     """
 
     title: str
     counts: Counts
     tokens: Floats
     rate: float | None
+    device: str | None
     full_humaneval: bool
     count_fits: CountFits
     forecast: Forecast
@@ -71,11 +74,14 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
         count_fits = CountFits.of(counts)
         draws = resample(len(counts), replicates, np.random.default_rng(seed))
         ahead = forecast(counts, count_fits, draws)
+    spent = read_spent(run)
+    rate = spent.tokens_per_second
     return Pilot(
         title=document.title,
         counts=counts,
         tokens=tokens,
-        rate=read_spent(run).tokens_per_second,
+        rate=rate,
+        device=", ".join(sorted(spent.devices)) if rate else None,
         full_humaneval=document.full_humaneval,
         count_fits=count_fits,
         forecast=ahead,

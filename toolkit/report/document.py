@@ -19,6 +19,7 @@ from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replace_file
 from toolkit.records import Judge, Setting, judge_line
 from toolkit.runs.taxonomy import Taxonomy
+from toolkit.runs.usage import Cost
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
@@ -167,6 +168,8 @@ class FitContext:
     """None also in results of version 0.1.0."""
     taxonomy: Taxonomy | None = None
     """Of all samples with a verdict; None also in results from before there were kinds."""
+    cost: Cost | None = None
+    """What the run is paid for, as it was known at the fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -346,7 +346,11 @@ def _provenance(document: FitDocument) -> Iterator[Block]:
     """How the run was sampled and judged; nothing without a run."""
     if document.sampling:
         yield Heading("How it was sampled")
-        facts = {**dataclasses.asdict(document.sampling), "output tokens": document.tokens}
+        facts = {
+            **dataclasses.asdict(document.sampling),
+            "output tokens": document.tokens,
+            "cost": document.cost.line() if document.cost else None,
+        }
         yield Table(["", ""], [[k, str(v)] for k, v in facts.items() if v is not None])
     if judge := document.judge:
         yield Heading("How it was judged")

@@ -1,7 +1,11 @@
-"""What sampling has cost, as the shards say: tokens in and out, and the time of its processes."""
+"""What sampling has cost: tokens in and out, and the time of its GPUs.
+
+The shards tell the tokens and the time of the processes that wrote them. What is paid for is more:
+attempts that were lost, and the time before the first slice. Slurm's accounting knows those.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -11,12 +15,16 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import read_all_facts
 from toolkit.runs.shard_facts import ShardFacts, Times
 
+NO_GPU = ("none", "cpu")
+"""Devices that the backends name where there is no GPU. A server is named by its URL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
     """Sums over the sampling tasks of a run: the processes that sampled, one engine each.
 
-    All seconds are GPU seconds: the time of a sampling task times its `tensor_parallel_size`.
+    All seconds are the time of a sampling task times its `tensor_parallel_size`: GPU seconds. Of a
+    run that was sampled without a GPU (`on_gpus` is False) they are seconds of its tasks.
 
     - sampling_seconds: from the start of the first slice to the end of the last one, without the
       restarts of engines between.
@@ -29,6 +37,7 @@ class Spent:
     - kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1.
     - devices: name of the GPU -> number of sampling tasks. For an engine on two GPUs the name is
       "2 x name".
+    - on_gpus: whether any of them is a GPU, as far as the shards say.
     """
 
     tasks: int = 0
@@ -41,17 +50,60 @@ class Spent:
     kv_cache_peak: float | None = None
     preemptions: int | None = None
     devices: dict[str, int] = field(default_factory=dict)
+    on_gpus: bool = False
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens per second of one GPU while it sampled. None if nothing is known."""
-        known = self.tokens and self.sampling_seconds > 0
+        """Output tokens per second of one GPU while it sampled. None without a GPU."""
+        known = self.on_gpus and self.tokens and self.sampling_seconds > 0
         return self.tokens / self.sampling_seconds if known else None
 
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What Slurm gave to one attempt of a job: so many GPUs for so many seconds.
+
+    job: the id that sbatch gave. sampling: whether it was to sample.
+    """
+
+    job: str
+    sampling: bool
+    seconds: float
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run is paid for, and what part of it went into sampling.
+
+    - on_gpus: whether seconds are GPU seconds. Otherwise they are seconds of sampling tasks, and
+      there are no GPU hours.
+    - seconds: all that is paid for. Of Slurm's jobs: from the start of each attempt to its end.
+    - sampling_seconds: the part in which engines sampled, as the shards say.
+    - source: who says the seconds: "sacct", "the shards", or each for a part.
+    """
+
+    on_gpus: bool
+    seconds: float
+    sampling_seconds: float
+    source: str
+
     @property
-    def gpu_hours(self) -> float:
-        """The GPU hours to pay for. Starts of engines are included, because they cost as much."""
-        return (self.sampling_seconds + self.startup_seconds) / 3600
+    def gpu_hours(self) -> float | None:
+        """The GPU hours to pay for. None without a GPU."""
+        return self.seconds / 3600 if self.on_gpus else None
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of the paid time that went into sampling. None if nothing was paid for."""
+        return min(1.0, self.sampling_seconds / self.seconds) if self.seconds > 0 else None
+
+    def line(self) -> str:
+        """For people: `3.21 GPU-hours paid (says sacct), 85 % of them sampling`."""
+        amount = f"{self.seconds / 3600:.2f} GPU-hours" if self.on_gpus else f"{self.seconds:.0f} s"
+        paid = f"{amount} paid" if self.on_gpus else f"{amount} of sampling tasks, no GPU"
+        share = "" if self.efficiency is None else f", {self.efficiency:.0%} of it sampling"
+        return f"{paid} (from {self.source}){share}"
 
 
 class GpuSeconds(NamedTuple):
@@ -65,9 +117,52 @@ class GpuSeconds(NamedTuple):
 TimedShard = tuple[Times, ShardFacts]
 
 
+def facts_of_work(run: Run) -> list[ShardFacts]:
+    """What the shards of a run say, and the partial files of its interrupted slices."""
+    return [*read_all_facts(run), *(partial.facts for partial in list_partials(run))]
+
+
 def read_spent(run: Run) -> Spent:
-    """What a run has cost, from all its shards and partial files."""
-    return spent_of([*read_all_facts(run), *(partial.facts for partial in list_partials(run))])
+    """What a run has cost, from all that it has drawn."""
+    return spent_of(facts_of_work(run))
+
+
+def cost_of(
+    shards: Iterable[ShardFacts],
+    allocations: Sequence[Allocation] = (),
+    jobs: Collection[str] = (),
+) -> Cost:
+    """What a run is paid for, by Slurm's accounting as far as that goes.
+
+    allocations: those that accounting knows. jobs: the ids of all jobs that were to sample.
+
+    The shards speak for what accounting does not know: work outside Slurm, and jobs that it has
+    forgotten. They also do where it says nothing of the GPUs that were used.
+    """
+    facts = [attempt for s in shards for attempt in s.attempts()]
+    spent = spent_of(facts)
+    if spent.on_gpus and not any(a.gpus for a in allocations):
+        allocations = ()
+    on_gpus = spent.on_gpus or any(a.gpus for a in allocations)
+    counted = [a for a in allocations if on_gpus or a.sampling]
+    known = {a.job for a in counted}
+    rest = spent_of(s for s in facts if s.origin.slurm_job not in known)
+    untold = rest.sampling_seconds + rest.startup_seconds if rest.on_gpus == on_gpus else 0.0
+    return Cost(
+        on_gpus=on_gpus,
+        seconds=sum(a.seconds * (a.gpus if on_gpus else 1) for a in counted) + untold,
+        sampling_seconds=spent.sampling_seconds if spent.on_gpus == on_gpus else 0.0,
+        source=_source(len(known.intersection(jobs)), len(jobs), untold > 0),
+    )
+
+
+def _source(known: int, jobs: int, rest: bool) -> str:
+    """Who says what a run is paid for."""
+    if not known:
+        return "the shards"
+    if known < jobs:
+        return f"sacct for {known} of {jobs} sampling jobs, the shards for the rest"
+    return "sacct and the shards" if rest else "sacct"
 
 
 def spent_of(shards: Iterable[ShardFacts]) -> Spent:
@@ -78,7 +173,9 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     timed = [(each.times, each) for s in shards for each in s.attempts() if each.times]
     timed.sort(key=lambda each: (_task(each), each[0].started))
     tasks = [list(group) for _, group in groupby(timed, _task)]
-    seconds = [_gpu_seconds(task) for task in tasks]
+    on_gpus = any(_on_gpu(task) for task in tasks)
+    # A trial on a CPU is no GPU time, though it may be a part of the same run.
+    seconds = [_gpu_seconds(task) for task in tasks if _on_gpu(task) or not on_gpus]
     peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
     return Spent(
         tasks=len(tasks),
@@ -91,7 +188,14 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
         kv_cache_peak=max(peaks, default=None),
         preemptions=_total([s.feed.preemptions for _, s in timed]),
         devices=dict(Counter(_device(task[0][1]) for task in tasks)),
+        on_gpus=on_gpus,
     )
+
+
+def _on_gpu(task: Sequence[TimedShard]) -> bool:
+    """Whether a sampling task had a GPU. Shards of the first versions do not say: they had."""
+    device = task[0][1].engine.device
+    return device is None or not (device.lower() in NO_GPU or "://" in device)
 
 
 def _task(shard: TimedShard) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
 from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
+from toolkit.runs.usage import Cost
 from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
@@ -65,8 +66,12 @@ ESTIMAND = (
 )
 
 
-def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitDocument:
+def fit_run(
+    run: Run, *, judge: Judge, replicates: int = 1000, cost: Cost | None = None
+) -> FitDocument:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
+
+    cost: what the run is paid for, so that the report can say it without asking Slurm again.
 
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
     """
@@ -80,14 +85,16 @@ def fit_run(run: Run, *, judge: Judge, replicates: int = 1000) -> FitDocument:
     document, _ = fit_counts(
         counts,
         run.results_dir,
-        _context(run, counts, judge, read_taxonomy(run, judge)),
+        _context(run, counts, judge, read_taxonomy(run, judge), cost),
         rule=run.stopping_rule(),
         replicates=replicates,
     )
     return document
 
 
-def _context(run: Run, counts: pl.DataFrame, judge: Judge, taxonomy: Taxonomy) -> FitContext:
+def _context(
+    run: Run, counts: pl.DataFrame, judge: Judge, taxonomy: Taxonomy, cost: Cost | None
+) -> FitContext:
     done = progress(run, counts)
     manifest = run.manifest()
     identity = manifest["identity"]
@@ -105,6 +112,7 @@ def _context(run: Run, counts: pl.DataFrame, judge: Judge, taxonomy: Taxonomy) -
         sampling=SamplingFacts(**{name: identity.get(name) for name in names}),
         judge=JudgeFacts.of(judge),
         taxonomy=taxonomy,
+        cost=cost,
     )
 
 
@@ -130,18 +138,21 @@ def fit_counts(
     `rule`: by which each problem's sampling stopped, if its n depends on its passes.
 
     Returns the document, and whether anything was written: when `out` holds the results of the
-    same counts, context and version, they stay as they are. If one of its files is missing or
-    damaged, all are written again. fit.json is written last. Raises `WriteFailure`.
+    same counts, context and version, they stay as they are, but for the cost. If one of its files
+    is missing or damaged, all are written again. fit.json is written last. Raises `WriteFailure`.
     """
     inputs = _digest(counts, context, rule, replicates)
-    document = _kept(out, inputs)
-    if document is None:
+    kept = _kept(out)
+    context = dataclasses.replace(context, cost=_known_cost(kept, context))
+    if kept is None or kept.inputs != inputs:
         document = fit_document(counts, context, rule, replicates=replicates, inputs=inputs)
-    elif damaged := damaged_results(out, document):
+    else:
+        damaged = damaged_results(out, kept)
         for path in damaged:
             log.warning("%s: missing or damaged, so it is made anew", path)
-    else:
-        return document, False
+        if not damaged and kept.cost == context.cost:
+            return kept, False
+        document = dataclasses.replace(kept, cost=context.cost)
     make_directory(out)
     write_table(out / "counts.parquet", counts, {})
     write_table(out / "curve.parquet", _curve_table(document), {})
@@ -152,16 +163,23 @@ def fit_counts(
     return document, True
 
 
-def _kept(out: Path, inputs: str) -> FitDocument | None:
-    """The document in `out` if it is of these inputs; None for a damaged one: it is made anew."""
+def _known_cost(kept: FitDocument | None, context: FitContext) -> Cost | None:
+    """What was paid does not become less: accounting forgets old jobs, the document does not."""
+    before, now = kept.cost if kept else None, context.cost
+    if before and now and before.on_gpus == now.on_gpus:
+        return max(now, before, key=lambda cost: cost.seconds)
+    return now or before
+
+
+def _kept(out: Path) -> FitDocument | None:
+    """The document in `out`; None without one, and for a damaged one: it is made anew."""
     if not (out / FIT_JSON).is_file():
         return None
     try:
-        found = read_fit(out)
+        return read_fit(out)
     except CorruptShard as error:
         log.warning("fitted anew: %s", error)
         return None
-    return found if found.inputs == inputs else None
 
 
 def fit_document(
@@ -305,7 +323,8 @@ def _digest(
     counts: pl.DataFrame, context: FitContext, rule: StoppingRule | None, replicates: int
 ) -> str:
     stopping = rule.document() if rule else None
-    parts = [FIT_VERSION, replicates, dataclasses.asdict(context), stopping, counts.rows()]
+    facts = {k: v for k, v in dataclasses.asdict(context).items() if k != "cost"}
+    parts = [FIT_VERSION, replicates, facts, stopping, counts.rows()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
