@@ -196,7 +196,7 @@ def test_a_site_file_gives_defaults_below_preset_and_flags(tmp_path):
     script = (
         "import sys; from toolkit.commands import launch\n"
         "flags = {'preset': sys.argv[1] or None, 'model': 'a/b', 'cpus': 5}\n"
-        "r = launch.configure(flags, 'local').resources; print(r.partition, r.cpus, r.mem_gib)"
+        "r = launch.configure(flags).resources; print(r.partition, r.cpus, r.mem_gib)"
     )
 
     def resources(preset):
