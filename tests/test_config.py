@@ -82,6 +82,44 @@ def test_values_no_launch_could_use_are_refused_by_flag(argv):
         resolve(parse(*argv))
 
 
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (("--time", "90"), "time", "90"),
+        (("--time", "1-12:30"), "time", "1-12:30"),
+        (("--minutes", "90"), "time", "90"),
+        (("--eval-minutes", "90"), "eval_time", "90"),
+        (("--mem", "48000M"), "mem", "48000M"),
+        (("--mem-gib", "48"), "mem", "48G"),
+        (("--eval-mem-gib", "48"), "eval_mem", "48G"),
+        (("--gpus", "a100:2"), "gres", "gpu:a100:2"),
+        (("--gpus", "0"), "gres", ""),
+        (
+            ("--slurm", "a-b=1", "c-d=2", "--slurm", "fit.e-f=3"),
+            "slurm",
+            ("a-b=1", "c-d=2", "fit.e-f=3"),
+        ),
+    ],
+)
+def test_flags_as_sbatch_spells_them_and_their_old_names(argv, field, value):
+    assert getattr(resolve(parse(*argv)).resources, field) == value
+
+
+OLD = {"minutes": 90, "eval_minutes": 30, "mem_gib": 7, "eval_mem_gib": 3}
+
+
+def test_old_presets_and_old_runs_are_read(tmp_path):
+    preset = tmp_path / "p.toml"
+    preset.write_text("[resources]\n" + "".join(f"{key} = {value}\n" for key, value in OLD.items()))
+    recorded = {"resources": {"gres": "gpu:1", "slurm": None, **OLD}}
+    for found in (resolve({}, preset), resolve({}, base=recorded)):
+        r = found.resources
+        assert (r.time, r.eval_time, r.mem, r.eval_mem) == ("90", "30", "7G", "3G")
+    preset.write_text("[resources]\ntime = 90\nmem = 48000\ngpus = 2\n")
+    r = resolve({"mem": "3G"}, preset, base=recorded).resources
+    assert (r.time, r.mem, r.gres, r.eval_mem) == ("90", "3G", "gpu:2", "3G")
+
+
 def test_a_choice_in_a_preset_is_checked(tmp_path):
     preset = tmp_path / "p.toml"
     preset.write_text("[sampling]\nbackend = 'magic'")

@@ -32,6 +32,7 @@ OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},
     "submitit": {
         "toolkit/launch/local.py",
+        "toolkit/launch/local_task.py",
         "toolkit/launch/parameters.py",
         "toolkit/launch/submission.py",
     },

@@ -175,16 +175,25 @@ class Resources:
     cpu_partition: str | None = knob(None, "Slurm partition for evaluation and fit")
     account: str | None = knob(None, "Slurm account")
     qos: str | None = knob(None, "Slurm quality of service for sampling")
+    cpu_qos: str | None = knob(None, "Slurm quality of service for evaluation and fit")
     constraint: str | None = knob(None, "Slurm node features for sampling")
     gres: str | None = knob(
-        "gpu:1", "Slurm generic resources of an array task that samples; '' for none"
+        None,
+        "Slurm generic resources of an array task that samples, such as gpu:a100:1; '' for none. "
+        "Not given: as many GPUs as --tensor-parallel-size",
     )
     cpus: int = knob(8, "cores of an array task that samples")
-    mem_gib: int = knob(48, "memory of an array task that samples, in GiB")
-    minutes: int = knob(120, "time limit of an array task that samples, in minutes")
+    mem: str = knob(
+        "48G", "memory of an array task that samples, as sbatch takes it: 48G, 48000 (MB), 0 (all)"
+    )
+    time: str = knob(
+        "2:00:00",
+        "time limit of an array task that samples, as sbatch takes it: 90 (minutes), 1:30:00, "
+        "2-12 (days-hours), UNLIMITED",
+    )
     eval_cpus: int = knob(16, "cores of an array task that evaluates")
-    eval_mem_gib: int = knob(32, "memory of an array task that evaluates, in GiB")
-    eval_minutes: int = knob(120, "time limit of an array task that evaluates, in minutes")
+    eval_mem: str = knob("32G", "memory of an array task that evaluates")
+    eval_time: str = knob("2:00:00", "time limit of an array task that evaluates")
     max_parallel: int | None = knob(
         None, "maximum number of array tasks that sample at the same time"
     )
@@ -192,9 +201,23 @@ class Resources:
         10, "how often an array task goes back to the queue, when preempted or out of time"
     )
     setup: tuple[str, ...] | None = knob(
-        None, "shell lines to run before each array task, such as 'module load cuda'"
+        None,
+        "shell lines to run before each array task, such as 'module load cuda'; one that fails "
+        "ends the job",
     )
-    slurm: tuple[str, ...] | None = knob(None, "further sbatch parameters, as key=value")
+    slurm: tuple[str, ...] | None = knob(
+        None,
+        "further options of sbatch, as key=value, or key alone. With sample., evaluate. or fit. "
+        "before the key: of that stage only. The job that plans a next round follows fit.; next. "
+        "is for it alone",
+    )
+    container: str = knob(
+        "",
+        "a container for sampling: the command before Python, such as 'apptainer exec --nv "
+        "vllm.sif', or srun's arguments of pyxis, such as '--container-image=vllm.sqsh'",
+    )
+    cpu_container: str = knob("", "a container for evaluation and fit, written in the same way")
+    container_python: str = knob("python3", "Python inside a container")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +278,6 @@ def validate(config: Config) -> None:
         ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
         ("array", r.array, r.array >= 1, "1 or more"),
         ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
-        ("minutes", r.minutes, r.minutes >= 1, "1 or more"),
         *(
             (name, value, value is None or value >= 1, "1 or more")
             for name, value in (

@@ -13,6 +13,7 @@ An unknown key or flag is an error that names the valid ones.
 import argparse
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,22 +26,31 @@ from toolkit.errors import UsageError
 SITE_SECTIONS = ("engine", "evaluation", "resources")
 
 
-def gpu_count(value: str) -> str:
-    """The value of --gpus, such as 1, as a generic resource of Slurm."""
-    return f"gpu:{int(value)}"
+def gres_of_gpus(text: str, name: str = "--gpus") -> str:
+    """GPUs in the words of --gpus ("1", "a100:2") as a generic resource ("gpu:a100:2").
+
+    "0" is "": no generic resource. Raises `UsageError`, naming the flag `name`, for anything else.
+    """
+    items = text.split(",")
+    if not all(re.fullmatch(r"(?:[\w.-]+:)?\d+", item) for item in items):
+        raise UsageError(f"{name} {text}: give a number, or a type and a number, such as a100:1")
+    return "" if text == "0" else ",".join(f"gpu:{item}" for item in items)
 
 
-def gibibytes(value: str) -> int:
-    """The value of --mem, such as 48 or 48G."""
-    return int(value.removesuffix("G"))
-
-
-ALIASES: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "minutes": ("--time", int, "the same as --minutes"),
-    "gres": ("--gpus", gpu_count, "the same as --gres gpu:VALUE"),
-    "mem_gib": ("--mem", gibibytes, "the same as --mem-gib; 48 or 48G"),
+GPUS = "such as 2 or a100:2; the same as --gres gpu:VALUE"
+GIB = "old name of {}, in GiB"
+MINUTES = "old name of {}, in minutes"
+PLAIN_NUMBERS = ("time", "eval_time", "mem", "eval_mem")
+"""Texts that a TOML file may give as a number: minutes, and MB."""
+OTHER_NAMES: dict[str, tuple[tuple[str, Callable[[Any], str], str], ...]] = {
+    "gres": (("--gpus", gres_of_gpus, GPUS),),
+    "mem": (("--mem-gib", "{}G".format, GIB.format("--mem")),),
+    "time": (("--minutes", str, MINUTES.format("--time")),),
+    "eval_mem": (("--eval-mem-gib", "{}G".format, GIB.format("--eval-mem")),),
+    "eval_time": (("--eval-minutes", str, MINUTES.format("--eval-time")),),
 }
-"""Slurm's own names of some flags: field -> flag, how its value is read, and its help text."""
+"""Field -> its further flags: the flag, how its value is read, and its help text. Without dashes
+they are keys of presets, site files and recorded configurations too."""
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
@@ -68,13 +78,13 @@ def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
                 if field.metadata["choices"]:
                     del kwargs["metavar"]
                 if many:
+                    kwargs["action"] = "extend"
                     kwargs["nargs"] = "*" if field.name == "stop" else "+"
             group.add_argument("--" + field.name.replace("_", "-"), **kwargs)
-            if field.name in ALIASES:
-                flag, read, text = ALIASES[field.name]
+            for flag, read, text in OTHER_NAMES.get(field.name, ()):
                 group.add_argument(
                     flag,
-                    type=read,
+                    type=_told(flag, read),
                     dest=field.name,
                     metavar="VALUE",
                     default=argparse.SUPPRESS,
@@ -118,7 +128,8 @@ def resolve(
     for name, values in (base or {}).items():
         if name in SECTIONS:
             known = {f.name for f in dataclasses.fields(SECTIONS[name])}
-            sections[name].update({k: _tupled(v) for k, v in values.items() if k in known})
+            named = _by_fields(values)
+            sections[name].update({k: _tupled(v) for k, v in named.items() if k in known})
     if preset is not None:
         for name, table in read_preset(preset).items():
             sections[name].update(table)
@@ -129,6 +140,29 @@ def resolve(
     config = Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
     validate(config)
     return config
+
+
+def _by_fields(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with the fields' own names and values, where it has other names of them."""
+    found = dict(table)
+    for field, others in OTHER_NAMES.items():
+        for flag, read, _ in others:
+            name = flag.removeprefix("--").replace("-", "_")
+            if name in found:
+                found[field] = read(str(found.pop(name)))
+    return found
+
+
+def _told(flag: str, read: Callable[[str], str]) -> Callable[[str], str]:
+    """`read` for argparse, which shows the message of no error but its own."""
+
+    def told(text: str) -> str:
+        try:
+            return read(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{flag} ")) from None
+
+    return told
 
 
 def _tupled(value: Any) -> Any:
@@ -154,13 +188,15 @@ def read_preset(path: Path) -> dict[str, dict[str, Any]]:
 def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     fields = {f.name: f for f in dataclasses.fields(SECTIONS[name])}
     checked: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, value in _by_fields(table).items():
         where = f"{path}: [{name}] {key}"
         if key not in fields:
             raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
         kind, many = _scalar(fields[key].type)
         if kind is float and type(value) is int:
             value = float(value)
+        if key in PLAIN_NUMBERS and type(value) is int:
+            value = str(value)
         values = value if many and isinstance(value, list) else [value]
         if many is not isinstance(value, list) or any(type(v) is not kind for v in values):
             wanted = f"a list of {kind.__name__}" if many else kind.__name__

@@ -56,7 +56,10 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
         (("llama-8b-a100",), "one argument too many: llama-8b-a100; write --preset llama-8b-a100"),
         (("org/model",), "one argument too many: org/model; write --model org/model"),
         (("200",), "one argument too many: 200; write --samples 200"),
-        (("--gpus", "all"), "argument --gpus: invalid gpu_count value: 'all'"),
+        (
+            ("--gpus", "all"),
+            "argument --gpus: all: give a number, or a type and a number, such as a100:1",
+        ),
         (("--preset", "smoke", "--array", "many"), "argument --array: invalid int value: 'many'"),
         (("--preset", "smoke", "--samples", "0"), "--samples 0: must be 1 or more"),
         (("--preset", "smoke", "--backend", "magic"), "invalid choice: 'magic'"),
@@ -196,15 +199,15 @@ def test_a_site_file_gives_defaults_below_preset_and_flags(tmp_path):
     script = (
         "import sys; from toolkit.commands import launch\n"
         "flags = {'preset': sys.argv[1] or None, 'model': 'a/b', 'cpus': 5}\n"
-        "r = launch.configure(flags).resources; print(r.partition, r.cpus, r.mem_gib)"
+        "r = launch.configure(flags).resources; print(r.partition, r.cpus, r.mem)"
     )
 
     def resources(preset):
         command = [sys.executable, "-c", script, preset]
         return subprocess.run(command, env=env, capture_output=True, text=True)
 
-    assert resources("").stdout.split() == ["a100", "5", "7"]
-    assert resources("smoke").stdout.split() == ["a100", "5", "2"]
+    assert resources("").stdout.split() == ["a100", "5", "7G"]
+    assert resources("smoke").stdout.split() == ["a100", "5", "2G"]
     site.write_text("[sampling]\ntemperature = 1.0\n")
     assert "a site file cannot have the table [sampling]" in resources("").stderr
 

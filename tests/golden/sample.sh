@@ -17,14 +17,26 @@
 #SBATCH --qos=high
 #SBATCH --requeue
 #SBATCH --signal=USR2@90
-#SBATCH --time=120
+#SBATCH --time=1-12
 #SBATCH --wckey=submitit
 
 # setup
-module load cuda
-source env/bin/activate
+setup_end() {
+    code=$?
+    if [ -n "$setup_line" ]; then
+        echo "setup line failed: ${setup_line%%$'\n'*} (exit code $code)"
+        exit $((code ? code : 1))
+    fi
+}
+trap setup_end EXIT
+setup_line='module load cuda'
+eval "$setup_line" || exit
+setup_line='source env/bin/activate'
+eval "$setup_line" || exit
+setup_line=
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 export SLURM_BITSTR_LEN=0
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /runs/run/slurm/%A_%a_%t_log.out PYTHON -u -m submitit.core._submit /runs/run/slurm
+srun --unbuffered --output /runs/run/slurm/%A_%a_%t_log.out --ntasks=1 --export=ALL PYTHON -u -m submitit.core._submit /runs/run/slurm

@@ -5,11 +5,11 @@ import json
 import pytest
 from run_jobs import ROOT, files, job, samples
 
-from toolkit.config import Engine, Resources, describe_config
+from toolkit.config import Config, Engine, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.preflight import (
-    _minutes,
     _offers,
+    _time_limit,
     examine_model,
     examine_sampling,
     examine_slurm,
@@ -85,13 +85,13 @@ def test_a_model_directory_is_complete_or_says_what_it_lacks(tmp_path):
     assert grades == ["ok", "warn", "fail"]
 
 
-def test_words_of_slurm():
-    assert [_minutes(t) for t in ("02:00:00", "1-00:30:00", "UNLIMITED")] == [120, 1470, None]
-    assert _offers("gpu:a100:4(S:0-1)", "gpu", 2)
-    assert _offers("gpu:a100:4(S:0-1),fpga:1", "gpu:a100", 4)
-    assert not _offers("gpu:a100:4", "gpu:h100", 1)
-    assert not _offers("(null)", "gpu", 1)
-    assert _offers("(null)", "", 1)
+def test_a_node_offers_a_generic_resource_or_not():
+    assert _offers("gpu:a100:4(S:0-1)", "gpu:2")
+    assert _offers("gpu:a100:4(S:0-1),fpga:1", "gpu:a100:4,fpga")
+    assert not _offers("gpu:a100:4(S:0-1),fpga:1", "gpu:a100:4,fpga:2")
+    assert not _offers("gpu:a100:4", "gpu:h100:1")
+    assert not _offers("(null)", "gpu")
+    assert _offers("(null)", "")
 
 
 def test_a_cluster_that_falls_silent_is_a_finding(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_a_cluster_that_falls_silent_is_a_finding(tmp_path, monkeypatch):
         (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    (finding,) = examine_slurm(Resources())
+    (finding,) = examine_slurm(Config())
     assert finding.line().startswith("fail  slurm         `scontrol` failed: lost; ")
 
 
@@ -185,17 +185,24 @@ def test_what_a_real_cluster_lacks_is_said(cluster, monkeypatch):
     for name in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(name, cluster[name])
 
-    def grades(**resources):
-        base = {"mem_gib": 4, "eval_mem_gib": 4, "cpus": 2, "eval_cpus": 2}
-        found = examine_slurm(Resources(**base | resources))
+    def grades(**flags):
+        base = {"mem": "4G", "eval_mem": "4000", "cpus": 2, "eval_cpus": 2}
+        found = examine_slurm(resolve(base | flags))
         return [(f.grade, f.subject) for f in found]
 
     fine = [("ok", "partition"), ("ok", "nodes")] * 2
     assert grades(partition="gpu", gres="gpu:a100:1") == fine
+    assert grades(partition="gpu", time="2-12", mem="0", eval_time="UNLIMITED") == fine
+    assert grades(partition="gpu,scavenge") == [*fine[:2], *fine]
     assert grades(partition="nope", gres="") == [("fail", "partition"), *fine[2:]]
     assert grades(gres="gpu:h100:1")[1] == ("fail", "nodes")
+    assert grades(slurm=("sample.gpus=2",))[1] == ("fail", "nodes")
+    assert grades(mem="1T")[1] == ("fail", "nodes")
     assert grades(cpus=9)[1] == ("fail", "nodes")
     assert grades(account="nobody")[-1][0] in ("warn", "fail")
+    facts = {"MaxTime": "1-00:30:00"}
+    for time, grade in (("1-0:30", "ok"), ("1471", "fail"), ("UNLIMITED", "fail")):
+        assert _time_limit("gpu", facts, time).grade == grade
 
 
 @pytest.mark.slow

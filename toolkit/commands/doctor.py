@@ -63,7 +63,7 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     judge = judge_of(choice_of(only_kind(problems), settings.timeout, settings.libraries))
     workers = settings.workers or available_cores()
     yield from examine_directory(flags["runs"])
-    yield from examine_slurm(config.resources)
+    yield from examine_slurm(config)
     yield from examine_model(config.sampling.model, config.engine, flags["gpu_gib"])
     yield from examine_judge(problems, judge, settings.isolation, workers)
     try_model = flags["try_model"]

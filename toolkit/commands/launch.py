@@ -8,6 +8,7 @@ same curve for a fraction of the samples. Launch again to go on after a failure,
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -36,6 +37,7 @@ def main() -> int:
     flags = vars(parser().parse_args())
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.launch.exclusive import hold
+    from toolkit.launch.gpus import refuse_too_few_gpus, visible_gpus
     from toolkit.launch.prepare import create_run, locate, plan_launch
     from toolkit.runs.run import open_run
 
@@ -46,6 +48,8 @@ def main() -> int:
     found = locate(*where, problems=problems)
     run = open_run(found.path) if found.exists else None
     launcher = launcher_of(run, config, flags)
+    if launcher == "local":
+        refuse_too_few_gpus(config, visible_gpus(os.environ))
     if flags["dry_run"]:
         if flags["resume"] and run:
             set_corrupt_aside(run, dry_run=True)
@@ -167,7 +171,7 @@ def configure_again(flags: dict[str, Any]) -> Config:
             f"{run.path}: its samples were ingested, none is missing: evaluate them by "
             f"`python jobs/evaluate.py {run.path}`"
         )
-    return resolve(flags, base=recorded_config(run))
+    return presets.checked(resolve(flags, base=recorded_config(run)))
 
 
 def set_corrupt_aside(run: "Run", *, dry_run: bool = False) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
+from toolkit.launch.sbatch_options import check_jobs
 from toolkit.resolve import read_site, resolve, site_file
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
@@ -24,11 +25,17 @@ def configure(flags: Mapping[str, Any]) -> Config:
     """
     name, site = flags["preset"], read_site(site_file())
     if name is None:
-        return resolve(flags, base=site)
+        return checked(resolve(flags, base=site))
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"--preset {name}: no such preset; a TOML file, or one of {_names()}")
-    return resolve(flags, path, base=site)
+    return checked(resolve(flags, path, base=site))
+
+
+def checked(config: Config) -> Config:
+    """The configuration, once its jobs were looked at: see `check_jobs`."""
+    check_jobs(config)
+    return config
 
 
 def _names() -> str:

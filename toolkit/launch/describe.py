@@ -1,10 +1,13 @@
 """What a launch tells its user beforehand: the plan, in words."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from toolkit.config import Config
+from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
+from toolkit.launch.sbatch_options import Options, gres_asked, job_options
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
 from toolkit.runs.usage import read_spent
@@ -32,10 +35,8 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"{r.eval_array} for evaluation",
     ]
     if launcher == "slurm":
-        lines.append(
-            f"resources  a sampling array task: {r.gres or 'no gres'}, {r.cpus} cores, "
-            f"{r.mem_gib} GiB, {r.minutes} min; an evaluation array task: {r.eval_cpus} cores"
-        )
+        jobs = (_asked(job_options(plan.config, stage)) for stage in ("sample", "evaluate"))
+        lines.append("resources  a sampling array task: {}; an evaluation one: {}".format(*jobs))
         lines += _slow_slice_line(plan)
     if s.backend == "vllm" and plan.samples_missing:
         lines.append(
@@ -75,8 +76,18 @@ def _minutes_of(samples: int, plan: LaunchPlan) -> float:
 
 
 def _limit(config: Config) -> float:
-    """The time limit of an array task that samples, in minutes."""
-    return float(config.resources.minutes)
+    """The time limit of an array task that samples, in minutes; infinite for none."""
+    return minutes_of(str(job_options(config, "sample")["time"])) or math.inf
+
+
+def _asked(options: Options) -> str:
+    """What a job asks Slurm for, in words."""
+    found = [gres_asked(options, "") or "no gres"]
+    if cores := options.get("cpus-per-task"):
+        found.append(f"{cores} cores")
+    if memory := options.get("mem"):
+        found.append(memory_in_words(str(memory)))
+    return ", ".join([*found, time_in_words(str(options["time"]))])
 
 
 def _quantity(plan: LaunchPlan) -> str:

@@ -1,16 +1,22 @@
 """Launchers of one machine: in processes of their own, or in this process."""
 
+import contextlib
 import logging
+import os
 import re
+import secrets
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import submitit
 
 from toolkit.cores import divided_cores
 from toolkit.launch.chain import Stage, run_rounds
+from toolkit.launch.gpus import VISIBLE, Gpus, places, visible_gpus
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.runs.run import Run
 
@@ -18,9 +24,8 @@ log = logging.getLogger(__name__)
 
 STAGE_SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 """The signals that stages handle."""
-
-LOCAL_MINUTES = 7 * 24 * 60
-"""A local process has no time limit worth the name (submitit insists on one)."""
+STOP_SECONDS = 20.0
+"""How long array tasks may take to stop, once they are asked to."""
 
 
 def launch_local(
@@ -30,7 +35,13 @@ def launch_local(
 
     A failed array task does not keep the later stages from running on what is there.
     """
-    return run_rounds(plan, run, "local", lambda stage: _run_processes(run, stage, show))
+    gpus = visible_gpus(os.environ)
+
+    def run_stage(stage: Stage) -> list[Any]:
+        found = places(plan.config, stage.name, len(stage.arguments), gpus)
+        return run_processes(run, stage, found, show)
+
+    return run_rounds(plan, run, "local", run_stage)
 
 
 def launch_inline(
@@ -55,20 +66,38 @@ def _run_here(stage: Stage) -> list[Any]:
             signal.signal(number, handler)
 
 
-def _run_processes(run: Run, stage: Stage, show: Callable[[], None]) -> list[Any]:
-    """Run the array tasks of a stage side by side; the results of those that succeeded."""
-    executor = submitit.LocalExecutor(folder=run.slurm_dir)
-    executor.update_parameters(timeout_min=LOCAL_MINUTES, stderr_to_stdout=True)
-    with divided_cores(len(stage.arguments)):
-        jobs = [executor.submit(stage.task, *values) for values in stage.arguments]
+def run_processes(
+    run: Run, stage: Stage, free: Sequence[Gpus], show: Callable[[], None]
+) -> list[Any]:
+    """Run the array tasks of a stage, as many at once as there are places for.
+
+    free: the GPUs of each place. Gives the results of the array tasks that succeeded. Whatever ends
+    this call ends the array tasks too.
+    """
+    executor = _Executor(run, signal.SIGTERM if stage.name == "sample" else signal.SIGINT)
+    jobs: list[submitit.LocalJob[Any]] = []
+    places, waiting = list(free), list(stage.arguments)
+    running: list[tuple[submitit.LocalJob[Any], Gpus]] = []
+    if 0 < len(places) < len(waiting):
+        log.info("%d array tasks, %d at a time", len(waiting), len(places))
     try:
-        while not all(job.done() for job in jobs):
-            show()
-            time.sleep(1.0)
-    except KeyboardInterrupt:
-        for job in jobs:
-            job.cancel(check=False)
+        with divided_cores(len(places)):
+            while waiting or running:
+                while waiting and places:
+                    executor.gpus = places.pop(0)
+                    jobs.append(executor.submit(stage.task, *waiting.pop(0)))
+                    running.append((jobs[-1], executor.gpus))
+                show()
+                time.sleep(1.0)
+                places += [gpus for job, gpus in running if job.done()]
+                running = [(job, gpus) for job, gpus in running if not job.done()]
+    except BaseException:
+        executor.stop()
         raise
+    return list(_results(stage, jobs))
+
+
+def _results(stage: Stage, jobs: Sequence[submitit.LocalJob[Any]]) -> list[Any]:
     results = []
     for job in jobs:
         if error := job.exception():
@@ -76,6 +105,60 @@ def _run_processes(run: Run, stage: Stage, show: Callable[[], None]) -> list[Any
         else:
             results.append(job.result())
     return results
+
+
+class _Executor(submitit.LocalExecutor):  # type: ignore[misc]
+    """Starts array tasks, each in a session of its own, with the GPUs that `gpus` names then.
+
+    submitit's own start hides all GPUs. And there, the terminal's Ctrl-C reaches each task beside
+    us, which then has one second to save its work.
+    """
+
+    def __init__(self, run: Run, stop_signal: signal.Signals) -> None:
+        super().__init__(folder=run.slurm_dir)
+        self.gpus: Gpus = ()
+        self._stop_signal = stop_signal
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def _submit_command(self, command: str) -> submitit.LocalJob[Any]:
+        job_id = str(10**9 + secrets.randbelow(10**9))
+        paths = submitit.core.utils.JobPaths(self.folder, job_id, task_id=0)
+        environment = os.environ | {
+            VISIBLE: ",".join(self.gpus),
+            "SUBMITIT_EXECUTOR": "local",
+            "SUBMITIT_LOCAL_JOB_ID": job_id,
+            "SUBMITIT_LOCAL_GLOBALID": "0",
+            "SUBMITIT_LOCAL_LOCALID": "0",
+        }
+        task = (sys.executable, "-u", "-m", "toolkit.launch.local_task", str(self.folder))
+        with paths.stdout.open("ab") as output:
+            process = subprocess.Popen(
+                (*task, str(int(self._stop_signal)), str(os.getpid())),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return submitit.LocalJob(self.folder, job_id, process=process)
+
+    def stop(self) -> None:
+        """Ask the array tasks to stop, kill those that do not; a second Ctrl-C kills at once."""
+        deadline = time.monotonic() + STOP_SECONDS
+        try:
+            for process in self._alive():
+                process.send_signal(self._stop_signal)
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        finally:
+            for process in self._alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _alive(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self._processes if process.poll() is None]
 
 
 def _last_line(error: BaseException) -> str:

@@ -9,12 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.config import Config, Engine, Resources, Stopping
+from toolkit.config import Config, Engine, Stopping
 from toolkit.errors import SlurmFailure, ToolkitError, UsageError
+from toolkit.launch.amounts import (
+    gres_items,
+    mebibytes_of,
+    memory_in_words,
+    minutes_of,
+    time_in_words,
+)
 from toolkit.launch.doctor import Finding
 from toolkit.launch.local import launch_inline
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.queue import accounts_of, cluster_answers, nodes_of, partitions
+from toolkit.launch.sbatch_options import Options, gres_asked, job_options
 from toolkit.models.footprint import read_footprint
 from toolkit.report.document import read_fit
 from toolkit.runs.run import Run
@@ -25,9 +33,8 @@ TRIAL_PROBLEMS = 4
 TRIAL_SAMPLES = 3
 
 
-def examine_slurm(resources: Resources) -> Iterator[Finding]:
+def examine_slurm(config: Config) -> Iterator[Finding]:
     """Partition, time limit, gres, cores and memory, account: as the controller knows them."""
-    r = resources
     try:
         if not cluster_answers():
             remedy = "log in to a submit node to use one"
@@ -40,64 +47,48 @@ def examine_slurm(resources: Resources) -> Iterator[Finding]:
         return
     try:
         known = partitions()
-        default = next((n for n, facts in known.items() if facts.get("Default") == "YES"), "")
-        yield from _partition(known, r.partition or default, r.minutes, r.gres, r.cpus, r.mem_gib)
-        yield from _partition(
-            known, r.cpu_partition or default, r.eval_minutes, None, r.eval_cpus, r.eval_mem_gib
-        )
+        for stage in ("sample", "evaluate"):
+            yield from _job(known, job_options(config, stage))
     except SlurmFailure as error:
         yield Finding("fail", "slurm", str(error))
         return
-    if r.account:
-        yield _account(r.account)
+    if config.resources.account:
+        yield _account(config.resources.account)
 
 
-def _partition(
-    known: Mapping[str, Mapping[str, str]],
-    name: str,
-    minutes: int,
-    gres: str | None,
-    cpus: int,
-    mem_gib: int,
-) -> Iterator[Finding]:
-    """Whether a partition is there, allows the time, and has a node for one array task."""
-    if name not in known:
-        listed = ", ".join(sorted(known))
-        found = f"{name or 'no default'}: not there"
-        yield Finding("fail", "partition", found, f"choose one of {listed}")
-        return
-    yield _time_limit(name, known[name], minutes)
-    yield _nodes(name, gres or "", cpus, mem_gib)
+def _job(known: Mapping[str, Mapping[str, str]], options: Options) -> Iterator[Finding]:
+    """Whether each partition of a job is there, allows the time, and has a node for it."""
+    default = next((n for n, facts in known.items() if facts.get("Default") == "YES"), "")
+    for name in str(options.get("partition", default)).split(","):
+        if name not in known:
+            listed = ", ".join(sorted(known))
+            found = f"{name or 'no default'}: not there"
+            yield Finding("fail", "partition", found, f"choose one of {listed}")
+            continue
+        yield _time_limit(name, known[name], str(options["time"]))
+        yield _nodes(name, options)
 
 
-def _time_limit(partition: str, facts: Mapping[str, str], minutes: int) -> Finding:
+def _time_limit(partition: str, facts: Mapping[str, str], time: str) -> Finding:
     limit = facts.get("MaxTime", "UNLIMITED")
-    most = _minutes(limit)
+    most, minutes, asked = minutes_of(limit), minutes_of(time), time_in_words(time)
     if facts.get("State", "UP") != "UP":
         return Finding("fail", "partition", f"{partition} is {facts['State']}", "choose another")
-    if most is not None and minutes > most:
+    if most is not None and (minutes is None or minutes > most):
         remedy = "ask for less: an array task that runs out of time goes on by itself"
-        return Finding("fail", "time", f"{minutes} min; {partition} allows {most}", remedy)
-    return Finding("ok", "partition", f"{partition}: up, {minutes} min asked, {limit} allowed")
+        return Finding("fail", "time", f"{asked}; {partition} allows {most} min", remedy)
+    return Finding("ok", "partition", f"{partition}: up, {asked} asked, {limit} allowed")
 
 
-def _minutes(limit: str) -> int | None:
-    """Slurm's [days-]hours:minutes:seconds; None for UNLIMITED."""
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", limit)
-    if not found:
-        return None
-    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
-    return (days * 24 + hours) * 60 + minutes
-
-
-def _nodes(partition: str, gres: str, cpus: int, mem_gib: int) -> Finding:
+def _nodes(partition: str, options: Options) -> Finding:
     """Whether any node of the partition has what one array task asks for."""
-    kind, count = _gres(gres)
+    gres = gres_asked(options, "")
+    cpus, mem = str(options.get("cpus-per-task", "1")), str(options.get("mem", "0"))
     nodes = nodes_of(partition)
-    asked = f"{cpus} cores, {mem_gib} GiB" + (f", {gres}" if gres else "")
+    asked = f"{cpus} cores, {memory_in_words(mem)}" + (f", {gres}" if gres else "")
     for node in nodes:
-        large = node.cores >= cpus and node.memory >= mem_gib * 1024
-        if large and _offers(node.gres, kind, count):
+        large = node.cores >= int(cpus) and node.memory >= mebibytes_of(mem)
+        if large and _offers(node.gres, gres):
             return Finding("ok", "nodes", f"{partition} has nodes with {asked}")
     largest = max(nodes, key=lambda node: (node.cores, node.memory), default=None)
     has = (
@@ -108,20 +99,13 @@ def _nodes(partition: str, gres: str, cpus: int, mem_gib: int) -> Finding:
     return Finding("fail", "nodes", f"no node of {partition} has {asked}", has)
 
 
-def _gres(gres: str) -> tuple[str, int]:
-    """("gpu:a100", 2) of "gpu:a100:2"; the count is 1 where none is given."""
-    name, _, last = gres.rpartition(":")
-    return (name, int(last)) if last.isdigit() else (gres, 1)
-
-
-def _offers(has: str, kind: str, count: int) -> bool:
-    if not kind:
-        return True
-    for item in re.sub(r"\([^)]*\)", "", has).split(","):
-        name, number = _gres(item)
-        if (name == kind or name.split(":")[0] == kind) and number >= count:
-            return True
-    return False
+def _offers(has: str, wanted: str) -> bool:
+    """Whether a node with the generic resources `has` could give those that are `wanted`."""
+    offered = gres_items(re.sub(r"\([^)]*\)", "", has))
+    return all(
+        any(kind in (name, name.split(":")[0]) and number >= count for name, number in offered)
+        for kind, count in gres_items(wanted)
+    )
 
 
 def _account(account: str) -> Finding:
