@@ -45,7 +45,7 @@ OWNERS = {
     "tqdm": {"toolkit/progress_bar.py"},
     "httpx": {"toolkit/backends/openai.py"},
     "gguf": {"toolkit/models/embedded.py"},
-    "huggingface_hub": {"toolkit/models/staging.py"},
+    "huggingface_hub": {"toolkit/models/hub.py"},
 }
 
 

@@ -278,7 +278,7 @@ class EngineFacts:
     engine: its kind and version. device: the name of one of its devices, or the URL of a server.
     max_model_len: the most tokens of a prompt and its completion together. tensor_parallel_size:
     how many GPUs the engine uses. served_model: the server's name of the model. replay_file: the
-    file with the recorded completions.
+    file with the recorded completions. model_commit: the commit of a model of the Hugging Face hub.
     """
 
     engine: str | None = None
@@ -288,3 +288,4 @@ class EngineFacts:
     tensor_parallel_size: int | None = None
     served_model: str | None = None
     replay_file: str | None = None
+    model_commit: str | None = None

@@ -14,7 +14,7 @@ from toolkit.runs.history import record_job
 from toolkit.runs.run import open_run
 
 JOBS = sorted(p.name for p in (ROOT / "jobs").glob("*.py") if not p.name.startswith("_"))
-HEAVY = {"polars", "numpy", "scipy", "matplotlib", "submitit", "vllm", "httpx"}
+HEAVY = {"polars", "numpy", "scipy", "matplotlib", "submitit", "vllm", "httpx", "huggingface_hub"}
 PROBE = """
 import json, runpy, sys
 path, report = sys.argv[1:3]

@@ -5,17 +5,16 @@ import json
 import pytest
 from run_jobs import ROOT, files, job, samples
 
-from toolkit.config import Config, Engine, describe_config
+from toolkit.config import Config, describe_config
 from toolkit.errors import UsageError
 from toolkit.launch.preflight import (
     _offers,
     _time_limit,
-    examine_model,
     examine_sampling,
     examine_slurm,
     run_trial,
 )
-from toolkit.models.footprint import Footprint, kv_bytes_per_token, read_footprint
+from toolkit.models.footprint import Footprint, kv_bytes_per_token
 from toolkit.resolve import resolve
 from toolkit.runs.history import launches, recorded_config
 
@@ -59,30 +58,6 @@ def test_a_preset_fits_its_gpu(preset, gib):
     tokens = need.kv_tokens(gib * 2**30, engine.gpu_memory_utilization)
     assert engine.max_model_len < tokens
     assert 1.0 <= tokens / (400 * engine.max_num_seqs) < 2.0
-
-
-def test_a_model_directory_is_complete_or_says_what_it_lacks(tmp_path):
-    for name, says in (
-        (None, "config.json: cannot be read"),
-        ("config.json", "no tokenizer"),
-        ("tokenizer.json", "no weights"),
-        ("model.safetensors.index.json", "1 of 2 weight files are missing, such as b.safetensors"),
-    ):
-        if name:
-            (tmp_path / name).write_text(json.dumps(LLAMA_8B))
-        if name == "model.safetensors.index.json":
-            index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
-            (tmp_path / name).write_text(json.dumps(index))
-            (tmp_path / "a.safetensors").write_bytes(b"x" * 1000)
-        with pytest.raises(UsageError, match=says):
-            read_footprint(tmp_path, "auto")
-        (finding,) = examine_model(str(tmp_path), Engine(), 40)
-        assert finding.grade == "fail"
-        assert finding.remedy == "download it again"
-    (tmp_path / "b.safetensors").write_bytes(b"x" * 1000)
-    assert read_footprint(tmp_path, "auto").weights == 2000
-    grades = [next(examine_model(str(tmp_path), Engine(), g)).grade for g in (40, 5, 2)]
-    assert grades == ["ok", "warn", "fail"]
 
 
 def test_a_node_offers_a_generic_resource_or_not():

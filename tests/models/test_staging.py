@@ -15,6 +15,7 @@ from run_jobs import ROOT
 
 from toolkit.errors import UsageError
 from toolkit.models import staging
+from toolkit.models.hub_cache import at_snapshot
 from toolkit.models.node_disk import node_folder
 from toolkit.models.staging import needed_files, stage, stage_model
 from toolkit.resolve import resolve
@@ -128,6 +129,7 @@ CHILD = r"""
 import os, sys, time
 from pathlib import Path
 from toolkit.models import staging
+from toolkit.models.hub_cache import at_snapshot
 plain = staging.shutil.copyfile
 def slow(source, target):
     os.write(1, f"{os.getpid()} {target}\n".encode())  # whole, though threads copy side by side
@@ -235,36 +237,21 @@ def test_a_directory_that_is_not_ours_is_refused(tmp_path):
         node_folder("models", str(tmp_path / "file"))
 
 
-@pytest.fixture
-def hub(source, tmp_path, monkeypatch):
-    """The hub's cache as its library lays it out, and no hub."""
-    pytest.importorskip("huggingface_hub")
-    home = tmp_path / "hub"
-    snapshot = home / "models--org--model" / "snapshots" / ("a" * 40)
-    snapshot.parent.mkdir(parents=True)
-    source.rename(snapshot)
-    (home / "models--org--model" / "refs").mkdir()
-    (home / "models--org--model" / "refs" / "main").write_text("a" * 40)
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home))
-    return snapshot
-
-
-def test_a_hub_model_is_staged_from_the_hubs_cache(hub, tmp_path):
+def test_a_hub_model_is_staged_from_its_snapshot(source, tmp_path):
     config = resolve({"model": "org/model", "stage_model": str(tmp_path)})
-    copy = stage_model(config).sampling.model
-    assert Path(copy).parent == node_folder("models", str(tmp_path))
-    assert names(Path(copy)) == WANTED
-
-
-def test_a_hub_model_that_cannot_be_fetched_is_said_in_one_line(hub, tmp_path):
-    config = resolve({"model": "org/other", "stage_model": str(tmp_path)})
-    with pytest.raises(UsageError) as caught:
-        stage_model(config)
-    assert re.match("--stage-model: org/other cannot be fetched .*; download it", str(caught.value))
-    assert "\n" not in str(caught.value)
+    weights = source / "model.safetensors.index.json"
+    for path in [*source.glob("model-*.safetensors"), source / "extra.safetensors"]:
+        path.unlink()
+    weights.unlink()  # the .bin is whole
+    record = {"commit": "a" * 40, "snapshot": str(source)}
+    copy = Path(stage_model(at_snapshot(config, record)).sampling.model)
+    assert copy.parent == node_folder("models", str(tmp_path))
+    assert names(copy) == {
+        "config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "pytorch_model.bin",
+    }
 
 
 def test_the_log_says_how_long_it_took(source, models, caplog):

@@ -51,7 +51,8 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
     from toolkit.launch.doctor import examine_directory, examine_judge
-    from toolkit.launch.preflight import examine_model, examine_sampling, examine_slurm
+    from toolkit.launch.model import examine_model, model_at_hand
+    from toolkit.launch.preflight import examine_sampling, examine_slurm
     from toolkit.launch.queue import gpus_at_hand
     from toolkit.problems.load import load_problems
     from toolkit.verifiers.base import only_kind
@@ -64,13 +65,14 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     workers = settings.workers or available_cores()
     yield from examine_directory(flags["runs"])
     yield from examine_slurm(config)
-    yield from examine_model(config.sampling.model, config.engine, flags["gpu_gib"])
+    yield from examine_model(config.sampling, config.engine, flags["gpu_gib"])
     yield from examine_judge(problems, judge, settings.isolation, workers)
-    try_model = flags["try_model"]
+    try_model, trial = flags["try_model"], configure_trial(flags)
     if try_model is None:
-        try_model = gpus_at_hand("local")
+        # Nobody has asked for a download.
+        try_model = gpus_at_hand("local") and model_at_hand(trial.sampling)
     if try_model:
-        yield examine_sampling(configure_trial(flags))
+        yield examine_sampling(trial)
 
 
 def configure_trial(flags: dict[str, Any]) -> Config:

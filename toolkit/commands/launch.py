@@ -38,6 +38,7 @@ def main() -> int:
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.launch.exclusive import hold
     from toolkit.launch.gpus import refuse_too_few_gpus, visible_gpus
+    from toolkit.launch.model import with_model
     from toolkit.launch.prepare import create_run, locate, plan_launch
     from toolkit.runs.run import open_run
 
@@ -56,7 +57,8 @@ def main() -> int:
         show_plan(planning(), launcher, script=True)
         return EXIT_DONE
     # What is wrong with a new run is said before anything is written.
-    run = run or create_run(planning())
+    old = run is not None
+    run = run or create_run(with_model(planning()))
     with hold(run, launcher) as held:
         refuse_work_twice(run, launcher)
         try:
@@ -69,6 +71,8 @@ def main() -> int:
         if flags["resume"] and set_corrupt_aside(run):
             plan = planning()
         show_plan(plan, launcher)
+        if old:
+            plan = with_model(plan, held.touch)
         return carry_out(plan, launcher, held, wait=flags["wait"])
 
 
@@ -193,11 +197,14 @@ def set_corrupt_aside(run: "Run", *, dry_run: bool = False) -> bool:
 def show_plan(plan: "LaunchPlan", launcher: str, *, script: bool = False) -> None:
     """The plan in words; with `script` also what Slurm would get for sampling, if it gets any."""
     from toolkit.launch.describe import describe_plan
+    from toolkit.launch.model import describe_model
     from toolkit.launch.parameters import sbatch_script
     from toolkit.launch.prepare import tasks_of
 
     tasks = tasks_of(plan)
     print(describe_plan(plan, launcher, tasks))
+    if script and (line := describe_model(plan)):
+        print(line)
     if script and launcher == "slurm":
         print("\n" + sbatch_script(plan.config, plan.path / "slurm", "sample", len(tasks)))
 

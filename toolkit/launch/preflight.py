@@ -1,5 +1,5 @@
-"""Before GPU-hours are spent: does the cluster have what is asked for, does the model fit, and do
-a dozen samples of it go the whole way?
+"""Before GPU-hours are spent: does the cluster have what is asked for, and do a dozen samples go
+the whole way?
 """
 
 import getpass
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.config import Config, Engine, Stopping
-from toolkit.errors import SlurmFailure, ToolkitError, UsageError
+from toolkit.config import Config, Stopping
+from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.amounts import (
     gres_items,
     mebibytes_of,
@@ -20,15 +20,13 @@ from toolkit.launch.amounts import (
 )
 from toolkit.launch.doctor import Finding
 from toolkit.launch.local import launch_inline
+from toolkit.launch.model import with_model
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.queue import accounts_of, cluster_answers, nodes_of, partitions
 from toolkit.launch.sbatch_options import Options, gres_asked, job_options
-from toolkit.models.footprint import read_footprint
 from toolkit.report.document import read_fit
 from toolkit.runs.run import Run
 
-USUAL_TOKENS = 400
-"""Prompt and completion of a HumanEval sample together, on average, with room."""
 TRIAL_PROBLEMS = 4
 TRIAL_SAMPLES = 3
 
@@ -120,40 +118,6 @@ def _account(account: str) -> Finding:
     return Finding("ok", "account", account)
 
 
-def examine_model(model: str, engine: Engine, gpu_gib: float) -> Iterator[Finding]:
-    """Whether a local model directory is complete, and weights and KV cache fit the GPU."""
-    if not model:
-        yield Finding("ok", "model", "the embedded model, for the CPU")
-        return
-    path = Path(model)
-    if not path.is_dir():
-        found = f"{model}: a hub model, read through the hub's cache"
-        remedy = (
-            "download it once and give its directory; --stage-model auto copies it to each "
-            "node's disk"
-        )
-        yield Finding("warn", "model", found, remedy)
-        return
-    try:
-        need = read_footprint(path, engine.dtype)
-    except UsageError as error:
-        yield Finding("fail", "model", str(error), "download it again")
-        return
-    gpus = engine.tensor_parallel_size
-    tokens = need.kv_tokens(gpus * gpu_gib * 2**30, engine.gpu_memory_utilization)
-    found = (
-        f"{need.weights / 2**30:.1f} GiB of weights, {need.kv_per_token / 1024:.0f} KiB of KV "
-        f"cache a token: room for {max(0, tokens):,} tokens on {gpus} x {gpu_gib:g} GiB"
-    )
-    if tokens < engine.max_model_len:
-        yield Finding("fail", "model", found, "take a larger GPU or --tensor-parallel-size")
-    elif tokens < engine.max_num_seqs * USUAL_TOKENS:
-        fit = tokens // USUAL_TOKENS
-        yield Finding("warn", "model", found, f"enough for --max-num-seqs {fit}")
-    else:
-        yield Finding("ok", "model", found)
-
-
 def examine_sampling(config: Config) -> Finding:
     """Some samples as configured, evaluated and fitted, in a directory that is removed."""
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +138,7 @@ def run_trial(config: Config, folder: Path) -> Run:
 
     Raises `ToolkitError` for whatever a launch of this configuration would fail with.
     """
-    plan = plan_launch(trial_config(config), folder, folder / "run")
+    plan = with_model(plan_launch(trial_config(config), folder, folder / "run"))
     run = freeze_launch(plan)
     launch_inline(plan, run, lambda: None)
     return run

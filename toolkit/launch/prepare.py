@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Evaluation, describe_config
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import load_problems, problems_label
@@ -38,7 +38,8 @@ class LaunchPlan:
 
     new: the slices of its round. missing: all slices to sample, the new ones included. planned:
     number of samples in all rounds. rule: of adaptive sampling, where more rounds may follow; None
-    for a fixed number of samples.
+    for a fixed number of samples. hub_model: commit and directory of a model of the hub, as the run
+    records them; None for any other model, and before the model is fetched.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class LaunchPlan:
     planned: int
     judge: Judge
     rule: StoppingRule | None = None
+    hub_model: Mapping[str, str] | None = None
 
     @property
     def samples_missing(self) -> int:
@@ -191,6 +193,7 @@ def _plan(
         planned=sum(map(len, [*old, *new])),
         judge=judge,
         rule=rule,
+        hub_model=run.manifest().get("hub_model") if run else None,
     )
 
 
@@ -267,6 +270,8 @@ def create_run(plan: LaunchPlan) -> Run:
 def freeze_launch(plan: LaunchPlan) -> Run:
     """Create the run if it is new, freeze the round if there is one, and point `latest` to it."""
     run = create_run(plan)
+    if plan.hub_model is not None:
+        _record_model(run, plan.hub_model)
     if judge_choice(run) != plan.judge.choice:
         record_judge(run, plan.judge.choice)
     # A raised cap is recorded even if no problem needs it: the curve then reaches that cap.
@@ -274,6 +279,18 @@ def freeze_launch(plan: LaunchPlan) -> Run:
         freeze_round(run, plan.round_index, list(plan.new), plan.rule)
     point_latest(run)
     return run
+
+
+def _record_model(run: Run, hub_model: Mapping[str, str]) -> None:
+    """Record where the hub's cache is now. The commit stays what it was at the first launch."""
+    recorded = run.manifest().get("hub_model")
+    if recorded is not None and recorded["commit"] != hub_model["commit"]:
+        raise ToolkitError(
+            f"{run.path}: another launch has just made this run, with the commit "
+            f"{recorded['commit']} of the model; launch again"
+        )
+    if recorded != hub_model:
+        run.update_manifest({"hub_model": dict(hub_model)})
 
 
 def tasks_of(plan: LaunchPlan) -> list[list[str]]:
@@ -309,4 +326,5 @@ def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
         "judge": judge_document(plan.judge.choice),
         "config": describe_config(config),
         "versions": versions(),
+        **({"hub_model": dict(plan.hub_model)} if plan.hub_model else {}),
     }

@@ -32,54 +32,15 @@ def stage_model(config: Config) -> Config:
     """The configuration with the model replaced by its copy on this node.
 
     It is unchanged if nothing is staged: without --stage-model, for another backend than vllm, for
-    the embedded model. Raises `UsageError` if the model cannot be fetched or does not fit.
+    the embedded model. A hub model is given by its directory in the hub's cache. Raises
+    `UsageError` if the model is not whole or does not fit.
     """
     model, where = config.sampling.model, config.engine.stage_model
     if not (where and model and config.sampling.backend == "vllm"):
         return config
-    source = Path(model)
-    if not source.is_dir():
-        source = fetch_model(model, config.sampling.revision)
-    copy = stage(source.resolve(), node_folder("models", "" if where == "auto" else where))
+    source = Path(model).resolve()
+    copy = stage(source, node_folder("models", "" if where == "auto" else where))
     return replace(config, sampling=replace(config.sampling, model=str(copy), revision=""))
-
-
-def fetch_model(model: str, revision: str) -> Path:
-    """Fetch a Hugging Face model: its directory in the cache, with the files an engine needs.
-
-    Of several array tasks one fetches and the others wait. Raises `UsageError` if it fails.
-    """
-    try:
-        from huggingface_hub import snapshot_download
-
-        found = Path()
-        for weights in ENDINGS:
-            found = Path(
-                snapshot_download(
-                    model,
-                    revision=revision or None,
-                    allow_patterns=[
-                        weights,
-                        "*.json",
-                        "*.txt",
-                        "*.model*",
-                        "*.jinja",
-                        "*.py",
-                        "*.tiktoken",
-                    ],
-                    ignore_patterns=["*/*"],
-                )
-            )
-            if any(found.glob(weights)):
-                break
-    except Exception as error:
-        # Offline, unknown, gated, no such revision: the library has a different error for each.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            f"--stage-model: {model} cannot be fetched ({reason[:200]}); download it on a machine "
-            "that reaches Hugging Face, and give its directory with --model"
-        ) from None
-    return found
 
 
 def needed_files(source: Path) -> list[Path]:

@@ -215,6 +215,7 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "tensor_parallel_size": engine.tensor_parallel_size,
         "served_model": engine.served_model,
         "replay_file": engine.replay_file,
+        "model_commit": engine.model_commit,
         "engine_restarts": start.restarts,
         "staging_seconds": _rounded(start.staging_seconds, 1),
         "startup_seconds": _rounded(start.startup_seconds, 1),
@@ -263,6 +264,7 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             tensor_parallel_size=_whole(found, "tensor_parallel_size"),
             served_model=found.get("served_model"),
             replay_file=found.get("replay_file"),
+            model_commit=found.get("model_commit"),
         ),
         start=EngineStart(
             restarts=_whole(found, "engine_restarts"),

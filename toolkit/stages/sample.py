@@ -6,11 +6,13 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from toolkit import __version__
 from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, EngineRefused, StartInterrupted
+from toolkit.models.hub_cache import at_snapshot
 from toolkit.records import Examples
 from toolkit.runs.partials import discard_stale_partials, read_partials
 from toolkit.runs.run import Run
@@ -35,6 +37,8 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
     prompts, examples = prompts_of(problems), examples_of(problems)
+    hub_model = run.manifest().get("hub_model")
+    at_hand = at_snapshot(config, hub_model)
     fruitless = restarts = 0
     discard_stale_partials(run)
     while pending := [by_name[n] for n in names if n not in run.done()]:
@@ -45,7 +49,9 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
         )
         sampler = None
         try:
-            with _engine(config, examples, restarts, stop) as (backend, facts):
+            with _engine(at_hand, examples, restarts, stop) as (backend, facts):
+                engine = replace(facts.engine, model_commit=(hub_model or {}).get("commit"))
+                facts = replace(facts, engine=engine)
                 sampler = Sampler(run, pending, prompts, backend, facts, partials)
                 if not sampler.sample(lambda: stop.requested):
                     return False
