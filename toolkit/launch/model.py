@@ -25,7 +25,8 @@ def with_model(plan: LaunchPlan, alive: Callable[[], None] = lambda: None) -> La
     samples nothing, or if its model is not of the hub. From here on this process has no token: the
     jobs that it submits need none, and Slurm would keep it with them.
 
-    alive: called now and then while something is fetched. Raises `UsageError` or `ToolkitError`, which name what to do, if the model cannot be had.
+    alive: called now and then while something is fetched. Raises `UsageError` or `ToolkitError`,
+    which name what to do, if the model cannot be had.
     """
     sampling = plan.config.sampling
     wanted = bool(plan.missing) or plan.rule is not None

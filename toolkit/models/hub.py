@@ -82,8 +82,10 @@ def fetch_model(
     """The model, whole in the cache. What is missing there is fetched, with progress.
 
     revision: a branch, a tag or a commit; "" is "main". commit: the one that the run has recorded;
-    it is taken in place of `revision`. alive: called now and then meanwhile. A commit that is whole in the cache needs no hub. If the hub
-    does not help, what the cache knows for `revision` is taken, and the model's `note` says so.
+    it is taken in place of `revision`. alive: called now and then meanwhile.
+
+    A commit that is whole in the cache needs no hub. If the hub does not help, what the cache knows
+    for `revision` is taken, and the model's `note` says so.
 
     Raises `UsageError` or `ToolkitError` if there is no model to work with: one line with what to
     do.
