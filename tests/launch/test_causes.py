@@ -15,7 +15,7 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.queue import QueuedJob
 from toolkit.launch.status import read_status
 from toolkit.resolve import resolve
-from toolkit.runs.history import Launch, append_launch, record_cancellation
+from toolkit.runs.history import Launch, append_launch, record_cancellation, record_job
 from toolkit.verifiers.judges import judge_of_run
 
 START = """submitit INFO (2026-11-26 08:10:19,571) - Starting with JobEnvironment(job_id=34_0, hostname=n1, local_rank=0(1), node=0(1), global_rank=0(1))
@@ -97,20 +97,20 @@ WEAK = "this node cannot confine programs: no user namespaces; see docs/isolatio
 
 CASES = {
     # kind of case: stage, log, answer of sacct, kind, words of the cause, words of the remedy
-    "memory, Slurm's poll": ("sample", plain(POLLED), None, "memory", "more memory", "--mem-gib"),
+    "memory, Slurm's poll": ("sample", plain(POLLED), None, "memory", "more memory", "--mem"),
     "memory, the job": (
         "evaluate",
         None,
         sacct("OUT_OF_MEMORY", "0:125"),
         "memory",
         "60M",
-        "--eval-mem-gib",
+        "--eval-mem",
     ),
     "memory, only the step": (
         *("sample", plain(OOM), sacct("FAILED", "1:0", "OUT_OF_MEMORY", "0:125")),
-        *("memory", "used more memory than it may: it was given 60M", "--mem-gib"),
+        *("memory", "used more memory than it may: it was given 60M", "--mem"),
     ),
-    "memory, no accounting": ("fit", plain(OOM), None, "memory", "more memory", "--eval-mem-gib"),
+    "memory, no accounting": ("fit", plain(OOM), None, "memory", "more memory", "--eval-mem"),
     "memory of a GPU": (
         *(
             "sample",
@@ -126,7 +126,7 @@ CASES = {
         sacct("TIMEOUT", seconds=7200),
         "time limit",
         "limit after 120 min",
-        "--minutes",
+        "--time",
     ),
     "time limit, no accounting": (
         "evaluate",
@@ -134,7 +134,7 @@ CASES = {
         None,
         "time limit",
         "limit",
-        "--eval-minutes",
+        "--eval-time",
     ),
     "node failure": (
         *("sample", plain("srun: error: Node failure on node3\n"), sacct("NODE_FAIL")),
@@ -227,12 +227,12 @@ CASES = {
         sacct("FAILED", "0:9"),
         "killed",
         "signal 9",
-        "--eval-mem-gib",
+        "--eval-mem",
     ),
-    "killed, told by srun": ("sample", plain(KILLED), None, "killed", "signal 9", "--mem-gib"),
+    "killed, told by srun": ("sample", plain(KILLED), None, "killed", "signal 9", "--mem"),
     "killed, told by the step": (
         *("fit", plain(""), sacct("FAILED", "9:0", "CANCELLED", "0:9")),
-        *("killed", "signal 9", "--eval-mem-gib"),
+        *("killed", "signal 9", "--eval-mem"),
     ),
     "crash": (
         *("sample", plain("srun: error: node1: task 0: Segmentation fault\n"), None),
@@ -523,3 +523,26 @@ def test_the_page_lists_every_kind():
     )
     made = set(re.findall(r'Cause\(\s*"([a-z ]+)"', source))
     assert made - listed == set()
+
+
+def test_a_launch_that_was_refused_or_killed_is_said(run):
+    launched(run, sample="7")
+    leave(run, "7", failing("UsageError", NO_VLLM).format(stage="sample"))
+    begun = Launch("2026-11-26T09:00:00+00:00", "slurm", launch="0a1b2c3d")
+    append_launch(run, begun)
+    (killed, old) = read_failures(run, {"sample"}, [], Accounts())
+    assert (killed.stage, killed.kind, killed.again) == ("launch", "interrupted", True)
+    assert killed.cause == f"launched at {begun.time}: killed before it had submitted all its jobs"
+    assert old.kind == "import"
+    record_job(run, "0a1b2c3d", "sample", "9")
+    record_job(run, "0a1b2c3d", "fit", "10")
+    found = read_failures(run, {"sample"}, [], Accounts())
+    assert [(f.stage, f.kind) for f in found] == [("sample", "vanished"), ("fit", "vanished")]
+    said = f"{run.path}: sbatch refused the stage sample: invalid partition; nothing is submitted"
+    record_cancellation(run, ["9", "10"], "0a1b2c3d", said)
+    (refused, old) = read_failures(run, {"sample"}, [], Accounts())
+    assert (refused.kind, refused.again, old.kind) == ("refused", False, "import")
+    assert refused.cause.endswith("sbatch refused the stage sample: invalid partition")
+    assert f"--run {run.path} --partition NAME`" in refused.remedy
+    text = read_status(run, judge_of_run(run)).text()
+    assert f"failed     launch: {refused.cause}; {refused.remedy}" in text

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 SCRIPT = ROOT / "tests" / "slurm" / "cluster.sh"
 TINY = (
     *("--preset", "smoke", "--launcher", "slurm", "--limit", "2", "--samples", "4"),
-    *("--slice-samples", "4", "--array", "2", "--eval-cpus", "1", "--eval-mem-gib", "2"),
+    *("--slice-samples", "4", "--array", "2", "--eval-cpus", "1", "--eval-mem", "2G"),
 )
 ONLY_SAMPLE = "[[ $SLURM_JOB_NAME == sample* ]] || exec true"
 """The later stages have nothing to add: they end at once, and well."""
@@ -62,6 +62,7 @@ def broken(tmp_path_factory, tiny_model):
     path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     return {
         "memory": ("--slurm", "mem=60M", "--setup", ONLY_SAMPLE),
+        "setup": ("--setup", "module load nothing-of-this-name"),
         "import": (*vllm, f"export PYTHONPATH={folder}/missing:{path}"),
         "model": (*vllm, f"export PYTHONPATH={folder}/gated:{path}"),
         "evaluation": ("--setup", "[[ $SLURM_JOB_NAME != evaluate* ]] || kill -9 $$"),
@@ -72,12 +73,18 @@ def broken(tmp_path_factory, tiny_model):
         "killed": ("--synthetic-rate", "0.02", "--setup", ONLY_SAMPLE),
         "scancel": ("--synthetic-rate", "0.02", "--setup", ONLY_SAMPLE),
         "cancel": ("--slurm", "begin=now+1hour"),
+        "refused": ("--partition", "nowhere"),
     }
 
 
 EXPECTED = {
     # run: its failures as (stage, tasks, kind, words of the cause, words of the remedy)
     "memory": [("sample", [0, 1], "memory", "more memory than it may: it was given 60M", "--mem")],
+    "setup": [
+        (stage, tasks, "setup", "setup line failed: module load nothing-of-this-name", "--setup")
+        for stage, tasks in (("sample", [0, 1]), ("fit", []))
+    ],
+    "refused": [("launch", [], "refused", "sbatch refused the stage sample: ", "--partition")],
     "import": [("sample", [0, 1], "import", "vllm cannot be imported (libcudart", "pip install")],
     "model": [("sample", [0, 1], "model", "gated repo", "--resume")],
     "evaluation": [
@@ -111,7 +118,7 @@ def launch_all(folder, env, flags):
             )
         name, process = next(iter(running.items()))
         said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        assert process.returncode == (1 if name == "refused" else 0), said
         del running[name]
 
 

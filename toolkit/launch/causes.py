@@ -215,9 +215,9 @@ def _nothing_known(found: Evidence) -> Cause:
 def _with_remedy(cause: Cause, found: Evidence, run: Path) -> Cause:
     """The same cause with what to do next: its own remedy, or the one of its kind."""
     resume = f"python jobs/launch.py --resume --run {shlex.quote(str(run))}"
-    knob = "--mem-gib" if found.stage == "sample" else "--eval-mem-gib"
-    minutes = "--minutes" if found.stage == "sample" else "--eval-minutes"
-    more_memory = f"ask for more memory: `{resume} {knob} N`"
+    knob = "--mem" if found.stage == "sample" else "--eval-mem"
+    time = "--time" if found.stage == "sample" else "--eval-time"
+    more_memory = f"ask for more memory: `{resume} {knob} AMOUNT`"
     if not found.on_slurm:
         more_memory = f"fewer tasks at once: `{resume} --array N`"
     remedy = {
@@ -225,7 +225,7 @@ def _with_remedy(cause: Cause, found: Evidence, run: Path) -> Cause:
         "python": f"put the environment where all nodes see it, then `{resume}`",
         "memory": more_memory,
         "gpu memory": f"fewer sequences at once, or larger GPUs: `{resume} --max-num-seqs N`",
-        "time limit": f"what is finished is kept; ask for more time: `{resume} {minutes} N`",
+        "time limit": f"what is finished is kept; ask for more time: `{resume} {time} TIME`",
         "refused": f"mend what sbatch names, for instance by `{resume} --partition NAME`",
         "import": f"install it for the Python of the node, then `{resume}`",
         "disk full": f"make room or raise the quota, then `{resume}`",

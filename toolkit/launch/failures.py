@@ -7,6 +7,7 @@ all that was missing when it began. So what failed in an earlier one does not ma
 
 import platform
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from toolkit.launch.causes import (
     cause_of,
     newest_attempt,
 )
+from toolkit.launch.exclusive import holder_of
 from toolkit.launch.progress import tail
 from toolkit.launch.queue import QueuedJob
-from toolkit.runs.history import Launch, launches, submitted_stages
+from toolkit.runs.history import Launch, launches, standing_launches, submitted_stages
 from toolkit.runs.run import Run
 
 LOG_BYTES = 1 << 18
@@ -100,20 +102,48 @@ def read_failures(
     lacking: the stages that have not done all that was planned. queue: what Slurm holds of the run;
     None if that is not known.
     """
-    launch = next((x for x in reversed(launches(run)) if x.cancelled is None), None)
-    if launch is None or launch.launcher == "inline":
-        return []
+    history = launches(run)
+    stopped = _not_submitted(run, history)
+    # Of a launch that submitted nothing, the one before still tells why the run stands still.
+    began = [x for x in standing_launches(run) if x.jobs or x.launcher != "slurm"]
+    if not began or began[-1].launcher == "inline":
+        return stopped
+    launch = began[-1]
     on_slurm = launch.launcher == "slurm"
     tasks = _slurm_tasks(run, launch, accounts) if on_slurm else _local_tasks(run, launch)
     held = None if queue is None else {job.job for job in queue}
-    cancelled = {job for x in launches(run) for job in x.cancelled or ()}
+    cancelled = {job for x in history for job in x.cancelled or ()}
     found = []
     for task in tasks:
         if _lacks(run, task, lacking):
             evidence = _evidence(task, held, accounts, cancelled, on_slurm)
             if evidence and (cause := _cause(evidence, run)):
                 found.append((task, cause))
-    return _grouped(found, run)
+    failures = _grouped(found, run)
+    # The job that was to launch the next round says the same in its log.
+    told = any(failure.kind == "refused" for failure in failures)
+    return failures if told else [*stopped, *failures]
+
+
+def _not_submitted(run: Run, history: Sequence[Launch]) -> list[Failure]:
+    """Why the newest launch on Slurm has not submitted all its jobs; nothing if it has, or may."""
+    launch = next((x for x in reversed(history) if x.cancelled is None), None)
+    if launch is None or launch.launcher != "slurm" or launch.launch is None:
+        return []
+    resume = f"`python jobs/launch.py --resume --run {shlex.quote(str(run.path))}`"
+    ends = [x for x in history if x.cancelled is not None and x.launch == launch.launch]
+    if ends:
+        reason = (ends[-1].reason or "").removeprefix(f"{run.path}: ").partition(";")[0]
+        refused = "refused" in reason
+        kind, said = "refused" if refused else "interrupted", reason or "it was withdrawn"
+        todo = f"change what it names, for instance {resume[:-1]} --partition NAME`"
+    elif {"fit", "next"} & launch.jobs.keys() or holder_of(run):
+        return []
+    else:
+        refused, kind, said = False, "interrupted", "killed before it had submitted all its jobs"
+    cause = f"launched at {launch.time}: {said}"
+    remedy = todo if refused else resume
+    return [Failure("launch", [], "", "", cause, kind, remedy, again=not refused)]
 
 
 def _slurm_tasks(run: Run, launch: Launch, accounts: Accounts) -> Iterator[_Task]:

@@ -96,10 +96,10 @@ def submit_slurm(plan: LaunchPlan, run: Run, launch: str) -> Submitted:
             if stop.name:
                 raise Interrupted(stop.name)
         except Interrupted:
-            said = _withdraw(run, launch, jobs, stop)
+            said = _withdraw(run, launch, jobs, stop, f"interrupted by {stop.name}")
             raise ToolkitError(f"{run.path}: interrupted by {stop.name}: {said}") from None
-        except BaseException:
-            _withdraw(run, launch, jobs, stop)
+        except BaseException as error:
+            _withdraw(run, launch, jobs, stop, str(error) or type(error).__name__)
             raise
     return Submitted(run, jobs)
 
@@ -174,10 +174,10 @@ def _submit_stages(
         put_in_place()
 
 
-def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption) -> str:
+def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption, reason: str) -> str:
     """Cancel the jobs of a launch that failed, also one whose id is not known; says what became.
 
-    Where that fails too, the log says what is left.
+    reason: why, for the history. Where that fails too, the log says what is left.
     """
     found = {job: stage for stage, job in jobs.items()}
     try:
@@ -191,7 +191,7 @@ def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption) -
     try:
         if found:
             cancel(list(found))
-        record_cancellation(run, list(found), withdrawn=launch)
+        record_cancellation(run, list(found), withdrawn=launch, reason=reason)
     except SlurmFailure as error:
         log.error("%s; still in the queue: `scancel %s`", error, " ".join(found))
         return f"still in the queue: {listed}; end them by `python jobs/cancel.py {run.path}`"

@@ -39,7 +39,7 @@ class Launch:
     to sample. config: the tables that `describe_config` gives. cancelled: the ids of the cancelled
     jobs. launch: the launch's own id, 8 hex digits; it stands in the names of its jobs too. Of a
     cancellation it is the launch that was withdrawn as a whole, while it submitted. path: where
-    the run was. The fields that a line does not have are None.
+    the run was. reason: why a launch was withdrawn. The fields that a line does not have are None.
     """
 
     time: str
@@ -53,6 +53,7 @@ class Launch:
     cancelled: list[str] | None = None
     launch: str | None = None
     path: str | None = None
+    reason: str | None = None
 
     def line(self) -> bytes:
         """The line for the file, with its line end. Fields that are None are left out."""
@@ -146,12 +147,14 @@ def record_job(run: Run, launch: str, stage: str, job: str) -> None:
     append_launch(run, Launch(time=now(), launcher="slurm", jobs={stage: job}, launch=launch))
 
 
-def record_cancellation(run: Run, ids: Sequence[str], withdrawn: str | None = None) -> None:
+def record_cancellation(
+    run: Run, ids: Sequence[str], withdrawn: str | None = None, reason: str | None = None
+) -> None:
     """Add a line to the run's history: which of its jobs were cancelled.
 
-    withdrawn: the id of the launch that is withdrawn with all its jobs.
+    withdrawn: the id of the launch that is withdrawn with all its jobs. reason: why.
     """
-    line = Launch(time=now(), launcher="cancel", cancelled=list(ids), launch=withdrawn)
+    line = Launch(now(), "cancel", cancelled=list(ids), launch=withdrawn, reason=reason)
     append_launch(run, line)
 
 
