@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
     slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
     slurmdbd slurm-wlm-mysql-plugin mariadb-server
-    libnuma1
+    libnuma1 strace
 )
 missing=()
 for package in "${packages[@]}"; do
