@@ -115,8 +115,8 @@ def run_job(main: Callable[[], int]) -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         print(
-            "interrupted: finished work is kept, jobs on Slurm go on; without Slurm, run the same "
-            "command again",
+            f"{Path(sys.argv[0]).name}: interrupted: finished samples are kept, and verdicts; what "
+            "was in work is done again; jobs on Slurm go on; without Slurm, run the command again",
             file=sys.stderr,
         )
         code = EXIT_INCOMPLETE

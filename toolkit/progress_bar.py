@@ -21,9 +21,10 @@ class ProgressBar:
         """Whether there is a bar. Where there is none, a log line now and then tells the same."""
         return self._bar is not None
 
-    def show(self, done: int, note: str = "") -> None:
+    def show(self, done: int, note: str = "", total: int | None = None) -> None:
         """Show that so many are done. The terminal is written to a few times a second at most."""
         if self._bar is not None:
+            self._bar.total = self._bar.total if total is None else total
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._bar.n)
 

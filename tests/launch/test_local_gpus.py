@@ -180,5 +180,5 @@ def test_whatever_ends_the_launch_ends_its_array_tasks(tmp_path, number):
         launch.wait()
     if number == signal.SIGINT:
         assert launch.returncode == 1
-        assert "interrupted: finished work is kept" in said
+        assert "interrupted: finished samples are kept" in said
         assert "Traceback" not in said

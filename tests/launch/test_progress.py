@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from toolkit.launch import progress
+from toolkit.launch import ticker as ticker_module
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.launch.progress import Ticker
+from toolkit.launch.ticker import Ticker
 from toolkit.records import Sample, SeedRange, Slice
 from toolkit.resolve import resolve
 from toolkit.runs.run import Run, freeze_round
@@ -29,12 +29,12 @@ def test_the_ticker_shows_what_is_new_and_reads_the_plan_once_a_round(run, monke
     read = []
     slices = Run.slices
     monkeypatch.setattr(Run, "slices", lambda run: read.append(1) or slices(run))
-    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(ticker_module, "LOG_SECONDS", 0.0)
     ticker = Ticker(run, io.StringIO())
     ticker.show()
     ticker.show()
     finish(run, slices(run)[0])
-    (run.slurm_dir / "1_0_log.out").write_text("2026-01-01 00:00:00Z 12 tokens/s\n")
+    (run.slurm_dir / "1_0_log.out").write_text("2026-01-01T00:00:00Z node1 12 tokens/s\n")
     ticker.show()
     assert ticker.stream.getvalue().splitlines() == [
         "0/8 samples (0%), 0/2 slices | ",

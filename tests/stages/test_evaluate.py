@@ -13,7 +13,8 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import metadata, open_run
 from toolkit.runs.verdicts import read_verdicts
-from toolkit.stages.evaluate import Pace, evaluate_run
+from toolkit.stages.evaluate import evaluate_run
+from toolkit.stages.pace import Pace
 from toolkit.stages.sample import run_sampling
 from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.judges import judge_of_run

@@ -117,18 +117,17 @@ def refuse_work_twice(run: "Run", launcher: str) -> None:
 def carry_out(plan: "LaunchPlan", launcher: str, held: "Hold", *, wait: bool) -> int:
     """Freeze the plan and hand it to its launcher; the exit code."""
     from toolkit.launch.prepare import freeze_launch
-    from toolkit.launch.progress import Ticker
+    from toolkit.launch.ticker import Ticker
     from toolkit.report.terminal import describe_results
 
     run = freeze_launch(plan)
-    ticker = Ticker(run, sys.stderr)
+    with Ticker(run, sys.stderr) as ticker:
 
-    def show() -> None:
-        held.touch()
-        ticker.show()
+        def show() -> None:
+            held.touch()
+            ticker.show()
 
-    complete = open_launcher(launcher, held)(plan, run, show, wait=wait)
-    ticker.end()
+        complete = open_launcher(launcher, held)(plan, run, show, wait=wait)
     if complete is None:
         return EXIT_DONE
     print("\n" + describe_results(run))

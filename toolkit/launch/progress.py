@@ -1,17 +1,11 @@
-"""How far a run is while it goes on: plan against shards, and what its array tasks log."""
+"""How far a run is: plan against shards, and the end of a log."""
 
-import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from toolkit.records import Slice
 from toolkit.runs.run import Run
-
-LOG_SECONDS = 15.0
-"""Between progress lines where there is no terminal to rewrite a line on. And so often it is asked
-which log is the newest: that costs an operation for each log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,56 +47,3 @@ def tail(path: Path, size: int = 8192) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read().decode(errors="replace").splitlines()
-
-
-@dataclass(slots=True)
-class Ticker:
-    """Shows how a run goes on: one rewritten line on a terminal, a line now and then in a log.
-
-    Array tasks log into the run's slurm/ folder; the newest line there says what goes on between
-    two shards.
-    """
-
-    run: Run
-    stream: TextIO
-    _shown: str = ""
-    _at: float = field(default=-LOG_SECONDS)
-    # The plan, read anew when there is another round.
-    _slices: list[Slice] = field(default_factory=list)
-    _rounds: int = 0
-    # The newest log, and when it was looked for.
-    _log: Path | None = None
-    _looked: float = field(default=-LOG_SECONDS)
-
-    def show(self) -> None:
-        """Show the state now, unless nothing is new or it was shown a moment ago."""
-        terminal = self.stream.isatty()
-        now = time.monotonic()
-        if not terminal and now - self._at < LOG_SECONDS:
-            return
-        self._at = now
-        line = f"{self._ledger().line()} | {self._newest_log_line(now)}"
-        if line == self._shown:
-            return
-        self._shown = line
-        self.stream.write(f"\r\x1b[2K{line[:160]}" if terminal else f"{line}\n")
-        self.stream.flush()
-
-    def end(self) -> None:
-        """Leave the rewritten line."""
-        if self.stream.isatty() and self._shown:
-            self.stream.write("\n")
-
-    def _ledger(self) -> Ledger:
-        if (rounds := self.run.round_count()) != self._rounds:
-            self._slices, self._rounds = self.run.slices(), rounds
-        return Ledger.of(self._slices, self.run.done())
-
-    def _newest_log_line(self, now: float) -> str:
-        if now - self._looked >= LOG_SECONDS:
-            logs = self.run.slurm_dir.glob("*_log.out")
-            self._log = max(logs, key=lambda p: p.stat().st_mtime, default=None)
-            self._looked = now
-        newest = tail(self._log) if self._log else []
-        ours = [line for line in newest if line[:2] == "20" and "Z " in line]
-        return ours[-1].split("Z ", 1)[1] if ours else ""

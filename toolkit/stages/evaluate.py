@@ -10,9 +10,8 @@ import json
 import logging
 import platform
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
@@ -26,6 +25,7 @@ from toolkit.runs.damage import damaged_maps, damaged_verdicts, set_aside
 from toolkit.runs.run import UNREADABLE, Run
 from toolkit.runs.shards import read_shard
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts
+from toolkit.stages.pace import Pace
 from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import judge_of_run
 
@@ -34,38 +34,6 @@ log = logging.getLogger(__name__)
 BATCH_VERDICTS = 2000
 BATCH_SECONDS = 20.0
 """A batch of verdicts is written when it reaches either limit. A kill loses at most one batch."""
-
-
-RATE_SECONDS = (10.0, 60.0)
-"""The time left goes by the lower of the rates over these times: slow programs may come last."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """How fast verdicts come, of late; times are in seconds."""
-
-    started: float
-    _marks: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def note(self, now: float, count: int) -> None:
-        """Tell that `count` verdicts had come by the time `now`; a mark a second is kept."""
-        if not self._marks:
-            self._marks.append((self.started, 0))
-        if now - self._marks[-1][0] < 1.0:
-            return
-        self._marks.append((now, count))
-        while now - self._marks[1][0] >= max(RATE_SECONDS):
-            self._marks.popleft()
-
-    def rate(self, now: float, count: int) -> float:
-        """Verdicts a second; `count` of them have come by `now`."""
-        return min(self._rate_over(seconds, now, count) for seconds in RATE_SECONDS)
-
-    def _rate_over(self, seconds: float, now: float, count: int) -> float:
-        """Since the last mark that is so old. Without one: since the start."""
-        old = (mark for mark in reversed(self._marks) if now - mark[0] >= seconds)
-        at, before = next(old, (self.started, 0))
-        return (count - before) / max(now - at, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from toolkit.backends import Backend
 from toolkit.errors import EngineFailure, ToolkitError
+from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.partials import Partial, discard_partial, write_partial
@@ -23,10 +24,13 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import FeedFacts, ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.stages.open_slice import OpenSlice
+from toolkit.stages.pace import Pace
 from toolkit.stages.writer import Writer
 
 log = logging.getLogger(__name__)
 
+RATE_SECONDS = 60.0
+"""Speed is over this time."""
 REPORT_SECONDS = 15.0
 """Time between two progress lines in the log."""
 MAX_UNWRITTEN = 4
@@ -55,16 +59,28 @@ class SamplingProgress:
     kept: int = 0
     tokens: int = 0
     shards: int = 0
+    _pace: Pace | None = None
+
+    def note(self, in_flight: int) -> str:
+        """What goes on: samples in the engine, speed of the last minute, and time left.
+
+        The time left is that of the tokens to come: the missing samples are taken to be as long as
+        those that are finished.
+        """
+        now = time.monotonic()
+        self._pace = self._pace or Pace(self.started, (RATE_SECONDS,))
+        self._pace.note(now, self.tokens)
+        rate = self._pace.rate(now, self.tokens)
+        missing = self.planned_samples - self.samples
+        left = missing * self.tokens / max(1, self.samples) / rate if rate else None
+        parts = [f"{in_flight} in flight", f"{rate:.0f} tokens/s", time_left(left)]
+        return ", ".join(filter(None, parts))
 
     def line(self, in_flight: int) -> str:
         """One log line."""
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.samples / seconds
-        left = (self.planned_samples - self.samples) / rate if rate else float("inf")
         return (
-            f"{self.samples}/{self.planned_samples} samples, {self.shards} shards, "
-            f"{in_flight} in flight, {self.tokens / seconds:.0f} tokens/s, "
-            f"{left / 60:.1f} min left"
+            f"{self.samples}/{self.planned_samples} samples, {self.tokens} tokens, "
+            f"{self.shards} shards, {self.note(in_flight)}"
         )
 
 
@@ -110,14 +126,15 @@ class Sampler:
         a full disk. If a partial file cannot, the log says so.
         """
         try:
-            self._feed_engine(stop_requested)
+            with progress_bar("sampled", self.progress.planned_samples, "samples") as bar:
+                self._feed_engine(stop_requested, bar)
             drawn = self.progress.samples == self.progress.planned_samples
             return drawn and self._settle(0, stop_requested)
         finally:
             self._leave()
             log.info("%s", self.progress.line(in_flight=len(self._owner)))
 
-    def _feed_engine(self, stop_requested: Callable[[], bool]) -> None:
+    def _feed_engine(self, stop_requested: Callable[[], bool], bar: ProgressBar) -> None:
         reported = time.monotonic()
         while not stop_requested():
             self._fill()
@@ -129,9 +146,12 @@ class Sampler:
             for sample in finished:
                 self._take(sample)
             self._settle(MAX_UNWRITTEN, stop_requested)
+            if bar.shown and finished:
+                bar.show(self.progress.samples, self.progress.note(in_flight=len(self._owner)))
             if time.monotonic() - reported > REPORT_SECONDS:
                 reported = time.monotonic()
-                log.info("%s", self.progress.line(in_flight=len(self._owner)))
+                if not bar.shown:
+                    log.info("%s", self.progress.line(in_flight=len(self._owner)))
                 self._keep(reported - KEEP_SECONDS)
 
     def _open_slices(
