@@ -186,12 +186,7 @@ def _refuse_unless_gone(run: Run, path: Path, holder: Holder | None, mine: Holde
 
 
 def _publish(path: Path, holder: Holder) -> bool:
-    try:
-        return publish_once(path, json.dumps(asdict(holder)).encode() + b"\n")
-    except OSError as error:
-        raise ToolkitError(
-            f"{path}: cannot be written ({error.strerror}); mend that, then launch again"
-        ) from None
+    return publish_once(path, json.dumps(asdict(holder)).encode() + b"\n")
 
 
 def _read(path: Path) -> str | None:
