@@ -11,6 +11,7 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items):
     """Two lanes for `pytest -n 2 --dist loadgroup`: what waits for Slurm, beside all others.
 
