@@ -68,7 +68,7 @@ test-fast: check
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 # A peer for the benchmarks. Its own environment keeps its dependencies apart from ours.
 $(VENV)-evalplus/.created:

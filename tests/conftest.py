@@ -11,14 +11,17 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 
 
+LANES = ("slurm", "vllm")
+
+
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items):
-    """Two lanes for `pytest -n 2 --dist loadgroup`: what waits for Slurm, beside all others.
+    """Three lanes for `pytest -n 3 --dist loadgroup`: Slurm, vLLM, and all others.
 
-    One lane does not share its time with the other's work, so a core is left for each.
+    The tests of Slurm wait most of their time, and those of vLLM use one core for much of theirs.
     """
     for item in items:
-        lane = "slurm" if item.get_closest_marker("slurm") else "others"
+        lane = next((lane for lane in LANES if item.get_closest_marker(lane)), "others")
         item.add_marker(pytest.mark.xdist_group(lane))
 
 
