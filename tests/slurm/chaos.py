@@ -1,10 +1,11 @@
 """A run through random faults on the real cluster, and what must be true afterwards.
 
-    python tests/slurm/chaos.py [--faults 50] [--seed 1]     `make chaos`
+    python tests/slurm/chaos.py [--faults 50] [--launches 100] [--seed 1]     `make chaos`
 
 Ten array tasks sample a known law at a realistic pace on the preemptible partition. Meanwhile tasks,
 engines and slurmds are killed, tasks requeued and cancelled, nodes taken down, jobs preempted, the
-disk filled and shards corrupted. Then `launch.py --resume`, as a user would, until the run is complete: every
+disk filled, the controller stopped, shards and partial files corrupted. Then the jobs of evaluation
+and fit are killed. Then `launch.py --resume`, as a user would, until the run is complete: every
 (task_id, seed) exactly once, all verdicts there, the results those of an undisturbed run.
 """
 
@@ -14,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from run_jobs import assert_each_sample_once, job, samples
+from slurm.engine_faults import engine_faults
+from slurm.interrupted import interrupted_launches
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 PROBLEMS, TASKS, SLICE = 20, 10, 15
@@ -46,6 +50,8 @@ class Chaos:
             self.preempt,
             self.fill_the_disk,
             self.corrupt_a_shard,
+            self.corrupt_a_partial_file,
+            self.stop_the_controller,
         )
         self.deck: list[Callable[[], bool]] = []
 
@@ -135,12 +141,51 @@ class Chaos:
         return True
 
     def corrupt_a_shard(self) -> bool:
-        shards = sorted((self.run / "samples").glob("*.parquet"))
-        if not shards:
-            return False
-        victim = self.random.choice(shards)
-        os.truncate(victim, victim.stat().st_size // 2)
+        return self.truncate_one_of("samples")
+
+    def corrupt_a_partial_file(self) -> bool:
+        return self.truncate_one_of("partial")
+
+    def truncate_one_of(self, folder: str) -> bool:
+        files = sorted((self.run / folder).glob("*.parquet"))
+        with contextlib.suppress(FileNotFoundError):  # a partial file goes when its shard is there
+            if files:
+                victim = self.random.choice(files)
+                os.truncate(victim, victim.stat().st_size // 2)
+                return True
+        return False
+
+    def stop_the_controller(self) -> bool:
+        """It answers nobody for a while; what was asked meanwhile it then does."""
+        folder = Path(self.env["SLURM_CONF"]).parents[1]
+        controller = int((folder / "run" / "slurmctld.pid").read_text())
+        os.kill(controller, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(controller, signal.SIGCONT)
         return True
+
+    def kill_stages(self, stages: tuple[str, ...], seconds: float = 120) -> None:
+        """Kill the first process of each of these stages, as soon as it works."""
+        left, deadline = list(stages), time.monotonic() + seconds
+        while left and time.monotonic() < deadline:
+            for process in self.pythons():
+                stage = stage_of(process)
+                if stage in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(process), signal.SIGKILL)
+                        left.remove(stage)
+                        self.done[f"kill_{stage}"] += 1
+            time.sleep(0.05)
+        assert not left, f"never seen at work: {left}"
+
+
+def stage_of(process: str) -> str:
+    """The stage whose job a process belongs to; "" for one that has just ended."""
+    with contextlib.suppress(OSError):
+        names = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        job_name = next((n for n in names if n.startswith(b"SLURM_JOB_NAME=")), b"=")
+        return job_name.decode().partition("=")[2].partition("-")[0]
+    return ""
 
 
 def parent(process: str) -> str:
@@ -179,6 +224,10 @@ def survive(env: dict[str, str], folder: Path, faults: int, seed: int, n: int = 
         chaos.strike()
     struck = time.monotonic() - started
     kept = len(list((chaos.run / "samples").glob("*.parquet")))
+    wait_for_empty_queue(chaos)
+    shutil.rmtree(chaos.run / "verdicts")  # so that evaluation has something to do
+    assert resume(chaos, folder).returncode == 0
+    chaos.kill_stages(("evaluate", "fit"))
     resumes, complete = 0, False
     while not complete and resumes < 5:
         resumes += 1
@@ -224,6 +273,7 @@ def check(env: dict[str, str], folder: Path, n: int) -> None:
     assert_each_sample_once(folder / "run", problems=PROBLEMS, n=n)
     assert job("status.py", "run", "--verify", cwd=folder, env=env).returncode == 0
     assert job("status.py", "run", cwd=folder, env=env).returncode == 0
+    assert not list((folder / "run" / "partial").glob("*"))
     assert samples(folder / "run").equals(samples(folder / "calm"))
     found, want = (
         json.loads((folder / run / "results" / "fit.json").read_text()) for run in ("run", "calm")
@@ -234,17 +284,24 @@ def check(env: dict[str, str], folder: Path, n: int) -> None:
 
 
 def main() -> None:
-    """Bring the cluster up, survive, bring it down."""
+    """Bring the cluster up, survive; faults of launches and engines; bring it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--launches", type=int, default=100, help="launches to interrupt")
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
-    subprocess.run([CLUSTER, "up", str(TASKS)], check=True)
+    small = os.environ | {"CLUSTER_CONF": "MaxArraySize=13"}
+    subprocess.run([CLUSTER, "up", str(TASKS)], check=True, env=small)
     lines = subprocess.run([CLUSTER, "env"], check=True, capture_output=True, text=True).stdout
     settings = dict(line.removeprefix("export ").split("=", 1) for line in lines.splitlines())
     try:
         with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder)):
             print(survive(os.environ | settings, Path(folder), flags.faults, flags.seed))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder)
+            print(interrupted_launches(os.environ | settings, path, flags.launches, flags.seed))
+        with tempfile.TemporaryDirectory() as folder:
+            print(engine_faults(os.environ | settings, Path(folder), flags.seed))
     finally:
         subprocess.run([CLUSTER, "down", "--purge"], check=True)
 
