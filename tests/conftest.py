@@ -11,20 +11,6 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 
 
-LANES = ("slurm", "vllm")
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items):
-    """Three lanes for `pytest -n 3 --dist loadgroup`: Slurm, vLLM, and all others.
-
-    The tests of Slurm wait most of their time, and those of vLLM use one core for much of theirs.
-    """
-    for item in items:
-        lane = next((lane for lane in LANES if item.get_closest_marker(lane)), "others")
-        item.add_marker(pytest.mark.xdist_group(lane))
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A model directory; made in a process of its own, whose warnings are not ours."""
