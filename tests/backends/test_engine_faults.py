@@ -132,6 +132,7 @@ def begin(tiny_model, tmp_path):
     for task in tasks:
         task.process.kill()
         task.process.wait()
+        shutil.rmtree(task.disk, ignore_errors=True)
 
 
 def test_killed_and_stopped_cores_and_workers_are_replaced(begin):
