@@ -17,9 +17,9 @@ from run_jobs import ROOT, assert_each_sample_once, job
 
 from toolkit.backends.processes import Process, all_processes, kill, of_session
 
-SAMPLES, SLICE = 60, 6
+SAMPLES, SLICE = 160, 4
 WORK = ("--limit", 2, "--samples", SAMPLES, "--slice-samples", SLICE, "--slice-seeds", SLICE)
-PACE = ("--max-tokens", 100, "--max-num-seqs", 2, "--top-p", 1, "--max-requeues", 20)
+PACE = ("--max-tokens", 200, "--max-num-seqs", 2, "--top-p", 1, "--max-requeues", 20)
 WHERE = ("--launcher", "slurm", "--array", 2, "--gres", "", "--cpus", 1, "--mem-gib", 6)
 SMALL = ("--eval-cpus", 2, "--eval-mem-gib", 4, "--cpu-kv-cache-gib", 1, "--run", "run")
 
@@ -55,10 +55,15 @@ class Engines:
         return [e for e in engines if any(p.name.startswith("VLLM::") for p in e)]
 
     def hit(self, name: str, number: signal.Signals, engine: list[Process]) -> None:
-        os.kill(next(p.pid for p in engine if p.name.startswith(name)), number)
+        for process in engine:
+            if process.name.startswith(name):
+                os.kill(process.pid, number)
 
     def task_of(self, engine: list[Process]) -> int:
-        return next(p.parent for p in engine if p.pid == p.session)
+        """The parent of the guard, which leads the session."""
+        (task,) = {p.parent for p in engine if p.pid == p.session}
+        assert task > 1
+        return task
 
     def signal_all(self, engine: list[Process]) -> None:
         """As Slurm does before a preemption; the task then puts itself back in the queue."""
