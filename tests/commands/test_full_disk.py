@@ -85,47 +85,49 @@ def pages_in_use(folder):
     return int(found.stdout.split()[1]) // 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("option", "in_use", "stops_at"),
-    [
-        (
-            "nr_inodes={}",
-            files_in_use,
-            {
-                "run/problems.parquet",
-                "run/manifest.json",
-                "run/rounds/r000.json",
-                "run/launches.jsonl",
-                "run/samples/r000-s0000.parquet",
-                "run/answers/r000-s0001.parquet",
-                "run/isolation",
-                "run/verdicts",
-                "run/results",
-            },
-        ),
-        ("nr_blocks={}", pages_in_use, {"run/problems.parquet", "run/samples/r000-s0000.parquet"}),
-    ],
-)
-def test_a_full_disk_stops_each_write_in_one_line(disk, whole, option, in_use, stops_at):
-    """With room for one more file or page than before, each launch gets one write further."""
+def until_the_results(disk, whole, stop):
+    """Launch with ever more room until the results do not fit. Gives the files that did not."""
     folder, limit = disk
-    stopped, room = [], 1
-    while len(stopped) < 60:
-        limit(option.format(in_use(folder) + room))
+    stopped = []
+    while len(stopped) < 60 and not (stopped and stopped[-1].startswith("run/results/")):
+        stop(stopped)
         done = launch(folder)
         assert_said_in_one_line(done, "No space left on device")
         assert_nothing_half_written(folder)
         stopped.append(done.errors[0].split(": ")[1].removeprefix(f"{folder}/"))
-        if stopped[-1].startswith("run/results/"):
-            break
-        room = room + 1 if stopped[-2:-1] == stopped[-1:] else 1
-    # A host's name and a digest are names of files too.
-    assert stops_at <= {*stopped, *(place.rpartition("/")[0] for place in stopped)}
     limit(ROOM)
     done = launch(folder)
     assert done.code == 0, done
     assert_complete(folder, whole)
+    # A host's name and a digest are names of files too.
+    return {*stopped, *(place.rpartition("/")[0] for place in stopped)}
+
+
+@pytest.mark.slow
+def test_a_new_run_on_a_disk_with_room_for_some_files_stops_at_the_next(disk, whole):
+    folder, limit = disk
+
+    def stop(stopped):
+        limit(ROOM)
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        limit(f"nr_inodes={files_in_use(folder) + 1 + len(stopped)}")
+
+    names = ("problems.parquet", "manifest.json", "rounds/r000.json", "launches.jsonl")
+    shards = ("samples/r000-s0001.parquet", "answers/r000-s0001.parquet")
+    wanted = {f"run/{name}" for name in (*names, *shards, "isolation", "verdicts", "results")}
+    assert wanted <= until_the_results(disk, whole, stop)
+
+
+@pytest.mark.slow
+def test_a_run_on_a_disk_with_a_few_free_pages_gets_further_each_time(disk, whole):
+    folder, limit = disk
+
+    def stop(stopped):
+        stuck = len(stopped) - next((i for i, x in enumerate(stopped) if x == stopped[-1]), 0)
+        limit(f"nr_blocks={pages_in_use(folder) + 1 + stuck}")
+
+    wanted = {"run/problems.parquet", "run/samples/r000-s0000.parquet"}
+    assert wanted <= until_the_results(disk, whole, stop)
 
 
 @pytest.mark.slow
