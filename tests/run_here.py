@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import re
 import shlex
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from toolkit.cli import run_job
+from toolkit.runs.run import open_run
+from toolkit.runs.verdicts import read_verdicts
+from toolkit.verifiers.judges import judge_of_run
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,16 @@ def follow(line):
         return None
     launcher = ("--launcher", "inline") if named[1] == "launch" else ()
     return here(named[1], *shlex.split(named[2]), *launcher)
+
+
+def verdicts(path):
+    """All verdicts of a run by its judge, without the time that they took."""
+    run = open_run(path)
+    return read_verdicts(run, judge_of_run(run)).drop("seconds").sort("task_id", "answer")
+
+
+def found(path):
+    """What the fit of a run found: fit.json without what was paid, and the files that show it."""
+    document = json.loads((path / "results" / "fit.json").read_text())
+    assert document["files"]
+    return {key: value for key, value in document.items() if key not in ("cost", "files")}

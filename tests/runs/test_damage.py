@@ -5,13 +5,10 @@ import shutil
 
 import polars as pl
 import pytest
-from run_here import follow, here
+from run_here import follow, found, here, verdicts
 from run_jobs import files, samples
 
 from toolkit.runs import history
-from toolkit.runs.run import open_run
-from toolkit.runs.verdicts import read_verdicts
-from toolkit.verifiers.judges import judge_of_run
 
 WORK = ("--preset", "smoke", "--limit", "3", "--samples", "8", "--slice-samples", "12")
 INLINE = ("--launcher", "inline")
@@ -190,9 +187,4 @@ def assert_as_if_nothing_had_happened(run, whole):
     assert done.code == 0, done.all()
     assert samples(run).equals(samples(whole))
     assert verdicts(run).equals(verdicts(whole))
-    assert (run / "results/fit.json").read_bytes() == (whole / "results/fit.json").read_bytes()
-
-
-def verdicts(path):
-    run = open_run(path)
-    return read_verdicts(run, judge_of_run(run)).drop("seconds").sort("task_id", "answer")
+    assert found(run) == found(whole)

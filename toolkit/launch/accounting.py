@@ -94,7 +94,7 @@ def read_cost(run: Run) -> Cost:
     accounts = read_accounts(run)
     if accounts.silence:
         log.warning("the cost is from the shards alone: %s", accounts.silence)
-    return accounts.cost(run, facts_of_work(run))
+    return accounts.cost(run, facts_of_work(run, skip_damaged=True))
 
 
 def read_accounts(run: Run) -> Accounts:

@@ -97,10 +97,11 @@ class ShardCache:
         self.facts.pop(path, None)
         self.changed = True
 
-    def shards(self) -> dict[str, ShardFacts]:
+    def shards(self, *, skip_damaged: bool = False) -> dict[str, ShardFacts]:
         """Slice -> what its shard records about itself, without the readings of its feed.
 
-        Raises `CorruptShard` for a shard that cannot be read. What the others say is saved.
+        Raises `CorruptShard` for a shard that cannot be read, unless those are to be left out. What
+        the others say is saved.
         """
         found, damaged = {}, []
         for path in self.files_in(self.run.samples_dir):
@@ -110,7 +111,7 @@ class ShardCache:
             except CorruptShard as error:
                 self.forget(path)
                 damaged.append(error)
-        if damaged:
+        if damaged and not skip_damaged:
             self.save()
             raise damaged[0]
         return found
@@ -159,13 +160,13 @@ def open_cache(run: Run) -> ShardCache:
     return cache
 
 
-def read_all_facts(run: Run) -> list[ShardFacts]:
+def read_all_facts(run: Run, *, skip_damaged: bool = False) -> list[ShardFacts]:
     """What each shard of a run records, without the readings of its feed.
 
-    Raises `CorruptShard` for a shard that cannot be read.
+    Raises `CorruptShard` for a shard that cannot be read, unless those are to be left out.
     """
     cache = open_cache(run)
-    found = list(cache.shards().values())
+    found = list(cache.shards(skip_damaged=skip_damaged).values())
     cache.save()
     return found
 

@@ -117,9 +117,13 @@ class GpuSeconds(NamedTuple):
 TimedShard = tuple[Times, ShardFacts]
 
 
-def facts_of_work(run: Run) -> list[ShardFacts]:
-    """What the shards of a run say, and the partial files of its interrupted slices."""
-    return [*read_all_facts(run), *(partial.facts for partial in list_partials(run))]
+def facts_of_work(run: Run, *, skip_damaged: bool = False) -> list[ShardFacts]:
+    """What the shards of a run say, and the partial files of its interrupted slices.
+
+    Raises `CorruptShard` for a shard that cannot be read, unless those are to be left out.
+    """
+    shards = read_all_facts(run, skip_damaged=skip_damaged)
+    return [*shards, *(partial.facts for partial in list_partials(run))]
 
 
 def read_spent(run: Run) -> Spent:
