@@ -45,6 +45,11 @@ CORE, WORKER = "VLLM::EngineCor", "VLLM::Worker"
 """Names of processes; Linux keeps 15 letters."""
 
 
+def waiting_for_a_core():
+    """How much longer everything takes: processes that want a core, for each core there is."""
+    return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
 class Task:
     """A sampling task with its engine, and a disk of the node of its own."""
 
@@ -100,7 +105,7 @@ class Task:
     def assert_ended(self, since, code=1):
         """Within 15 s, in one line, with nothing left."""
         assert self.process.wait(timeout=60) == code
-        assert time.monotonic() - since < 15
+        assert time.monotonic() - since < 15 * waiting_for_a_core()
         self.assert_nothing_left()
         last = self.log.read_text().splitlines()[-1]
         assert "stopped before the end" in last, last
@@ -149,7 +154,7 @@ def test_killed_and_stopped_cores_and_workers_are_replaced(begin):
         task.wait_for(lambda done=done: task.said(NOTICED) > done)
         seconds = time.monotonic() - struck
         print(f"{name} {number.name}: noticed and ended in {seconds:.1f} s")
-        assert seconds < 30
+        assert seconds < 30 * waiting_for_a_core()
         line = [ln for ln in task.log.read_text().splitlines() if NOTICED in ln][-1]
         assert re.search(cause, line), line
     task.wait_for_a_shard()
@@ -157,6 +162,8 @@ def test_killed_and_stopped_cores_and_workers_are_replaced(begin):
     task.process.kill()
     task.process.wait()
     task.assert_nothing_left()
+    for path in task.run.samples_dir.glob(".*"):  # a shard that it was killed at
+        path.unlink()
     before = {p.name: p.read_bytes() for p in task.run.samples_dir.glob("*.parquet")}
     assert 5 <= len(before) < 40
     rest = begin("CoreApart")

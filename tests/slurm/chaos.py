@@ -301,7 +301,7 @@ def main() -> None:
             path = Path(folder)
             print(interrupted_launches(os.environ | settings, path, flags.launches, flags.seed))
         with tempfile.TemporaryDirectory() as folder:
-            print(engine_faults(os.environ | settings, Path(folder), flags.seed))
+            print(engine_faults(os.environ | settings, Path(folder), flags.seed, faults=3))
     finally:
         subprocess.run([CLUSTER, "down", "--purge"], check=True)
 

@@ -140,7 +140,7 @@ def _stop_evaluation(number: int, frame: FrameType | None) -> None:
 
 
 def _requeue(most: int) -> bool:
-    job, restarts = os.environ.get("SLURM_JOB_ID"), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    job, restarts = _own_job(), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if job is None:
         return False
     if restarts >= most:
@@ -149,3 +149,12 @@ def _requeue(most: int) -> bool:
     requeue(job)
     log.info("requeued, for the %d. time", restarts + 1)
     return True
+
+
+def _own_job() -> str | None:
+    """The id of this job, of an array task such as 12_3; None outside Slurm.
+
+    The job id of an array's last task is that of the whole array: by it, all would be requeued.
+    """
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")

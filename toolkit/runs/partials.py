@@ -13,6 +13,7 @@ slice: either file is good.
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 _UNREADABLE = (ToolkitError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What reading a file may raise. A library that reads foreign bytes may panic."""
+
+
+ABANDONED_SECONDS = 600.0
+"""Whoever has not finished to write a shard after this time is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +133,21 @@ def discard_stale_partials(run: Run) -> None:
     """Delete the partial files of slices that have their shards.
 
     A process that ends between the two steps leaves one, and so does the slower of two processes.
-    A process that is killed while it writes leaves a temporary file.
+    A process that is killed while it writes leaves a temporary file, of a shard too.
     """
     done = run.done()
-    for path in run.partial_dir.glob("*"):
+    shards = (p for p in run.samples_dir.glob(".*") if _is_older(p, ABANDONED_SECONDS))
+    for path in (*run.partial_dir.glob("*"), *shards):
         if path.name.removeprefix(".").partition(".parquet")[0] in done:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > seconds
+    except OSError:
+        return False
 
 
 def list_partials(run: Run) -> list[PartialFile]:
