@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # no test is about speed
+settings.load_profile("shared machine")
 
 TESTS = Path(__file__).resolve().parent
 
