@@ -45,7 +45,7 @@ def test_what_accounting_said_at_the_fit_outlasts_it(tmp_path):
         assert fitted(less)[:2] == (PAID, False)
     more = replace(PAID, seconds=10800.0)
     cost, new, report = fitted(more)
-    assert (cost, new) == (more, False)
+    assert (cost, new) == (more, True)
     assert "3.00 GPU-hours paid" in report
     assert "3.00 GPU-hours paid" in (tmp_path / "report.html").read_text()
 

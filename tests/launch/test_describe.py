@@ -12,7 +12,7 @@ from toolkit.runs.partials import write_partial
 from toolkit.runs.shard_facts import Origin, ShardFacts, Times, TokenCounts
 from toolkit.runs.shards import write_shard
 
-FLAGS = {"backend": "synthetic", "limit": 2, "samples": 40, "slice_samples": 40, "minutes": 60}
+FLAGS = {"backend": "synthetic", "limit": 2, "samples": 40, "slice_samples": 40, "time": "60"}
 
 
 def described(plan, launcher="slurm"):
@@ -57,7 +57,7 @@ def test_a_slice_over_half_of_the_time_limit_is_named(plan):
         "warning    a slice takes about 31 min at the speed so far, over half of the time limit "
         "of 60 min: give --time more"
     )
-    assert described(again(plan, minutes=63)) == []  # the remedy
+    assert described(again(plan, time="63")) == []  # the remedy
     assert described(again(plan), "local") == []
 
 
