@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -270,7 +271,7 @@ def test_real_vllm_samples_offline_from_a_gated_model_and_the_token_is_nowhere(
             ) as child,
         ):
             said = ""
-            while "\nhub  " not in said:
+            while not re.search("^hub  ", said, re.MULTILINE):
                 line = child.stdout.readline()
                 assert line, (tmp_path / "stderr").read_text()
                 said += line
