@@ -2,24 +2,18 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from run_jobs import heed_signals
 
 settings.register_profile("shared machine", deadline=None)  # no test is about speed
 settings.load_profile("shared machine")
 
-# A shell starts what is to run in the background with these ignored, and every process inherits it.
-for number, handler in (
-    (signal.SIGINT, signal.default_int_handler),
-    (signal.SIGHUP, signal.SIG_DFL),
-):
-    if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, handler)
+heed_signals()
 
 TESTS = Path(__file__).resolve().parent
 

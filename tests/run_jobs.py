@@ -1,5 +1,6 @@
 """Run the jobs as a user does, and look at what they left."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,14 @@ import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ("--preset", "smoke", "--launcher", "inline", "--limit", "2", "--samples", "4")
+
+
+def heed_signals():
+    """Undo what a shell does for work in the background: every process inherits ignored signals."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in handlers.items():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def job(name, *flags, cwd, timeout=300, **kwargs):

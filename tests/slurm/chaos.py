@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from run_jobs import assert_each_sample_once, job, samples
+from run_jobs import assert_each_sample_once, heed_signals, job, samples
 from slurm.engine_faults import engine_faults
 from slurm.interrupted import interrupted_launches
 
@@ -290,6 +290,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=100, help="launches to interrupt")
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
+    heed_signals()
     small = os.environ | {"CLUSTER_CONF": "MaxArraySize=13"}
     subprocess.run([CLUSTER, "up", str(TASKS)], check=True, env=small)
     lines = subprocess.run([CLUSTER, "env"], check=True, capture_output=True, text=True).stdout

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from run_jobs import ROOT, assert_each_sample_once, job
+from run_jobs import ROOT, assert_each_sample_once, heed_signals, job
 
 CLUSTER = Path(__file__).with_name("cluster.sh")
 WORK = ("--preset", "smoke", "--launcher", "slurm", "--samples", 36, "--slice-samples", 8)
@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
+    heed_signals()
     small = os.environ | {"CLUSTER_CONF": "MaxArraySize=13"}
     subprocess.run([CLUSTER, "up", "10"], check=True, env=small)
     told = subprocess.run([CLUSTER, "env"], check=True, capture_output=True, text=True).stdout
