@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-others test-fast check bench chaos clean
+.PHONY: help install run test test-slurm test-vllm test-sandbox test-others test-fast check bench chaos clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -66,13 +66,13 @@ check: $(VENV)/.dev
 test-fast: check
 	$(BIN)/pytest -q -m 'not slow and not slurm and not vllm'
 
-# Three lanes side by side: tests of Slurm wait most of their time, and those of vLLM use one core
-# for much of theirs. A lane that fails does not end the others.
-LANES = test-slurm test-vllm test-others
+# Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
+# of theirs. A lane that fails does not end the others.
+LANES = test-slurm test-vllm test-sandbox test-others
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
-	$(MAKE) --no-print-directory --jobs=3 --keep-going $(LANES)
+	$(MAKE) --no-print-directory --jobs=4 --keep-going $(LANES)
 
 test-slurm:
 	$(BIN)/pytest -m slurm
@@ -80,8 +80,11 @@ test-slurm:
 test-vllm:
 	$(BIN)/pytest -m 'vllm and not slurm'
 
+test-sandbox:
+	$(BIN)/pytest tests/sandbox
+
 test-others:
-	$(BIN)/pytest -m 'not slurm and not vllm'
+	$(BIN)/pytest -m 'not slurm and not vllm' --ignore=tests/sandbox
 
 # A peer for the benchmarks. Its own environment keeps its dependencies apart from ours.
 $(VENV)-evalplus/.created:
