@@ -19,7 +19,7 @@ help:
 	@echo 'make test-fast  run the checks, and the tests without Slurm and vLLM; two minutes'
 	@echo 'make check      run the linters and the type checker'
 	@echo 'make bench      run the benchmarks: ratios against peers, measured in the same run'
-	@echo 'make chaos      run through fifty random faults on the local test cluster; ten minutes'
+	@echo 'make chaos      fifty random faults on the local test cluster, launches interrupted; an hour'
 	@echo 'make install    install the package with the CPU build of vLLM in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 

@@ -77,3 +77,20 @@ def test_smaller_slices_are_a_remedy_where_no_plan_is_frozen(plan):
     (line,) = described(again(plan, samples=80))
     assert line.endswith(": give --time more or --slice-samples less")
     assert described(again(plan, samples=80, slice_samples=20)) == []
+
+
+def test_an_estimate_is_made_for_gpus_only(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    flags = {"limit": 1, "model": str(model)}
+
+    def estimates(launcher, **more):
+        text = describe_plan(plan_launch(resolve(flags | more), tmp_path), launcher, [["s"]])
+        return [line for line in text.splitlines() if line.startswith("estimate ")]
+
+    (line,) = estimates("slurm")
+    assert "A100-40GB" in line
+    assert estimates("slurm", gres="") == []
+    assert estimates("slurm", model="", gres="gpu:1") == []
+    assert estimates("local") == []

@@ -38,7 +38,9 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         jobs = (_asked(job_options(plan.config, stage)) for stage in ("sample", "evaluate"))
         lines.append("resources  a sampling array task: {}; an evaluation one: {}".format(*jobs))
         lines += _slow_slice_line(plan)
-    if s.backend == "vllm" and plan.samples_missing:
+    # What an array task on another machine, or without a GPU, would cost is not known here.
+    on_gpus = launcher == "slurm" and s.backend == "vllm" and s.model and r.gres != ""
+    if on_gpus and plan.samples_missing:
         lines.append(
             f"estimate   {tokens / 1e6:.2f} M tokens (assuming {ASSUMED_TOKENS} a sample); an 8B "
             f"model on A100-40GB (assuming {ASSUMED_RATE} tokens/s a GPU): {hours:.2f} GPU-hours, "
