@@ -49,6 +49,7 @@ OWNERS = {
 }
 
 
+@functools.cache
 def imports(path):
     """Every dotted name that a file imports, at its top or inside a function."""
     found = set()
