@@ -12,7 +12,7 @@ import polars as pl
 from toolkit.errors import SlurmFailure
 from toolkit.launch.accounting import Accounts, read_accounts
 from toolkit.launch.failures import Failure, read_failures
-from toolkit.launch.progress import Ledger, read_ledger
+from toolkit.launch.progress import Ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
 from toolkit.runs.outcomes import progress
@@ -152,8 +152,9 @@ def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Sta
     accounts: what accounting said a moment ago. Without it, it is asked. A cluster that does not
     answer is no error.
     """
-    ledger = read_ledger(run)
-    found = read_summary(run, judge, run.slices())
+    slices = run.slices()
+    ledger = Ledger.of(slices, run.done())
+    found = read_summary(run, judge, slices)
     counts, partials = found.outcomes.counts, list_partials(run)
     shards = [*found.shards, *(partial.facts for partial in partials)]
     tried = counts.filter(pl.col("n") > 0)
