@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import patience, waiting_for_a_core
 from run_jobs import ROOT, assert_each_sample_once
 
 from toolkit.backends.processes import descendants, of_session, shared_memory
@@ -43,11 +44,6 @@ except ToolkitError as error:
 NOTICED = "starting it again"
 CORE, WORKER = "VLLM::EngineCor", "VLLM::Worker"
 """Names of processes; Linux keeps 15 letters."""
-
-
-def waiting_for_a_core():
-    """How much longer everything takes: processes that want a core, for each core there is."""
-    return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
 
 
 class Task:
@@ -112,7 +108,7 @@ class Task:
 
     def assert_nothing_left(self):
         assert self.sessions
-        until = time.monotonic() + 10  # after a kill -9 the guard has this to do
+        until = time.monotonic() + patience(10)  # after a kill -9 the guard has this to do
         while any(map(of_session, self.sessions)) or list(self.disk.iterdir()):
             assert time.monotonic() < until, (self.sessions, list(self.disk.iterdir()))
             time.sleep(0.1)

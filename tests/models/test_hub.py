@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import patience
 from models.fake_hub import (
     NAME,
     NEW,
@@ -305,7 +306,7 @@ def test_ctrl_c_ends_a_download_at_once(hub, tmp_path, number):
     began = time.monotonic()
     child.send_signal(number)
     said = child.communicate(timeout=60)[0]
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < patience(20)
     if number == signal.SIGINT:
         assert not [name for name in blobs(tmp_path) if name.endswith(".incomplete")], said
         assert "KeyboardInterrupt" in said  # as the job's main function sees it

