@@ -45,23 +45,8 @@ Setting = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One question of a benchmark.
-
-    kind: the verifier that judges its answers. reference: a JSON object with what that verifier
-    needs to judge them; nobody else reads it. solution: a correct completion, "" if none is known.
-    """
-
-    task_id: str
-    prompt: str
-    kind: str
-    reference: str
-    solution: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked about one problem, phrased by the problem's verifier.
+    """What a model is asked about one problem, phrased by its task or by its verifier.
 
     messages: (role, text) of each message of a chat, before the model's chat template. text: what
     a base model continues. stop: the strings at which its completion goes beyond the answer.
@@ -80,6 +65,23 @@ class Prompt:
     def chat(self) -> list[dict[str, str]]:
         """The messages in the form of chat interfaces: {role, content} each."""
         return [{"role": role, "content": text} for role, text in self.messages]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question of a benchmark.
+
+    kind: the verifier that judges its answers. reference: a JSON object with what that verifier
+    needs to judge them; nobody else reads it. solution: a correct completion, "" if none is known.
+    phrased: what a model is asked, as the task phrases it; None: as the verifier does.
+    """
+
+    task_id: str
+    prompt: str
+    kind: str
+    reference: str
+    solution: str = ""
+    phrased: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,9 @@ class Verdict:
 
     kind: what happened if it did not pass. detail: the same as text, in at most 200 characters;
     never empty on a failure. suspect: why a passed answer is in doubt, () for no doubt. seconds:
-    the time it used, as the time limit counts it: CPU time plus time asleep.
+    the time it used, as the time limit counts it: CPU time plus time asleep. canonical: a form that
+    equal answers share, whatever the reference, in at most 200 characters; "" for the answer's own
+    text.
     """
 
     task_id: str
@@ -269,6 +273,7 @@ class Verdict:
     detail: str
     suspect: tuple[str, ...]
     seconds: float
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.problems.humaneval import python_problem
-from toolkit.records import EngineFacts, Sample, Verdict
+from toolkit.records import EngineFacts, Prompt, Sample, Verdict
 from toolkit.runs.history import point_latest
 from toolkit.runs.run import (
     create_or_open,
@@ -18,6 +19,7 @@ from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
+from toolkit.verifiers.base import prompts_of
 from toolkit.verifiers.judges import choice_of, judge_of
 
 PROBLEMS = [
@@ -206,3 +208,13 @@ def test_a_foreign_format_is_refused(run):
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
     with pytest.raises(UsageError, match="has format 99, but this version reads only 1 and 2"):
         open_run(run.path)
+
+
+def test_the_prompts_of_a_task_are_frozen_with_its_problems(tmp_path):
+    asked = Prompt((("system", "be brief"), ("user", "2 + 2?")), "Q: 2 + 2?\nA:", ("Q:",))
+    plain = python_problem("t/0", "def f():", "", "f")
+    phrased = replace(plain, task_id="t/1", phrased=asked)
+    for name, problems in (("plain", [plain]), ("mixed", [plain, phrased])):
+        run = create_or_open(tmp_path / name, {"backend": "x"}, problems=problems)
+        assert run.problems() == problems
+    assert prompts_of([plain, phrased])["t/1"] == asked

@@ -40,7 +40,7 @@ def examine_judge(
     """The isolation of untrusted programs on this node, each mechanism, and then whether the judge
     tells right examples of the problems' verifier from wrong ones.
     """
-    verifier = open_verifier(judge.verifier)
+    verifier = open_verifier(judge.choice)
     try:
         judging = verifier.judging(problems, judge, workers=workers, isolation=isolation)
     except ToolkitError as error:

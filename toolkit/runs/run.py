@@ -26,7 +26,7 @@ import io
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,7 @@ from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.files import make_directory, publish_once, replace_file, sync_directory
 from toolkit.records import (
     Problem,
+    Prompt,
     PromptStyle,
     SeedRange,
     Slice,
@@ -53,6 +54,8 @@ PROBLEM_SCHEMA = pl.Schema(
         "solution": pl.String(),
     }
 )
+PHRASED_SCHEMA = pl.Schema({**PROBLEM_SCHEMA, "phrased": pl.String()})
+"""With the prompts that a task phrases, as JSON objects. Without a task there is no such column."""
 FORMAT = 2
 """Version of the layout above. Runs of format 1 are read too (`toolkit.runs.format1`)."""
 
@@ -169,6 +172,8 @@ class Run:
         frame = read_frame(path)
         if frame.schema == format1.PROBLEM_SCHEMA:
             return [format1.problem_of(row) for row in frame.iter_rows(named=True)]
+        if frame.schema == PHRASED_SCHEMA:
+            return [_phrased(**row) for row in frame.iter_rows(named=True)]
         _check_schema(path, frame, PROBLEM_SCHEMA)
         return [Problem(**row) for row in frame.iter_rows(named=True)]
 
@@ -272,11 +277,30 @@ def _create(run: Run, problems: list[Problem], manifest: dict[str, Any]) -> None
             )
     for name in ("rounds", "samples", "answers", "verdicts", "slurm", "results"):
         make_directory(run.path / name)
-    frame = pl.DataFrame([asdict(p) for p in problems], schema=PROBLEM_SCHEMA)
-    write_table(run.path / "problems.parquet", frame, {})
+    write_table(run.path / "problems.parquet", problems_frame(problems), {})
     manifest["digest"] = identity_digest(manifest["identity"])
     publish_once(run.path / "manifest.json", _json_bytes(manifest))
     sync_directory(run.path.parent)
+
+
+def problems_frame(problems: Sequence[Problem]) -> pl.DataFrame:
+    """Problems as a table, one in each row."""
+    if not any(p.phrased for p in problems):
+        rows = [{name: getattr(p, name) for name in PROBLEM_SCHEMA} for p in problems]
+        return pl.DataFrame(rows, schema=PROBLEM_SCHEMA)
+    phrased = [
+        {**asdict(p), "phrased": json.dumps(p.phrased and asdict(p.phrased))} for p in problems
+    ]
+    return pl.DataFrame(phrased, schema=PHRASED_SCHEMA)
+
+
+def _phrased(phrased: str, **fields: Any) -> Problem:
+    """The problem in a row of such a table."""
+    found = json.loads(phrased)
+    if found is None:
+        return Problem(**fields)
+    messages = tuple((role, text) for role, text in found["messages"])
+    return Problem(**fields, phrased=Prompt(messages, found["text"], tuple(found["stop"])))
 
 
 def open_run(path: Path | str) -> Run:

@@ -85,7 +85,7 @@ def evaluate_run(
     Raises `IsolationUnavailable` if this node cannot confine answers as `settings.isolation` asks.
     """
     judge = judge or judge_of_run(run)
-    taking = _Taking.of(run, open_verifier(judge.verifier))
+    taking = _Taking.of(run, open_verifier(judge.choice))
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     missing = len(slices) - len(present)

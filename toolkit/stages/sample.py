@@ -14,6 +14,7 @@ from toolkit.config import Config
 from toolkit.errors import EngineFailure, EngineRefused, StartInterrupted
 from toolkit.models.hub_cache import at_snapshot
 from toolkit.records import Examples
+from toolkit.runs.judge import judge_choice
 from toolkit.runs.partials import discard_stale_partials, read_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts
@@ -36,7 +37,7 @@ def run_sampling(run: Run, names: Sequence[str], config: Config, stop: StopReque
     """
     by_name = {s.name: s for s in run.slices()}
     problems = run.problems()
-    prompts, examples = prompts_of(problems), examples_of(problems)
+    prompts, examples = prompts_of(problems), examples_of(problems, judge_choice(run))
     hub_model = run.manifest().get("hub_model")
     at_hand = at_snapshot(config, hub_model)
     fruitless = restarts = 0

@@ -10,7 +10,16 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from toolkit.errors import UsageError
-from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Verdict
+from toolkit.records import (
+    Answer,
+    Examples,
+    Judge,
+    JudgeChoice,
+    Problem,
+    Prompt,
+    PromptStyle,
+    Verdict,
+)
 from toolkit.sandbox.confine import IsolationLevel
 
 
@@ -50,7 +59,7 @@ class Verifier(Protocol):
     """The version of `extract`. When it changes, answers are taken from all samples again."""
 
     def prompt(self, problem: Problem) -> Prompt:
-        """What a model is asked about this problem."""
+        """What a model is asked about this problem, where its task does not phrase it."""
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """The answer in a completion, None if there is none. Never raises, whatever the text."""
@@ -67,17 +76,17 @@ class Verifier(Protocol):
         """
 
 
-def open_verifier(kind: str) -> Verifier:
-    """The verifier of this kind. Raises `UsageError` if there is none."""
-    match kind:
+def open_verifier(choice: JudgeChoice) -> Verifier:
+    """The verifier of this choice. Raises `UsageError` if there is none."""
+    match choice.verifier:
         case "python_tests":
             from toolkit.verifiers.python_tests import PythonTests
 
             return PythonTests()
         case _:
             raise UsageError(
-                f"there is no verifier {kind!r}: a newer version of the toolkit made the run; "
-                "install that version"
+                f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "
+                "the run; install that version"
             )
 
 
@@ -91,12 +100,17 @@ def only_kind(problems: Iterable[Problem]) -> str:
 
 
 def prompts_of(problems: Sequence[Problem]) -> dict[str, Prompt]:
-    """task_id -> the prompt, as the problems' verifier phrases it."""
-    verifier = open_verifier(only_kind(problems))
-    return {p.task_id: verifier.prompt(p) for p in problems}
+    """task_id -> the prompt, as the problem's task phrases it, or else its verifier."""
+    verifier = open_verifier(JudgeChoice(only_kind(problems)))
+    return {p.task_id: p.phrased or verifier.prompt(p) for p in problems}
 
 
-def examples_of(problems: Sequence[Problem]) -> dict[str, Examples]:
-    """task_id -> completions whose verdicts are known, from the problems' verifier."""
-    verifier = open_verifier(only_kind(problems))
+def examples_of(
+    problems: Sequence[Problem], choice: JudgeChoice | None = None
+) -> dict[str, Examples]:
+    """task_id -> completions whose verdicts by this choice are known, from its verifier.
+
+    choice: None means the problems' verifier with its default settings.
+    """
+    verifier = open_verifier(choice or JudgeChoice(only_kind(problems)))
     return {p.task_id: verifier.examples(p) for p in problems}

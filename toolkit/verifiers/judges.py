@@ -52,14 +52,19 @@ def judge_of(choice: JudgeChoice) -> Judge:
 
 
 def choice_of(
-    verifier: str, timeout: float | None = None, libraries: str | None = None
+    verifier: str,
+    timeout: float | None = None,
+    libraries: str | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> JudgeChoice:
     """The choice of a verifier with these settings; None: the default.
 
-    timeout: in seconds. libraries: names with commas between, or "none". Raises `UsageError` for a
-    value that cannot be, or that the verifier has no use for.
+    timeout: in seconds. libraries: names with commas between, or "none". settings: a task's, by
+    name, which the others override. Raises `UsageError` for a value that cannot be, or that the
+    verifier has no use for.
     """
-    return _with_settings(JudgeChoice(verifier), timeout, libraries)
+    choice = JudgeChoice.of(verifier, settings or {}, _kind(verifier).defaults)
+    return _with_settings(choice, timeout, libraries)
 
 
 def judge_of_run(run: Run, timeout: float | None = None, libraries: str | None = None) -> Judge:
