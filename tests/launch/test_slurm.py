@@ -236,6 +236,7 @@ def test_a_short_time_limit_becomes_a_chain_of_requeues(cluster, tmp_path):
     assert samples(tmp_path / "run").equals(samples(tmp_path / "other"))
 
 
+@pytest.mark.repeats
 def test_ten_faults_lose_nothing(cluster, tmp_path):
     from slurm.chaos import small_disk, survive
 
@@ -243,6 +244,7 @@ def test_ten_faults_lose_nothing(cluster, tmp_path):
         print(survive(cluster, tmp_path, faults=10, seed=7, n=45))
 
 
+@pytest.mark.repeats
 @pytest.mark.vllm
 def test_two_tasks_of_real_vllm_survive_a_preemption(cluster, tmp_path, tiny_model):
     work = ("--limit", "4", "--samples", "60", "--max-tokens", "100", "--slice-samples", "6")
