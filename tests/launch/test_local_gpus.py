@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import patience
 from run_jobs import ROOT, job
 
 from toolkit.errors import UsageError
@@ -182,3 +183,42 @@ def test_whatever_ends_the_launch_ends_its_array_tasks(tmp_path, number):
         assert launch.returncode == 1
         assert "interrupted: finished samples are kept" in said
         assert "Traceback" not in said
+
+
+def processes_with(mark):
+    """The command lines of the processes that have this in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes():
+                found.append(path.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("seconds", [0, 4])
+def test_a_killed_launch_leaves_no_engine_that_starts(tmp_path, tiny_model, seconds):
+    """seconds: so long after the engine's process has begun, while vLLM is imported or started."""
+    mark = f"LAUNCH_MARK={tmp_path}"
+    work = ("--limit", "1", "--samples", "4", "--launcher", "local", "--run", "run")
+    launch = subprocess.Popen(
+        (sys.executable, ROOT / "jobs" / "launch.py", "--model", tiny_model, "--gres", "", *work),
+        cwd=tmp_path,
+        env=os.environ | {"LAUNCH_MARK": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(
+            lambda: any("engine_host" in line for line in processes_with(mark)), "an engine", 120
+        )
+        time.sleep(seconds)
+        assert not list(tmp_path.glob("run/samples/*.parquet"))
+        launch.kill()
+        launch.wait()
+        wait_until(lambda: not processes_with(mark), "the end of all processes", patience(15))
+    finally:
+        launch.kill()
+        launch.wait()
