@@ -304,7 +304,7 @@ def test_the_slower_of_two_writers_leaves_a_stale_file_at_most(run):
 def test_a_file_that_cannot_be_written_says_so(run):
     run.partial_dir.write_text("no directory")
     slice_ = run.slices()[0]
-    with pytest.raises(ToolkitError, match=r"cannot be written: .*; make room"):
+    with pytest.raises(ToolkitError, match=r"cannot be written: .*; mend that, then run the same"):
         write_partial(run, slice_, [], ShardFacts())
     assert not read_partials(run, run.slices())
 

@@ -65,17 +65,11 @@ def write_partial(run: Run, slice_: Slice, samples: Iterable[Sample], facts: Sha
     """Write what is finished of a slice, in place of an earlier partial file.
 
     Writes nothing if the slice has a shard by now, for instance of a process believed dead. Raises
-    `ToolkitError` if the file cannot be written.
+    `WriteFailure`.
     """
-    path = partial_path(run, slice_.name)
-    rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
-    try:
-        if not run.shard_path(slice_.name).exists():
-            run.partial_dir.mkdir(exist_ok=True)
-            write_samples(path, run, slice_, rows, facts)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise ToolkitError(f"{path}: cannot be written: {reason}; make room") from None
+    if not run.shard_path(slice_.name).exists():
+        rows = sorted(samples, key=lambda s: (s.task_id, s.seed))
+        write_samples(partial_path(run, slice_.name), run, slice_, rows, facts)
 
 
 def read_partials(run: Run, slices: Iterable[Slice]) -> dict[str, Partial]:
