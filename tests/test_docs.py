@@ -18,7 +18,7 @@ from test_layers import BELOW, GROUND
 
 from toolkit.records import FAILURE_KINDS
 from toolkit.resolve import read_site
-from toolkit.sandbox.suspicion import REASONS
+from toolkit.sandbox.reasons import REASONS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BY_NAME = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}

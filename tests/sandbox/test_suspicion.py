@@ -25,16 +25,10 @@ from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import plain, tame, together
 from toolkit.sandbox.executor import execute
+from toolkit.sandbox.given import Given, given_of
+from toolkit.sandbox.reasons import REASONS, mask_of, reasons_of
 from toolkit.sandbox.scopes import Scopes
-from toolkit.sandbox.suspicion import (
-    REASONS,
-    Given,
-    given_of,
-    mask_of,
-    names_are_plain,
-    reasons_of,
-    suspicions,
-)
+from toolkit.sandbox.suspicion import names_are_plain, suspicions
 from toolkit.verifiers.python_tests import endings
 
 PROBLEMS = {p.task_id: p for p in load_problems("humaneval")}

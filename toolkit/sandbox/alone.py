@@ -11,7 +11,7 @@ from os import kill  # the guard takes it out of `os`
 from typing import Final, cast
 
 from toolkit.records import FAILURE_KINDS, FailureKind
-from toolkit.sandbox import failures, harness, linux, suspicion
+from toolkit.sandbox import failures, harness, linux, reasons
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
 
@@ -24,7 +24,7 @@ _QUIET_SHARE: Final = 0.05
 _MAX_PAUSE_SECONDS: Final = 0.1
 _EARLY: Final = 0.01
 """Seconds: the child's own timer rings so much earlier at most."""
-_TOLD_BYTES: Final = 2 * len(suspicion.REASONS) + harness.REPORT_BYTES
+_TOLD_BYTES: Final = 2 * len(reasons.REASONS) + harness.REPORT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Monitor:
             told, report = self._reported()
             self.suspicions = told
             if report != PASSED:  # the program has written to the pipe, or taken it away
-                self.suspicions |= suspicion.mask_of(["reports"])
+                self.suspicions |= reasons.mask_of(["reports"])
             return True
         end = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:
@@ -169,7 +169,7 @@ class Monitor:
             while len(text) < _TOLD_BYTES and (more := os.read(self._child.pipe, _TOLD_BYTES)):
                 text += more
         mask = 0
-        while text[:1] == SUSPECT and len(text) > 1 and text[1] < len(suspicion.REASONS):
+        while text[:1] == SUSPECT and len(text) > 1 and text[1] < len(reasons.REASONS):
             mask, text = mask | 1 << text[1], text[2:]
         return mask, text
 

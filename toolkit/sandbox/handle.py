@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, cast
 
 from toolkit.errors import ToolkitError
 from toolkit.records import FAILURE_KINDS, Answer, FailureKind, Outcome, Verdict
-from toolkit.sandbox import confine, protocol, suspicion
+from toolkit.sandbox import confine, protocol, reasons
 
 DETAIL_CHARACTERS: Final = 200
 _START_SECONDS: Final = 120.0
@@ -189,7 +189,7 @@ class WorkerHandle:
             del self._inbox[:end]
             if (job := self.jobs.pop(number, None)) is not None:
                 name = cast(FailureKind, FAILURE_KINDS[kind])
-                suspect = suspicion.reasons_of(suspicions)
+                suspect = reasons.reasons_of(suspicions)
                 found.append(Reply(job, code, load, seconds, name, detail, suspect))
         return found
 

@@ -38,6 +38,7 @@ from typing import Final, NoReturn, cast
 from toolkit.records import FAILURE_KINDS
 from toolkit.sandbox import failures, linux, suspicion
 from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
+from toolkit.sandbox.reasons import REASONS
 
 _PRELOADED: Final = """
     abc array base64 bisect calendar cmath collections.abc copy datetime decimal enum fractions
@@ -298,7 +299,7 @@ def _watch(pipe: int) -> None:
             reason = None if theirs or suspicion.names_are_plain(code) else "code"
         if reason and reason not in told:
             told.add(reason)
-            _write(pipe, SUSPECT + bytes([suspicion.REASONS.index(reason)]))
+            _write(pipe, SUSPECT + bytes([REASONS.index(reason)]))
 
     sys.addaudithook(hook)
 

@@ -26,7 +26,7 @@ ALONE, TOGETHER, LAST = b"A", b"T", b"L"
 REPLY: Final = struct.Struct("=QccBfIH")
 """Number of the job, code, load, kind, seconds, suspicions, bytes of detail that follow.
 
-kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `suspicion.REASONS`.
+kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `reasons.REASONS`.
 """
 PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 OUTCOMES: Final[dict[bytes, Outcome]] = {
@@ -39,7 +39,7 @@ UNFIT, SLOW = b"U", b"S"
 """Codes of a batch without a verdict: the program must be executed alone. UNFIT: it is not tame,
 or did something out of the ordinary. SLOW: it took long, and will probably time out."""
 SUSPECT = b"?"
-"""What a child writes before the index of a suspicion (`toolkit.sandbox.suspicion.REASONS`)."""
+"""What a child writes before the index of a suspicion (`toolkit.sandbox.reasons.REASONS`)."""
 QUIET, BUSY = b"Q", b"B"
 """Load. BUSY: the program's time ran out while it often had to wait for a core; the verdict is
 doubtful."""

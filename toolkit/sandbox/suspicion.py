@@ -28,100 +28,23 @@ programs that do odd things are suspect too.
 import ast
 import dis
 import itertools
-import re
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Set
 from types import CodeType
 from typing import Final
 
 from toolkit.sandbox import plain
+from toolkit.sandbox.given import Given, definition_of, parse
+from toolkit.sandbox.plain_nodes import (
+    asks_class,
+    is_plain_method,
+    is_plain_slot,
+    is_special,
+    names_bound,
+)
+from toolkit.sandbox.reasons import attribute_reason, builtin_reason, module_reason, path_reason
 from toolkit.sandbox.scopes import CLASS, Binding, Function, Scope, Scopes
 
-REASONS: Final[tuple[str, ...]] = (
-    "frames",
-    "gc",
-    "trace",
-    "native",
-    "processes",
-    "code",
-    "reports",
-    "modules",
-    "builtins",
-    "test_names",
-    "equality",
-    "exit",
-    "attributes",
-    "imports",
-    "patching",
-    "threads",
-    "signals",
-    "files",
-    "network",
-    "text",
-    "syntax",
-    "random",
-)
-"""Why a pass is in doubt. A mask has bit i for REASONS[i].
-
-frames, gc, trace: it reaches frames, objects or events of the interpreter. native: code that is not
-Python's. processes, threads, signals, files, network, exit: it reaches the system. code: it makes,
-changes or evaluates code. reports: it wrote a report of its own. modules, builtins, patching: it
-reaches or changes what it shares with the tests. test_names: it binds or reads names of the tests.
-equality: it makes values that may compare as they like. attributes, imports, syntax: it uses what
-is on no list. text: it does not end where it seems to, or is too large to be read. random: it uses
-the random numbers of tests that draw some.
-"""
-
-_MODULE_REASONS: Final[Mapping[str, str]] = {
-    name: reason
-    for reason, names in {
-        "native": "ctypes _ctypes mmap cffi",
-        "gc": "gc weakref _weakref",
-        "frames": "inspect traceback pdb bdb code codeop",
-        "trace": "trace profile cProfile tracemalloc faulthandler",
-        "builtins": "builtins __main__ __builtin__",
-        "modules": "importlib imp pkgutil zipimport runpy toolkit site",
-        "code": "types marshal pickle copyreg dis ast symtable _pickle shelve opcode timeit",
-        "processes": "os posix subprocess multiprocessing pty concurrent _posixsubprocess",
-        "threads": "threading _thread asyncio sched contextvars",
-        "signals": "signal _signal",
-        "exit": "atexit",
-        "files": "pathlib tempfile shutil fileinput glob sqlite3 io _io linecache tokenize",
-        "network": "socket _socket ssl urllib http ftplib smtplib socketserver select selectors",
-        "equality": "unittest doctest enum",
-    }.items()
-    for name in names.split()
-}
-_PATH_REASONS: Final[Mapping[str, str]] = {
-    "sys.exit": "exit",
-    "os._exit": "exit",
-    "os.abort": "exit",
-    "sys.modules": "modules",
-    "sys._getframe": "frames",
-    "sys._current_frames": "frames",
-    "sys.exc_info": "frames",
-    "sys.settrace": "trace",
-    "sys.setprofile": "trace",
-    "threading.settrace": "trace",
-    "threading.setprofile": "trace",
-    "numpy.ctypeslib": "native",
-    "numpy.lib": "native",
-    "numpy.ndarray": "native",
-}
-_BUILTIN_REASONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("exit", "quit", "SystemExit"), "exit"),
-    **dict.fromkeys(("eval", "exec", "compile", "type", "breakpoint"), "code"),
-    **dict.fromkeys(("getattr", "setattr", "delattr", "super"), "attributes"),
-    "__import__": "modules",
-    "open": "files",
-    "memoryview": "native",
-}
-"""For all other built-ins the reason is "builtins"."""
-_FRAME_PREFIXES: Final = ("f_", "tb_", "gi_", "cr_", "ag_")
-_FRAME_ATTRIBUTES: Final = {"__traceback__", "__globals__", "__context__", "__cause__"}
-_CODE_ATTRIBUTES: Final = {"__code__", "__closure__", "__defaults__", "__kwdefaults__"}
 _MAX_CHARACTERS: Final = 1_000_000
 _MAX_NODES: Final = 100_000
 """A longer text, or a larger tree, is not read: it is in doubt."""
@@ -132,16 +55,6 @@ _MARKERS: Final = {
     *("abc.ABC", "typing.Generic", "typing.NamedTuple", "typing.Protocol", "typing.TypedDict")
 }
 """Classes that a class may derive from, and that give it no comparison of its own."""
-
-
-def mask_of(reasons: Iterable[str]) -> int:
-    """The reasons as a mask: bit i is REASONS[i]."""
-    return sum(1 << REASONS.index(reason) for reason in set(reasons))
-
-
-def reasons_of(mask: int) -> tuple[str, ...]:
-    """The reasons in a mask, in the order of REASONS."""
-    return tuple(reason for i, reason in enumerate(REASONS) if mask >> i & 1)
 
 
 def names_are_plain(code: CodeType) -> bool:
@@ -161,123 +74,12 @@ def _global_steps(code: CodeType) -> Iterator[str]:
     return (i.opname for i in dis.get_instructions(code) if i.opcode in dis.hasname)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a problem gives to its programs.
-
-    names: those that tests, and what they call of the prompt, read or bind. own: those that the
-    tests make, imports left out. helpers: name -> its definition in the prompt, as text. imports:
-    name -> the dotted name that prompt or tests import. draws: whether the tests draw random
-    numbers.
-    """
-
-    names: frozenset[str] = frozenset()
-    own: frozenset[str] = frozenset()
-    helpers: Mapping[str, str] = field(default_factory=dict)
-    imports: Mapping[str, str] = field(default_factory=dict)
-    draws: bool = False
-
-
-def given_of(ending: str, prompt: str) -> Given:
-    """What this ending and this prompt give. Never raises.
-
-    A prompt is the beginning of a function. One that does not parse gives no helpers. Of an ending
-    that does not parse, every word is a name that it reads.
-    """
-    tests, beginning = _parse(ending), _parse(prompt) or _parse(prompt + "\n    pass\n")
-    try:
-        if tests is not None:
-            return _given(tests, beginning or ast.Module([], []))
-    except RecursionError:
-        pass
-    return Given(frozenset(re.findall(r"\w+", ending)) | plain.ALL_BUILTINS)
-
-
-def _given(tests: ast.Module, beginning: ast.Module) -> Given:
-    of_tests, of_prompt = Scopes(tests), Scopes(beginning)
-    asked = _asked(tests, beginning)
-    helpers = {
-        name: definition
-        for name, bindings in of_prompt.globals.items()
-        if name not in asked and (definition := _definition(bindings[-1], of_prompt))
-    }
-    imports = {
-        name: binding.path
-        for scopes in (of_prompt, of_tests)
-        for name, bindings in scopes.globals.items()
-        for binding in bindings
-        if not binding.kind
-    }
-    own = {n for n, bindings in of_tests.globals.items() if any(b.kind for b in bindings)}
-    known = plain.ALL_BUILTINS | helpers.keys() | imports.keys()
-    read = _reads_through(of_tests, of_prompt, helpers) & known
-    names = read | of_tests.globals.keys() | {"candidate"}
-    draws = any(
-        isinstance(node, ast.Import | ast.ImportFrom) and "random" in ast.unparse(node)
-        for node in ast.walk(tests)
-    )
-    return Given(frozenset(names - asked), frozenset(own - asked), helpers, imports, draws)
-
-
-def _asked(tests: ast.Module, beginning: ast.Module) -> set[str]:
-    """The name of the function that a program is asked for: what the last call is given."""
-    match tests.body[-1:]:
-        case [ast.Expr(value=ast.Call(args=[ast.Name(id=name), *_]))]:
-            return {name}
-    functions = [node.name for node in beginning.body if isinstance(node, Function)]
-    return set(functions[-1:])
-
-
-def _reads(scopes: Scopes, within: ast.AST) -> set[str]:
-    """The names that a part of a text reads as globals."""
-    inside = {id(node) for node in ast.walk(within)}
-    return {
-        node.id
-        for node, scope in scopes.nodes
-        if id(node) in inside
-        and isinstance(node, ast.Name)
-        and scopes.meaning(node.id, scope).outermost
-    }
-
-
-def _reads_through(tests: Scopes, prompt: Scopes, helpers: Mapping[str, str]) -> set[str]:
-    """The names that tests read as globals, and those that helpers among them read."""
-    found = _reads(tests, tests.module.node)
-    todo = list(found)
-    while todo:
-        name = todo.pop()
-        for binding in prompt.globals[name] if name in helpers else ():
-            new = _reads(prompt, binding.value or binding.node) - found
-            found |= new
-            todo += new
-    return found
-
-
-def _definition(binding: Binding, scopes: Scopes) -> str:
-    """A definition at the outer level as text, without docstring and annotations; else ""."""
-    node, value = binding.node, binding.value
-    statement = scopes.parent(node)[0] if value is not None else node
-    if not isinstance(scopes.parent(statement)[0], ast.Module):
-        return ""
-    if value is not None:
-        return ast.dump(value)
-    if not isinstance(node, ast.FunctionDef):
-        return ast.dump(node) if isinstance(node, ast.ClassDef) else ""
-    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    parts = node.args
-    names = [argument.arg for argument in ast.walk(parts) if isinstance(argument, ast.arg)]
-    defaults = [*parts.defaults, *(default for default in parts.kw_defaults if default)]
-    shape = len(parts.posonlyargs), len(parts.args), len(parts.kwonlyargs), bool(parts.vararg)
-    code = [ast.dump(part) for part in (*defaults, *node.decorator_list, *body)]
-    return repr((node.name, shape, names, code))
-
-
 def suspicions(program: str, ending: str, given: Given) -> frozenset[str]:
     """Why a program that passed is in doubt: some of REASONS, none for a plain one. Never raises.
 
     ending: the text that followed it. given: `given_of` that text and the problem's prompt.
     """
-    tree = _parse(program) if len(program) <= _MAX_CHARACTERS else None
+    tree = parse(program) if len(program) <= _MAX_CHARACTERS else None
     if tree is None or not ending.startswith("\n"):
         return frozenset({"text"})
     if any(True for _ in itertools.islice(ast.walk(tree), _MAX_NODES, None)):
@@ -286,15 +88,6 @@ def suspicions(program: str, ending: str, given: Given) -> frozenset[str]:
         return frozenset(_Review(tree, given).reasons)
     except (RecursionError, MemoryError):
         return frozenset({"text"})
-
-
-def _parse(text: str) -> ast.Module | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
 
 
 class _Review:
@@ -342,12 +135,12 @@ class _Review:
         if not binding.kind:
             return self._given.imports.get(name) == binding.path
         definition = self._given.helpers.get(name)
-        return definition is not None and _definition(binding, self._scopes) == definition
+        return definition is not None and definition_of(binding, self._scopes) == definition
 
     def _check(self, node: ast.AST, scope: Scope) -> None:
         if type(node).__name__ not in plain.NODES:
             self.reasons.add("syntax")
-        for name in _names_bound(node):
+        for name in names_bound(node):
             self._check_reserved(name, node, scope)
         match node:
             case ast.Name(ctx=ast.Load()):
@@ -375,7 +168,7 @@ class _Review:
         if name in plain.OVER_BUILTINS:
             self.reasons.add("builtins")
         elif isinstance(node, Function):
-            if scope.kind != "class" or not _is_plain_method(node):
+            if scope.kind != "class" or not is_plain_method(node):
                 self.reasons.add("equality")
         elif not (isinstance(node, ast.Name) and self._is_plain_value_of(name, node)):
             self.reasons.add("equality")
@@ -386,9 +179,9 @@ class _Review:
         value = parent.value if isinstance(parent, ast.Assign | ast.AnnAssign) else None
         match name, value:
             case "__slots__", ast.Tuple(elts=slots) | ast.List(elts=slots):
-                return all(map(_is_plain_slot, slots))
+                return all(map(is_plain_slot, slots))
             case "__slots__", ast.Constant():
-                return _is_plain_slot(value)
+                return is_plain_slot(value)
             case "__repr__" | "__str__", ast.Name(id="__repr__" | "__str__"):
                 return True
             case "__hash__", ast.Constant(value=None):
@@ -408,10 +201,10 @@ class _Review:
             self.reasons.add("test_names")
         elif name in plain.CALLED_BUILTINS:
             if not self._is_plain_call_of(node, scope):
-                self.reasons.add(_BUILTIN_REASONS[name])
+                self.reasons.add(builtin_reason(name))
         elif name in plain.ALL_BUILTINS - plain.BUILTINS or name == "__builtins__":
-            self.reasons.add(_BUILTIN_REASONS.get(name, "builtins"))
-        elif _is_special(name):
+            self.reasons.add(builtin_reason(name))
+        elif is_special(name):
             self.reasons.add("attributes")
 
     def _paths(self, node: ast.AST, scope: Scope) -> set[str]:
@@ -442,7 +235,7 @@ class _Review:
         if path.startswith("random.") and self._given.draws:
             self.reasons.add("random")
         if not _is_listed(path):
-            self.reasons.add(_path_reason(path))
+            self.reasons.add(path_reason(path))
             self._pass_over(node)
         elif not self._stands_well(node, scope, path):
             self.reasons.add("attributes")
@@ -540,7 +333,7 @@ class _Review:
         if not isinstance(call, ast.Call):
             return False
         if node.id == "type" and name == "args":
-            return self._takes_class(call, scope, call.args.index(node)) and _asks_class(call)
+            return self._takes_class(call, scope, call.args.index(node)) and asks_class(call)
         if name != "func" or call.keywords or any(isinstance(a, ast.Starred) for a in call.args):
             return False
         match node.id, call.args:
@@ -566,7 +359,7 @@ class _Review:
                 return attribute in plain.TEXT_ATTRIBUTES
             case ast.Call(func=ast.Name(id=function)) if name == "args":
                 printed = function in ("print", "str", "repr")
-                asked = _asks_class(parent, parent.args.index(call))
+                asked = asks_class(parent, parent.args.index(call))
                 return (printed or asked) and self._is_builtin(function, scope)
             case ast.Tuple() | ast.List() | ast.Set():
                 return self._is_compared(parent, scope)
@@ -578,7 +371,7 @@ class _Review:
         """A module of the standard library may be imported; its uses are checked one by one."""
         top = module.partition(".")[0]
         if module not in plain.MODULES and top not in sys.stdlib_module_names - {"__main__"}:
-            self.reasons.add(_module_reason(module))
+            self.reasons.add(module_reason(module))
 
     def _check_import_from(self, node: ast.ImportFrom) -> None:
         module = node.module or ""
@@ -587,7 +380,7 @@ class _Review:
             if module == "__future__" and alias.name not in plain.MODULES[module]:
                 self.reasons.add("text")
             if alias.name == "*" and not plain.exported(module):
-                self.reasons.add(_module_reason(module))
+                self.reasons.add(module_reason(module))
 
     # Attributes
 
@@ -618,21 +411,21 @@ class _Review:
         if attribute in plain.ATTRIBUTES:
             return
         if not (attribute in self._attributes and self._is_own(attribute)):
-            self.reasons.add(_attribute_reason(attribute))
+            self.reasons.add(attribute_reason(attribute))
 
     def _check_store(self, attribute: str, target: ast.expr, scope: Scope) -> None:
         """An attribute that is stored or deleted."""
         name = target.id if isinstance(target, ast.Name) else ""
         if self._is_builtin(name, scope):
             self.reasons.add("patching")
-        elif _is_special(attribute) or not (
+        elif is_special(attribute) or not (
             self._is_own(attribute) or attribute in plain.ATTRIBUTES or self._is_self(name, scope)
         ):
-            self.reasons.add(_attribute_reason(attribute))
+            self.reasons.add(attribute_reason(attribute))
 
     def _is_own(self, attribute: str) -> bool:
         """Whether only objects of the program can have this attribute."""
-        return attribute not in self._known and not _is_special(attribute)
+        return attribute not in self._known and not is_special(attribute)
 
     def _is_self(self, name: str, scope: Scope | None) -> bool:
         """Whether this is the first parameter of a method."""
@@ -673,27 +466,6 @@ class _Review:
         return bool(paths) and paths <= _MARKERS
 
 
-def _names_bound(node: ast.AST) -> Iterable[str]:
-    """The names that a node binds by itself."""
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-            return (name,)
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return (name,)
-        case ast.Global(names=names) | ast.Nonlocal(names=names):
-            return names
-        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-            return [alias.asname or alias.name for alias in aliases]
-        case (
-            ast.ExceptHandler(name=str(name))
-            | ast.MatchAs(name=str(name))
-            | ast.MatchStar(name=str(name))
-            | ast.MatchMapping(rest=str(name))
-        ):
-            return (name,)
-    return ()
-
-
 def _is_listed(path: str) -> bool:
     module, _, name = path.rpartition(".")
     return name in plain.MODULES.get(module, ())
@@ -702,110 +474,3 @@ def _is_listed(path: str) -> bool:
 def _is_package(path: str) -> bool:
     """Whether modules on the list are below this name."""
     return any(module.startswith(f"{path}.") for module in plain.MODULES)
-
-
-def _module_reason(module: str) -> str:
-    return _MODULE_REASONS.get(module.partition(".")[0], "imports")
-
-
-def _path_reason(path: str) -> str:
-    known = [r for name, r in _PATH_REASONS.items() if f"{path}.".startswith(f"{name}.")]
-    return known[0] if known else _module_reason(path)
-
-
-def _is_special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
-
-
-def _attribute_reason(attribute: str) -> str:
-    if attribute.startswith(_FRAME_PREFIXES) or attribute in _FRAME_ATTRIBUTES:
-        return "frames"
-    if attribute.startswith("co_") or attribute in _CODE_ATTRIBUTES:
-        return "code"
-    if attribute == "ctypes":
-        return "native"
-    return "builtins" if attribute == "__builtins__" else "attributes"
-
-
-def _is_plain_slot(node: ast.expr) -> bool:
-    match node:
-        case ast.Constant(value=str(slot)):
-            return not _is_special(slot)
-    return False
-
-
-def _is_plain_method(node: Function) -> bool:
-    """Whether a special method leaves comparison and truth as they are."""
-    if node.name in plain.COMPARISONS:
-        return _is_plain_comparison(node)
-    if node.name == "__len__" and not _is_plain_length(node):
-        return False
-    return node.name in plain.SPECIAL_METHODS and not node.decorator_list
-
-
-def _is_plain_length(node: Function) -> bool:
-    """Whether the length is that of an attribute, or an attribute."""
-    match node.body[-1]:
-        case ast.Return(value=ast.Call(func=ast.Name(id="len"), args=[ast.Attribute()])):
-            return True
-        case ast.Return(value=ast.Attribute()):
-            return True
-    return False
-
-
-def _is_plain_comparison(node: Function) -> bool:
-    """Whether a method compares an attribute of `self` with the same one of the other object.
-
-    No value that a test expects has such an attribute, so that with one of these it fails. Before
-    the comparison it may ask for the other object's class.
-    """
-    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    arguments = [argument.arg for argument in node.args.args]
-    match node, body, arguments:
-        case ast.FunctionDef(decorator_list=[]), [ast.Return(ast.expr() as value)], [own, other]:
-            operands = [value]
-            if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.And):
-                operands = value.values
-            compared = [
-                operand
-                for operand in operands
-                if not (isinstance(operand, ast.Call) and _asks_class(operand))
-            ]
-            return bool(compared) and all(_is_mirrored(o, own, other) for o in compared)
-    return False
-
-
-def _asks_class(call: ast.Call, place: int = 1) -> bool:
-    """isinstance(x, C); place: of C."""
-    match call:
-        case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, _], keywords=[]):
-            return place == 1
-    return False
-
-
-def _is_mirrored(node: ast.expr, own: str, other: str) -> bool:
-    """self.a == other.a, also of tuples of such attributes."""
-    match node:
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            ours, theirs = _attributes_of(left, own), _attributes_of(right, other)
-            return not isinstance(op, ast.In | ast.NotIn) and bool(ours) and ours == theirs
-    return False
-
-
-def _is_unknown(attribute: str) -> bool:
-    """Whether no value that a test may expect has this attribute."""
-    return attribute not in plain.KNOWN_ATTRIBUTES | plain.NUMPY_ATTRIBUTES | plain.ATTRIBUTES
-
-
-def _attributes_of(node: ast.expr, name: str) -> set[str]:
-    """The attributes that an expression reads of this name, and nothing else; else none."""
-    found = set()
-    for part in node.elts if isinstance(node, ast.Tuple) else [node]:
-        match part:
-            case ast.Attribute(value=ast.Name(id=base), attr=attribute) if base == name and (
-                attribute in plain.COMPARED_ATTRIBUTES or _is_unknown(attribute)
-            ):
-                found.add(attribute)
-            case _:
-                return set()
-    return found

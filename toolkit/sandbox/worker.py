@@ -71,6 +71,8 @@ from typing import Final
 from toolkit.sandbox import confine, harness, linux, protocol, suspicion, together
 from toolkit.sandbox.alone import GRACE_SECONDS, Monitor, Passed
 from toolkit.sandbox.child import Child
+from toolkit.sandbox.given import Given, given_of
+from toolkit.sandbox.reasons import mask_of
 
 _MASK: Final = struct.Struct("=I")
 _ANALYSIS_SECONDS: Final = 10
@@ -95,7 +97,7 @@ class Worker:
         self._endings = setup["endings"]
         self._prompts = setup["prompts"]
         self._compiled: dict[int, together.Ending | None] = {}
-        self._given: dict[int, suspicion.Given] = {}
+        self._given: dict[int, Given] = {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             harness.prepare(setup["libraries"])
@@ -174,7 +176,7 @@ class Worker:
         A child reads a long text: it may take much memory. No program runs there.
         """
         if ending not in self._given:
-            self._given[ending] = suspicion.given_of(self._endings[ending], self._prompts[ending])
+            self._given[ending] = given_of(self._endings[ending], self._prompts[ending])
         if len(program) <= _MAX_ANALYSED_HERE:
             return self._suspicions(program, ending)
 
@@ -187,12 +189,12 @@ class Worker:
         finally:
             self._clean_up(child)
         if len(answer) != _MASK.size:  # the child died of it
-            return suspicion.mask_of(["text"])
+            return mask_of(["text"])
         return int(_MASK.unpack(answer)[0])
 
     def _suspicions(self, program: str, ending: int) -> int:
         reasons = suspicion.suspicions(program, self._endings[ending], self._given[ending])
-        return suspicion.mask_of(reasons)
+        return mask_of(reasons)
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
         """Start a child for `action`, which is given its end of a pipe.
