@@ -105,6 +105,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     done = job("launch.py", *SMOKE, "--run", "run", cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "run (new)\n" in done.stdout
     return folder
 
 
@@ -119,6 +120,7 @@ def test_the_same_launch_again_finds_everything_done(smoke):
     before = files(smoke / "run" / "samples") | files(smoke / "run" / "verdicts")
     done = job("launch.py", *SMOKE, "--run", "run", cwd=smoke)
     assert done.returncode == 0, done.stderr
+    assert "run (exists)\n" in done.stdout
     assert "0 to sample" in done.stdout
     assert files(smoke / "run" / "samples") | files(smoke / "run" / "verdicts") == before
 

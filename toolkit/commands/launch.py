@@ -70,7 +70,8 @@ def main() -> int:
             plan = planning()
         if flags["resume"] and set_corrupt_aside(run):
             plan = planning()
-        show_plan(plan, launcher)
+        # It was made a moment ago: to the user it is new.
+        show_plan(plan if old else dataclasses.replace(plan, exists=False), launcher)
         if old:
             plan = with_model(plan, held.touch)
         return carry_out(plan, launcher, held, wait=flags["wait"])
