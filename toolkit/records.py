@@ -34,8 +34,12 @@ refused a call. no_answer: the completion holds no answer.
 FinishReason = Literal["stop", "length", "abort"]
 FINISH_REASONS: tuple[str, ...] = get_args(FinishReason)
 
-PromptStyle = Literal["chat", "completion", "verbatim"]
-"""How a completion was asked for. `verbatim`: it was made elsewhere and is used unchanged."""
+PromptStyle = Literal["chat", "completion", "verbatim", "solution"]
+"""How a completion was asked for.
+
+`verbatim`: it was made elsewhere and is used unchanged, where the prompt ends. `solution`: it was
+made elsewhere and is a whole answer.
+"""
 
 NO_ANSWER = "no answer"
 """The detail of a sample whose completion holds no answer. Such a sample has failed."""
@@ -138,14 +142,15 @@ class Slice:
 class Sample:
     """One completion of one problem under one seed. The text is the model's, unchanged.
 
-    prompt_tokens: tokens of its prompt, chat template included. cached_tokens: those of them that
-    the engine's prefix cache held already. Either is None if the backend does not know it.
+    n_tokens: tokens of the completion; None of a sample that was made elsewhere. prompt_tokens:
+    tokens of its prompt, chat template included. cached_tokens: those of them that the engine's
+    prefix cache held already. Either is None if the backend does not know it.
     """
 
     task_id: str
     seed: int
     completion: str
-    n_tokens: int
+    n_tokens: int | None
     finish_reason: FinishReason
     prompt_tokens: int | None = None
     cached_tokens: int | None = None

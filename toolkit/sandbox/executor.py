@@ -67,7 +67,8 @@ class Executor:
     endings: task_id -> the text that follows each program of that problem (its tests, and the call
     of them). Program and ending are executed as one text. libraries: what programs may import
     beside the standard library, by name; each must be installed. prompts: task_id -> the text of
-    the benchmark that programs may begin with; what it defines is not held against them.
+    the benchmark that programs may begin with; what it defines is not held against them. timeouts:
+    task_id -> seconds, where a problem has another limit than `limits.timeout`.
 
     `isolation_report` says of each mechanism "on" or "off: why". `distrusted_batches` counts the
     batches whose reports were not believed (`toolkit.sandbox.trust`); it should stay 0, and each is
@@ -86,11 +87,13 @@ class Executor:
         isolation: IsolationLevel = "strongest",
         libraries: Sequence[str] = ("numpy",),
         prompts: Mapping[str, str] | None = None,
+        timeouts: Mapping[str, float] | None = None,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers = {workers}: at least one is needed")
         self._index = {task_id: index for index, task_id in enumerate(endings)}
         self._timeout = limits.timeout
+        self._timeouts = dict(timeouts or {})
         self._wall_seconds = limits.wall_seconds
         tree_bytes = min(limits.tree_bytes, memory_share(workers))
         self._setup = Setup(
@@ -162,7 +165,8 @@ class Executor:
                     f"program {program.digest:016x}: problem {program.task_id!r} is not among "
                     f"the {len(self._index)} given"
                 )
-            yield Job(0, program, index, self._timeout)  # numbered when its batch is composed
+            timeout = self._timeouts.get(program.task_id, self._timeout)
+            yield Job(0, program, index, timeout)  # numbered when its batch is composed
 
     def _start(self, workers: int, level: IsolationLevel) -> dict[str, str]:
         """Start the workers with all that the node offers; their isolation report."""

