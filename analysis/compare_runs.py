@@ -95,7 +95,9 @@ def compare(a: Counts, b: Counts) -> list[Row]:
 
 
 def mean_tokens(both: pl.DataFrame, suffix: str) -> float:
-    """Output tokens of one sample of every problem."""
+    """Output tokens of one sample of every problem; nan where they are not known."""
+    if both[f"tokens{suffix}"].has_nulls():
+        return float("nan")
     samples = both[f"n{suffix}"] + both[f"unjudged{suffix}"]
     return float((both[f"tokens{suffix}"] / samples).sum())
 

@@ -119,6 +119,8 @@ def measured(path: Path, ids: list[str], samples: int) -> Draw:
     """Lengths drawn, with replacement, from a run's samples of the same problem."""
     files = sorted(open_run(path).samples_dir.glob("*.parquet"))
     shards = pl.read_parquet(files) if files else pl.DataFrame(schema=SAMPLE_SCHEMA)
+    # Nobody knows the tokens of ingested samples.
+    shards = shards.filter(pl.col("n_tokens").is_not_null())
     found = {t: np.array(n) for t, n in shards.group_by("task_id").agg("n_tokens").iter_rows()}
     if lacking := [task_id for task_id in ids if task_id not in found]:
         raise UsageError(f"{path}: has no samples of {lacking[0]}, which the preset samples")

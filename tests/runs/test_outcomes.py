@@ -30,12 +30,12 @@ ANSWERS = {"a": [2, 2, 1, 3, 2, 1], "b": [4, 5, None, 7, 6, 9]}
 """Which answer each sample gives. Answer 9 has no verdict; the third sample of b has no answer."""
 
 
-def make_run(folder, rule=None):
+def make_run(folder, rule=None, tokens=2):
     problems = [python_problem(name, "def f():", "def check(f): pass", "f", "") for name in "abc"]
     run = create_or_open(folder / "run", {"model": "m"}, problems=problems)
     freeze_round(run, 0, [WHOLE], rule)
     samples = [
-        Sample(task_id, seed, "x", 2, "length" if seed >= 3 else "stop")
+        Sample(task_id, seed, "x", tokens, "length" if seed >= 3 else "stop")
         for task_id, seed in WHOLE.sample_keys()
     ]
     write_shard(run, WHOLE, samples, ShardFacts())
@@ -54,7 +54,7 @@ def test_each_sample_has_its_verdict_and_why_its_completion_ended(run):
     found = sample_outcomes(run, JUDGE)
     assert found.columns == [
         *("task_id", "seed", "answer", "outcome", "kind", "passed", "detail", "suspect"),
-        "finish_reason",
+        *("canonical", "finish_reason"),
     ]
     rows = {(row["task_id"], row["seed"]): row for row in found.iter_rows(named=True)}
     assert found.height == len(rows) == 12
@@ -83,6 +83,13 @@ def test_counts_tell_how_many_of_the_passes_are_suspect(run):
         ("b", 5, 1, 1, 4, 12, 1),
         ("c", 0, 0, 0, 0, 0, 0),
     ]
+
+
+def test_unknown_tokens_stay_unknown(tmp_path):
+    """Of samples that were made elsewhere. A problem without samples has none."""
+    run = make_run(tmp_path, tokens=None)
+    assert count_outcomes(run, JUDGE)["tokens"].to_list() == [None, None, 0]
+    assert read_shard(run, WHOLE)["n_tokens"].null_count() == 12
 
 
 def test_under_a_rule_only_suspect_passes_up_to_the_look_count(tmp_path):

@@ -186,7 +186,7 @@ def test_kinds_and_suspicions_are_kept(run):
 def test_verdicts_of_before_there_were_kinds_are_read(run):
     write_verdicts(run, [PASS], USUAL)
     (path,) = run.verdicts_dir.iterdir()
-    pl.read_parquet(path).drop("kind", "suspect").write_parquet(path)
+    pl.read_parquet(path).drop("kind", "suspect", "canonical").write_parquet(path)
     write_verdicts(run, [Verdict("a", 2, "failed", "exit", "x", ("gc",), 0.1)], USUAL)
     found = read_verdicts(run, USUAL).sort("answer")
     assert found["kind"].to_list() == ["", "exit"]
@@ -194,6 +194,17 @@ def test_verdicts_of_before_there_were_kinds_are_read(run):
     pl.read_parquet(path).drop("seconds").write_parquet(path)
     with pytest.raises(CorruptShard, match="has unexpected columns"):
         read_verdicts(run, USUAL)
+
+
+def test_canonical_forms_are_kept_and_older_verdicts_have_none(run):
+    write_verdicts(run, [PASS], USUAL)
+    (path,) = run.verdicts_dir.iterdir()
+    pl.read_parquet(path).drop("canonical").write_parquet(path)
+    half = Verdict("a", 2, "failed", "wrong_answer", "x", (), 0.1, r"\frac{1}{2}")
+    write_verdicts(run, [half], USUAL)
+    found = read_verdicts(run, USUAL).sort("answer")
+    assert found["canonical"].to_list() == ["", r"\frac{1}{2}"]
+    assert found["kind"].to_list() == ["", "wrong_answer"]
 
 
 def test_latest_follows_the_last_launch(run, tmp_path):

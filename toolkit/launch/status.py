@@ -32,9 +32,12 @@ MOST_FAILURES = 10
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Output tokens a second of the whole run, from the times in its shards."""
+    """Output tokens a second of the whole run, from the times in its shards.
 
-    tokens: int
+    tokens: None where there are shards but nobody knows their tokens, as of ingested samples.
+    """
+
+    tokens: int | None
     average: float
     now: float
     seconds_left: float | None
@@ -102,8 +105,10 @@ class Status:
             *self._outdated_line(),
             "so far     " + (", ".join(shown) or "no verdicts"),
             *_taxonomy_lines(self.taxonomy),
-            f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s now, "
-            f"{speed.average:.0f} on average{left}",
+            "tokens     unknown"
+            if speed.tokens is None
+            else f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s "
+            f"now, {speed.average:.0f} on average{left}",
             *_engine_lines(self.spent),
             *_cost_line(self.cost),
         ]
@@ -257,7 +262,8 @@ def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:
         if each.times
     )
     if not times:
-        return Speed(0, 0.0, 0.0, None)
+        untold = shards and all(s.tokens.output is None for s in shards)
+        return Speed(None if untold else 0, 0.0, 0.0, None)
     tokens = sum(t for _, _, t in times)
     span = times[-1][0] - min(started for _, started, _ in times)
     since = max(times[-1][0] - RECENT_SECONDS, times[0][1])

@@ -56,6 +56,12 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
     target is asked for, also `cost_lo` and `cost_hi`: the costs of the ends of k's interval.
     """
     rate = prices.tokens_per_second or pilot.rate
+    each = float(pilot.tokens.mean())
+    if not math.isfinite(each) and (question.usd is not None or question.gpu_hours is not None):
+        raise UsageError(
+            "the pilot's samples were ingested, so nobody knows their tokens and what they cost; "
+            "give a run that was sampled here"
+        )
     if rate is None and (question.usd is not None or question.gpu_hours is not None):
         raise UsageError("the pilot does not say how fast a GPU is: give --tokens-per-second")
     target = question.target
@@ -69,7 +75,7 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
         "n_max": int(counts.n.max()),
         "k_max": counts.k_max,
         "pass_at_k_max": 1 - float(pilot.forecast.at(counts.k_max).estimate),
-        "tokens_per_sample": float(pilot.tokens.mean()),
+        "tokens_per_sample": each if math.isfinite(each) else None,
         "tokens_per_second": rate,
         "device": None if prices.tokens_per_second else pilot.device,
         "usd_per_gpu_hour": prices.usd_per_gpu_hour,
@@ -138,10 +144,12 @@ def advice_text(document: Mapping[str, Any]) -> str:
     speed = f"{rate:,.0f} tokens/s a GPU" if rate else "speed unknown: give --tokens-per-second"
     if rate and document["device"]:
         speed += f" (the pilot's: {document['device']})"
+    each = document["tokens_per_sample"]
+    tokens = "unknown" if each is None else f"{each:.0f}"
     lines = [
         f"pilot      {document['pilot']}: {document['problems']} problems, n = {n}, "
         f"pass@{document['k_max']} = {document['pass_at_k_max']:.4f}",
-        f"assumed    {document['tokens_per_sample']:.0f} tokens a sample, {speed}, "
+        f"assumed    {tokens} tokens a sample, {speed}, "
         f"{document['usd_per_gpu_hour']} $ a GPU-hour",
     ]
     if found := document["k"]:
@@ -193,7 +201,8 @@ def _row(label: str, *cells: str) -> str:
 def _cells(k: str, cost: Mapping[str, float | None] | None) -> list[str]:
     if cost is None:
         return [k, "-", "-", "-", "-"]
-    values = (cost["tokens"] or 0) / 1e6, cost["gpu_hours"], cost["usd"]
+    tokens = None if cost["tokens"] is None else cost["tokens"] / 1e6
+    values = tokens, cost["gpu_hours"], cost["usd"]
     return [k, f"{cost['samples']:,.0f}", *("-" if v is None else _three_digits(v) for v in values)]
 
 

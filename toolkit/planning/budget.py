@@ -30,7 +30,8 @@ from toolkit.stats.stopping import StoppingRule
 class Pilot:
     """What a fitted run says about further sampling.
 
-    - tokens: mean output tokens of a sample, each problem's, shape (P,).
+    - tokens: mean output tokens of a sample, each problem's, shape (P,); nan where they are not
+      known, as of ingested samples.
     - rate: output tokens a second of one GPU while it samples; None where the shards do not say, or
       where the pilot had no GPU.
     - device: the name of that GPU; None without a rate.
@@ -48,7 +49,7 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one design; hours and dollars are None where no rate is known."""
+    """Of one design; hours and dollars are None where no rate is known, tokens nan likewise."""
 
     samples: float
     tokens: float
@@ -69,7 +70,7 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     document = read_fit(run.results_dir)
     table = pl.read_parquet(result_file(run, "counts.parquet")).filter(pl.col("n") > 0)
     counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), document.stopping)
-    tokens = (table["tokens"] / (table["n"] + table["unjudged"])).to_numpy()
+    tokens = (table["tokens"] / (table["n"] + table["unjudged"])).fill_null(math.nan).to_numpy()
     with threadpool_limits(limits=1):
         count_fits = CountFits.of(counts)
         draws = resample(len(counts), replicates, np.random.default_rng(seed))
@@ -109,7 +110,7 @@ def adaptive_cost(pilot: Pilot, k: float, r: int, minimum: int, prices: Prices) 
 def _cost(pilot: Pilot, samples: Floats, prices: Prices) -> Cost:
     tokens = float(samples @ pilot.tokens)
     rate = prices.tokens_per_second or pilot.rate
-    hours = tokens / rate / 3600 if rate else None
+    hours = tokens / rate / 3600 if rate and math.isfinite(tokens) else None
     usd = hours * prices.usd_per_gpu_hour if hours is not None else None
     return Cost(float(samples.sum()), tokens, hours, usd)
 

@@ -348,7 +348,7 @@ def _provenance(document: FitDocument) -> Iterator[Block]:
         yield Heading("How it was sampled")
         facts = {
             **dataclasses.asdict(document.sampling),
-            "output tokens": document.tokens,
+            "output tokens": "unknown" if document.tokens is None else document.tokens,
             "cost": document.cost.line() if document.cost else None,
         }
         yield Table(["", ""], [[k, str(v)] for k, v in facts.items() if v is not None])

@@ -1,6 +1,6 @@
 """Samples joined with their verdicts, and the counts n and c of each problem."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,20 +45,27 @@ class Progress:
 
 
 @naming_damage
-def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
+def sample_outcomes(
+    run: Run, judge: Judge, beside: Mapping[str, Judge] | None = None
+) -> pl.DataFrame:
     """One row for each sample that has a map, sorted by task_id and seed.
 
     - task_id, seed: the sample. answer: digest of its answer, null if it has none.
     - outcome, kind, passed, detail, suspect: of its verdict; null if this judge has none. A sample
       without an answer has failed, with the kind `no_answer`.
+    - canonical: a form that equal answers share, "" for the answer's own text.
     - finish_reason: why its completion ended, such as `length`.
+    - passed_NAME: whether it passed by the judge NAME of `beside`; null if that one has no verdict.
+
+    beside: name -> a judge that the run has besides its own (`toolkit.runs.second_judge`).
     """
     present = mapped_slices(run)
-    endings = _samples(run, present).select("task_id", "seed", "finish_reason")
+    key = ["task_id", "seed"]
+    endings = _samples(run, present).select(*key, "finish_reason")
     passed = (pl.col("outcome") == "passed").alias("passed")
-    return (
+    found = (
         _with_verdicts(scan_answers(run, present), run, judge)
-        .join(endings, on=["task_id", "seed"], how="left")
+        .join(endings, on=key, how="left")
         .select(
             "task_id",
             "seed",
@@ -68,11 +75,16 @@ def sample_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
             passed,
             "detail",
             "suspect",
+            "canonical",
             "finish_reason",
         )
-        .sort("task_id", "seed")
-        .collect()
     )
+    for name, other in (beside or {}).items():
+        verdicts = _with_verdicts(scan_answers(run, present), run, other)
+        found = found.join(
+            verdicts.select(*key, passed.alias(f"passed_{name}")), on=key, how="left"
+        )
+    return found.sort(key).collect()
 
 
 def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataFrame:
@@ -80,7 +92,7 @@ def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataF
 
     - task_id, answer: the answer, null for none.
     - samples, cut, tokens: of the samples with this answer, how many there are, how many ended at
-      max_tokens (finish_reason `length`), and their output tokens.
+      max_tokens (finish_reason `length`), and their output tokens, null if they are not known.
     - outcome, kind, detail, suspect: of its verdict, as in `sample_outcomes`.
 
     present: the slices to read, each with a shard and a map. Each file is read once.
@@ -95,7 +107,7 @@ def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataF
         .agg(
             pl.len().cast(pl.UInt32).alias("samples"),
             pl.col("cut").sum().cast(pl.UInt32),
-            pl.col("n_tokens").sum().cast(pl.UInt64).alias("tokens"),
+            _sum_of_known(pl.col("n_tokens").cast(pl.UInt64)).alias("tokens"),
         )
     )
     return _with_verdicts(answers, run, judge).collect()
@@ -110,8 +122,8 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     """One row for each problem, in the run's order: the columns of `COUNT_COLUMNS`.
 
     n: samples with a verdict of this judge. c: those of them that passed. suspect: those of the c
-    that are suspect. distinct: different answers among the n. tokens: output tokens of all samples.
-    unjudged: samples without a verdict.
+    that are suspect. distinct: different answers among the n. tokens: output tokens of all samples,
+    null if they are not known. unjudged: samples without a verdict.
 
     Under a stopping rule, n, c and suspect are those of the look at which sampling stopped. If it
     has not stopped, they are those of the last look whose samples all have verdicts
@@ -131,17 +143,28 @@ def counts_of(
         samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
         samples.filter(IS_SUSPECT).sum().alias("suspect"),
         (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
-        pl.col("tokens").sum(),
+        _sum_of_known(pl.col("tokens")),
         samples.filter(~judged).sum().alias("unjudged"),
     )
     if rule := run.stopping_rule():
         settled = _settle(run, present, judge, rule)
         counts = counts.drop("n", "c", "suspect").join(settled, on="task_id")
     order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
-    rest = [name for name in COUNT_COLUMNS if name != "task_id"]
+    unsampled = pl.col("unjudged").is_null()
+    # A problem without samples has 0 of everything. Unknown tokens of others stay unknown.
     return order.join(counts, on="task_id", how="left", maintain_order="left").select(
-        "task_id", pl.col(rest).fill_null(0)
+        "task_id",
+        *(
+            pl.when(unsampled).then(0).otherwise(pl.col(name)).cast(kind).alias(name)
+            for name, kind in COUNT_COLUMNS.items()
+            if name != "task_id"
+        ),
     )
+
+
+def _sum_of_known(numbers: pl.Expr) -> pl.Expr:
+    """The sum of the numbers; null if one of them is unknown."""
+    return pl.when(numbers.is_not_null().all()).then(numbers.sum())
 
 
 def _settle(run: Run, present: Sequence[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
@@ -200,7 +223,13 @@ def outdated_of(run: Run, judge: Judge, answers: pl.DataFrame) -> int:
 def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:
     """Join the verdicts. A sample without an answer needs no verdict: it has failed."""
     verdicts = decided_verdicts(run, judge).drop("seconds")
-    instead = {"outcome": "failed", "kind": "no_answer", "detail": NO_ANSWER, "suspect": []}
+    instead = {
+        "outcome": "failed",
+        "kind": "no_answer",
+        "detail": NO_ANSWER,
+        "suspect": [],
+        "canonical": "",
+    }
     none = pl.col("answer").is_null()
     return answers.join(verdicts.lazy(), on=["task_id", "answer"], how="left").with_columns(
         pl.when(none).then(pl.lit(value, verdicts.schema[name])).otherwise(name).alias(name)

@@ -26,6 +26,9 @@ SAMPLE_SCHEMA = pl.Schema(
         "finish_reason": pl.Enum(FINISH_REASONS),
     }
 )
+"""The key is (task_id, seed). n_tokens is null if nobody knows it, as of ingested samples."""
+UNKNOWN_TOKENS = 2**32 - 1
+"""Stands for null in the digest of a shard's content."""
 
 
 def write_shard(run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts) -> None:
@@ -94,7 +97,8 @@ def content_digest(samples: pl.DataFrame) -> str:
         texts = samples[name].cast(pl.String).to_list()
         digest.update(b"".join(len(t).to_bytes(4) + t.encode() for t in texts))
     for name in ("seed", "n_tokens"):
-        digest.update(samples[name].to_numpy().astype("<u4").tobytes())
+        numbers = samples[name].fill_null(UNKNOWN_TOKENS)
+        digest.update(numbers.to_numpy().astype("<u4").tobytes())
     return digest.hexdigest()
 
 

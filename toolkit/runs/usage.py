@@ -30,7 +30,7 @@ class Spent:
       restarts of engines between.
     - startup_seconds: all starts of engines, staging included.
     - staging_seconds: the part of it in which the model was copied to the node.
-    - tokens: of the completions.
+    - tokens: of the completions. None where nothing was sampled here.
     - prompt_tokens: of the prompts as submitted. None unless every shard tells them.
     - cached_tokens: those prompt tokens that were in the engine's prefix cache. None likewise.
     - preemptions: sequences that the engine began again. None likewise.
@@ -41,7 +41,7 @@ class Spent:
     """
 
     tasks: int = 0
-    tokens: int = 0
+    tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     sampling_seconds: float = 0.0
@@ -55,8 +55,9 @@ class Spent:
     @property
     def tokens_per_second(self) -> float | None:
         """Output tokens per second of one GPU while it sampled. None without a GPU."""
-        known = self.on_gpus and self.tokens and self.sampling_seconds > 0
-        return self.tokens / self.sampling_seconds if known else None
+        if not self.on_gpus or not self.tokens or self.sampling_seconds <= 0:
+            return None
+        return self.tokens / self.sampling_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
     return Spent(
         tasks=len(tasks),
-        tokens=_total([s.tokens.output for _, s in timed]) or 0,
+        tokens=_total([s.tokens.output for _, s in timed]),
         prompt_tokens=_total([s.tokens.prompt for _, s in timed]),
         cached_tokens=_total([s.tokens.cached for _, s in timed]),
         sampling_seconds=sum(each.sampling for each in seconds),

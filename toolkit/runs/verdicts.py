@@ -26,10 +26,19 @@ VERDICT_SCHEMA = pl.Schema(
         "detail": pl.String(),
         "suspect": pl.List(pl.String()),
         "seconds": pl.Float32(),
+        "canonical": pl.String(),
     }
 )
-WITHOUT_KINDS = pl.Schema({k: v for k, v in VERDICT_SCHEMA.items() if k not in ("kind", "suspect")})
-"""The columns of verdicts that were written before there were kinds and suspicions."""
+NEVER_TOLD = {"kind": "", "suspect": [], "canonical": ""}
+"""Columns that older files lack, and what they then are."""
+
+
+def _without(*columns: str) -> pl.Schema:
+    return pl.Schema({k: v for k, v in VERDICT_SCHEMA.items() if k not in columns})
+
+
+OLDER_SCHEMAS = (_without("canonical"), _without("kind", "suspect", "canonical"))
+"""The columns of files from before there were canonical forms, and before there were kinds."""
 
 
 def write_verdicts(
@@ -40,7 +49,17 @@ def write_verdicts(
     facts: how the verdicts were reached. The file's metadata holds them, with the full judge.
     """
     rows = [
-        (v.task_id, v.answer, judge.digest, v.outcome, v.kind, v.detail, list(v.suspect), v.seconds)
+        (
+            v.task_id,
+            v.answer,
+            judge.digest,
+            v.outcome,
+            v.kind,
+            v.detail,
+            list(v.suspect),
+            v.seconds,
+            v.canonical,
+        )
         for v in verdicts
     ]
     if not rows:
@@ -58,7 +77,7 @@ def write_verdicts(
 
 
 def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
-    """The verdicts of this judge: task_id, answer, outcome, kind, detail, suspect, seconds.
+    """The verdicts of this judge, with the columns of `VERDICT_SCHEMA` but `judge`.
 
     There is one row for each (task_id, answer). An answer with the outcome `error` is judged again
     at the next evaluation. The decided outcome then replaces `error`.
@@ -112,16 +131,11 @@ def read_batch(path: Path) -> pl.DataFrame:
     frame = read_frame(path)
     if frame.schema == format1.VERDICT_SCHEMA:
         frame = format1.verdicts_of(frame)
-    if frame.schema == WITHOUT_KINDS:
-        frame = _with_kinds(frame)
+    if frame.schema in OLDER_SCHEMAS:
+        missing = {k: v for k, v in NEVER_TOLD.items() if k not in frame.columns}
+        frame = frame.with_columns(
+            pl.lit(value, VERDICT_SCHEMA[name]).alias(name) for name, value in missing.items()
+        ).select(VERDICT_SCHEMA.names())
     if frame.schema != VERDICT_SCHEMA:
         raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
     return frame
-
-
-def _with_kinds(frame: pl.DataFrame) -> pl.DataFrame:
-    """Verdicts that tell neither kind nor suspicion, in the columns of today: "" and none."""
-    return frame.with_columns(
-        kind=pl.lit("", VERDICT_SCHEMA["kind"]),
-        suspect=pl.lit([], VERDICT_SCHEMA["suspect"]),
-    ).select(VERDICT_SCHEMA.names())

@@ -52,7 +52,7 @@ def _tokens(samples: Sequence[Sample]) -> TokenCounts:
     asked = [s.prompt_tokens for s in samples if s.prompt_tokens is not None]
     cached = [s.cached_tokens for s in samples if s.cached_tokens is not None]
     return TokenCounts(
-        output=sum(s.n_tokens for s in samples),
+        output=sum(s.n_tokens or 0 for s in samples),
         prompt=sum(asked) if len(asked) == len(samples) else None,
         cached=sum(cached) if len(cached) == len(samples) else None,
     )

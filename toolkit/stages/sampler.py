@@ -182,7 +182,7 @@ class Sampler:
         work = self._owner.pop((sample.task_id, sample.seed))
         work.samples.append(sample)
         self.progress.samples += 1
-        self.progress.tokens += sample.n_tokens
+        self.progress.tokens += sample.n_tokens or 0
         if work.complete:
             self._finish(work)
 
