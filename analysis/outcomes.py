@@ -1,6 +1,7 @@
 """One row a sample, as parquet for polars: what became of it, and why.
 
-Its columns are task_id, seed, answer, outcome, kind, passed, detail, suspect and finish_reason.
+Its columns are task_id, seed, answer, outcome, kind, passed, detail, suspect, canonical and
+finish_reason, and passed_NAME for each judge that `evaluate.py --task NAME` has added.
 
 python analysis/outcomes.py RUN --out outcomes.parquet
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
 from toolkit.runs.outcomes import IS_SUSPECT, sample_outcomes
 from toolkit.runs.run import open_run, write_table
+from toolkit.runs.second_judge import second_judges
 from toolkit.verifiers.judges import judge_of_run
 
 
@@ -21,7 +23,9 @@ def main() -> int:
     add_judge_arguments(parser)
     flags = parser.parse_args()
     run = open_run(flags.run)
-    outcomes = sample_outcomes(run, judge_of_run(run, flags.timeout, flags.libraries))
+    beside = {name: judge_of_run(run, name=name) for name in second_judges(run)}
+    judge = judge_of_run(run, flags.timeout, flags.libraries)
+    outcomes = sample_outcomes(run, judge, beside)
     write_table(flags.out, outcomes, {"run": str(flags.run)})
     kinds = outcomes.group_by("outcome", "kind").len().sort("len", descending=True)
     for outcome, kind, count in kinds.iter_rows():

@@ -5,6 +5,9 @@ answers without a verdict are judged. Another --timeout or other --libraries add
 those of the run's own judge. Workers and isolation are those of the last launch, unless a flag says
 otherwise.
 
+With --task NAME: judge by the references of another task with the same problems, such as
+humaneval+, beside the run's own. They are frozen in the run; `fit.py --judge NAME` fits by them.
+
 Exit code 1 means: samples are missing, a file is damaged, or an answer is undecided.
 """
 
@@ -23,18 +26,34 @@ def main() -> int:
     parser.add_argument(
         "--parts", type=int, default=1, help="number of parts, one for each array task [1]"
     )
+    parser.add_argument(
+        "--task",
+        default="",
+        metavar="NAME",
+        help="judge by this task's references too, beside the run's own judge, which is left alone",
+    )
+    parser.add_argument(
+        "--problems",
+        default="",
+        metavar="FILE",
+        help="with --task: the task's data as published [those of the task, or frozen in the run]",
+    )
     add_flags(parser, "evaluation")
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
     from toolkit.runs.history import recorded_config
     from toolkit.runs.run import open_run
-    from toolkit.stages.evaluate import evaluate_run
+    from toolkit.stages.evaluate import evaluate_run, second_references
     from toolkit.verifiers.judges import judge_of_run
 
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be 0 or more, under --parts {flags.parts}")
+    if flags.problems and not flags.task:
+        raise UsageError(f"--problems {flags.problems}: whose? name its task with --task too")
     run = open_run(flags.run)
+    second = second_references(run, flags.task, flags.problems) if flags.task else None
+    name = second.name if second else ""
     # Workers and isolation are those of the last launch, unless a flag says otherwise.
     evaluation = {"evaluation": recorded_config(run)["evaluation"]}
     given = vars(flags)
@@ -42,12 +61,15 @@ def main() -> int:
     summary = evaluate_run(
         run,
         settings,
-        judge=judge_of_run(run, given.get("timeout"), given.get("libraries")),
+        judge=judge_of_run(run, given.get("timeout"), given.get("libraries"), name),
+        references=second.problems if second else None,
         part=flags.part,
         parts=flags.parts,
         workers=settings.workers or available_cores(),
     )
     print(summary.line())
+    if name:
+        print(f"next: python jobs/fit.py {flags.run} --judge {name}")
     return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
 
 

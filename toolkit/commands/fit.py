@@ -1,7 +1,8 @@
 """Fit fail@k and write the report of a run, or of a file of counts.
 
 Of a run: unbiased pass@k, fits, forecast, figures and report, written to RUN/results. Exit code 1
-means that planned samples are missing; the report says so too.
+means that planned samples are missing; the report says so too. With --judge NAME: by a judge that
+`evaluate.py --task NAME` has added, written to RUN/results/NAME.
 
 Of a file of counts: the same, from --counts to --out. The CSV file has the columns problem_id or
 task_id, n, c. If its sampling stopped because of passes, give the rule with --stop-r, --stop-min,
@@ -42,13 +43,19 @@ def main() -> int:
     for name, text in STOP_FLAGS.items():
         group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
     add_judge_arguments(parser)
+    parser.add_argument(
+        "--judge",
+        default="",
+        metavar="NAME",
+        help="fit by this judge, which evaluate.py --task NAME has added [the run's own]",
+    )
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.launch.accounting import read_cost
     from toolkit.report.document import FitContext
     from toolkit.report.terminal import describe_fit
     from toolkit.runs.run import open_run
-    from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv
+    from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv, results_of
     from toolkit.verifiers.judges import judge_of_run
 
     if flags.replicates < 100:
@@ -62,9 +69,11 @@ def main() -> int:
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
-    judge = judge_of_run(run, flags.timeout, flags.libraries)
-    document = fit_run(run, judge=judge, replicates=flags.replicates, cost=read_cost(run))
-    print(describe_fit(document, run.results_dir))
+    judge = judge_of_run(run, flags.timeout, flags.libraries, flags.judge)
+    document = fit_run(
+        run, judge=judge, name=flags.judge, replicates=flags.replicates, cost=read_cost(run)
+    )
+    print(describe_fit(document, results_of(run, flags.judge)))
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE
 
 

@@ -158,7 +158,7 @@ class FitContext:
     sampled: int | None = None
     evaluated: int | None = None
     tokens: int | None = None
-    """Output tokens of all samples."""
+    """Output tokens of all samples; None where they are not known."""
     full_humaneval: bool = False
     """The problems are all of HumanEval, so that published figures are comparable."""
     chosen: bool = False
@@ -237,7 +237,7 @@ def read_fit(results: Path) -> FitDocument:
     command that writes it.
     """
     path = results / FIT_JSON
-    remedy = f"run `python jobs/fit.py {shlex.quote(str(results.parent))}`"
+    remedy = f"run `{_fit_command(results)}`"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         document: FitDocument = _parsed(FitDocument, found, "the document")
@@ -248,6 +248,15 @@ def read_fit(results: Path) -> FitDocument:
     except (ValueError, UsageError) as error:
         raise CorruptShard(f"{path}: cannot be read ({error}): {remedy}") from None
     return document
+
+
+def _fit_command(results: Path) -> str:
+    """What writes these results: of a run, or of one of its judges (`results/NAME`)."""
+    if results.parent.name == "results":
+        run, judge = results.parents[1], f" --judge {shlex.quote(results.name)}"
+    else:
+        run, judge = results.parent, ""
+    return f"python jobs/fit.py {shlex.quote(str(run))}{judge}"
 
 
 def write_fit(document: FitDocument, results: Path) -> None:
@@ -288,7 +297,7 @@ def verify_results(results: Path) -> Iterator[ToolkitError]:
         yield error
         return
     for path in damaged_results(results, document):
-        remedy = f"`python jobs/fit.py {shlex.quote(str(results.parent))}` makes it anew"
+        remedy = f"`{_fit_command(results)}` makes it anew"
         yield CorruptShard(f"{path}: missing or damaged; {remedy}")
 
 

@@ -8,6 +8,7 @@
       partial/<slice>.parquet    what is finished of a slice that was interrupted
       answers/<slice>.parquet    which answer each sample of the shard gives (a cache)
       verdicts/*.parquet    outcomes of distinct answers, by judge
+      judges/<name>.parquet references of a judge besides the run's own
       isolation/<host>.json how a node confined what it executed
       launches.jsonl        what was launched, and as which jobs
       launching             who launches the run right now
@@ -82,6 +83,11 @@ def remedy(path: Path) -> str:
                 f"`python jobs/evaluate.py {run}` moves it to quarantine/ and judges its answers "
                 "again"
             )
+        case "judges":
+            return (
+                f"delete it: `python jobs/evaluate.py {run} --task {shlex.quote(path.stem)}` makes "
+                "it anew"
+            )
         case "isolation":
             return "delete it: it only records how a node confined what it executed"
         case "answers" | format1.ANSWERS_DIRECTORY:
@@ -121,6 +127,11 @@ class Run:
     def verdicts_dir(self) -> Path:
         """Holds the outcomes of distinct answers, in batches."""
         return self.path / "verdicts"
+
+    @property
+    def judges_dir(self) -> Path:
+        """Holds the references of judges besides the run's own. Not there if there is none."""
+        return self.path / "judges"
 
     @property
     def results_dir(self) -> Path:
@@ -168,14 +179,7 @@ class Run:
 
     def problems(self) -> list[Problem]:
         """The frozen problems, in their order."""
-        path = self.path / "problems.parquet"
-        frame = read_frame(path)
-        if frame.schema == format1.PROBLEM_SCHEMA:
-            return [format1.problem_of(row) for row in frame.iter_rows(named=True)]
-        if frame.schema == PHRASED_SCHEMA:
-            return [_phrased(**row) for row in frame.iter_rows(named=True)]
-        _check_schema(path, frame, PROBLEM_SCHEMA)
-        return [Problem(**row) for row in frame.iter_rows(named=True)]
+        return problems_in(self.path / "problems.parquet")
 
     def slices(self) -> list[Slice]:
         """All planned slices, round by round."""
@@ -292,6 +296,17 @@ def problems_frame(problems: Sequence[Problem]) -> pl.DataFrame:
         {**asdict(p), "phrased": json.dumps(p.phrased and asdict(p.phrased))} for p in problems
     ]
     return pl.DataFrame(phrased, schema=PHRASED_SCHEMA)
+
+
+def problems_in(path: Path) -> list[Problem]:
+    """The problems in such a file, in their order. Raises `CorruptShard`."""
+    frame = read_frame(path)
+    if frame.schema == format1.PROBLEM_SCHEMA:
+        return [format1.problem_of(row) for row in frame.iter_rows(named=True)]
+    if frame.schema == PHRASED_SCHEMA:
+        return [_phrased(**row) for row in frame.iter_rows(named=True)]
+    _check_schema(path, frame, PROBLEM_SCHEMA)
+    return [Problem(**row) for row in frame.iter_rows(named=True)]
 
 
 def _phrased(phrased: str, **fields: Any) -> Problem:

@@ -13,19 +13,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
 from toolkit.config import Evaluation
-from toolkit.errors import CorruptShard
+from toolkit.errors import CorruptShard, UsageError
 from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Answer, Judge, Problem, PromptStyle, Slice, Verdict, answer_digest
 from toolkit.runs.answers import distinct_answers, map_is_current, map_path, write_map
 from toolkit.runs.damage import damaged_maps, damaged_verdicts, set_aside
+from toolkit.runs.judge import judge_choice
 from toolkit.runs.run import UNREADABLE, Run
+from toolkit.runs.second_judge import (
+    SecondJudge,
+    freeze_second_judge,
+    second_judge,
+    second_judges,
+)
 from toolkit.runs.shards import read_shard
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts
 from toolkit.stages.pace import Pace
+from toolkit.stages.task import load_task
 from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import judge_of_run
 
@@ -74,18 +83,25 @@ def evaluate_run(
     settings: Evaluation,
     *,
     judge: Judge | None = None,
+    references: Sequence[Problem] | None = None,
     part: int = 0,
     parts: int = 1,
     workers: int,
 ) -> EvaluationSummary:
     """Judge the answers with `digest % parts == part` that have no verdict yet.
 
-    judge: None means the run's default judge. A damaged shard is named in the log and left out.
-    Damaged verdicts are moved to quarantine/, and their answers are judged again.
+    judge: None means the run's default judge. references: the problems as another judge has them
+    (`toolkit.runs.second_judge`); None: the run's own. Answers are taken from the completions as
+    the run's own verifier does, so that they are the same for all judges.
+
+    A damaged shard is named in the log and left out. Damaged verdicts are moved to quarantine/, and
+    their answers are judged again.
     Raises `IsolationUnavailable` if this node cannot confine answers as `settings.isolation` asks.
     """
     judge = judge or judge_of_run(run)
-    taking = _Taking.of(run, open_verifier(judge.choice))
+    verifier = open_verifier(judge.choice)
+    taking = _Taking.of(run, _taker(run, verifier))
+    judged = {p.task_id: p for p in references or run.problems()}
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     missing = len(slices) - len(present)
@@ -108,12 +124,13 @@ def evaluate_run(
     started = time.monotonic()
     errors = 0
     if todo.height:
-        with taking.verifier.judging(
-            list(taking.problems.values()), judge, workers=workers, isolation=settings.isolation
+        with verifier.judging(
+            list(judged.values()), judge, workers=workers, isolation=settings.isolation
         ) as judging:
             run.record_isolation(platform.node(), judging.isolation)
             facts = {"host": platform.node(), "isolation": json.dumps(dict(judging.isolation))}
-            verdicts = judging.judge(taking.pairs(present, todo, corrupt))
+            found = taking.answers(present, todo, corrupt)
+            verdicts = judging.judge((judged[each.task_id], each) for each in found)
             write = partial(write_verdicts, run, judge=judge, facts=facts)
             course = _Course(todo.height, judging.slow, Pace(time.monotonic()))
             errors = _write_in_batches(write, verdicts, course)
@@ -126,6 +143,33 @@ def evaluate_run(
         missing_slices=missing,
         corrupt=len(corrupt),
     )
+
+
+def second_references(run: Run, task: str, problems: str = "") -> SecondJudge:
+    """The judge by a task's references, frozen in the run; they are frozen now if they are not yet.
+
+    problems: the file of the task's data; "" for those that are frozen, else for the task's own.
+    Raises `UsageError` for a task that does not ask what the run asked.
+    """
+    name = Path(task).name.removesuffix(".toml")
+    if not problems and name in second_judges(run):
+        return second_judge(run, name)
+    loaded = load_task(task, problems)
+    return freeze_second_judge(run, loaded.name, loaded.problems, loaded.judge)
+
+
+def _taker(run: Run, verifier: Verifier) -> Verifier:
+    """The verifier that takes the run's answers: its own.
+
+    Raises `UsageError` if the one that judges them takes other answers.
+    """
+    own = open_verifier(judge_choice(run))
+    if own.extraction != verifier.extraction:
+        raise UsageError(
+            f"the judge takes answers by {verifier.extraction!r}, the run by {own.extraction!r}; "
+            "give a task that takes the same answers"
+        )
+    return own
 
 
 def _readable_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
@@ -185,9 +229,9 @@ class _Taking:
                     self.map_answers(each)
             return distinct_answers(self.run, present)
 
-    def pairs(
+    def answers(
         self, present: Sequence[Slice], todo: pl.DataFrame, corrupt: set[str]
-    ) -> Iterator[tuple[Problem, Answer]]:
+    ) -> Iterator[Answer]:
         """Yield the answers to judge, shard by shard. Each is extracted when the judge asks for it.
 
         A damaged shard is named in the log, added to `corrupt`, and left out.
@@ -204,7 +248,7 @@ class _Taking:
             for row in samples.select("task_id", "answer", "completion").iter_rows():
                 task_id, digest, completion = row
                 if (text := self._extract(task_id, completion)) is not None:
-                    yield self.problems[task_id], Answer(task_id, digest, text)
+                    yield Answer(task_id, digest, text)
 
     def _extract(self, task_id: str, completion: str) -> str | None:
         return self.verifier.extract(self.problems[task_id], completion, self.style)

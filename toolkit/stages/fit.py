@@ -67,14 +67,27 @@ ESTIMAND = (
 
 
 def fit_run(
-    run: Run, *, judge: Judge, replicates: int = 1000, cost: Cost | None = None
+    run: Run,
+    *,
+    judge: Judge,
+    name: str = "",
+    replicates: int = 1000,
+    cost: Cost | None = None,
 ) -> FitDocument:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
 
-    cost: what the run is paid for, so that the report can say it without asking Slurm again.
+    name: of a judge that the run has besides its own. Its results are `results/NAME/`. cost: what
+    the run is paid for, so that the report can say it without asking Slurm again.
 
-    A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated.
+    A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated, and
+    `UsageError` for a second judge of an adaptive run.
     """
+    if name and run.stopping_rule():
+        raise UsageError(
+            f"--judge {name}: sampling of this run stopped at passes by its own judge, so that "
+            "counts by another one are biased; sample without --adaptive, or take each sample's "
+            "outcome by `python analysis/outcomes.py`"
+        )
     counts = count_outcomes(run, judge)
     if not counts["n"].sum() and (others := other_judges(run, judge)):
         raise ToolkitError(
@@ -82,14 +95,23 @@ def fit_run(
             f"{'; '.join(others)}: evaluate again, or take those of the same version by --timeout "
             "and --libraries"
         )
+    context = _context(run, counts, judge, read_taxonomy(run, judge), cost)
+    if name:  # published figures are those of HumanEval's own tests
+        title = f"{context.title}, judged by {name}"
+        context = dataclasses.replace(context, title=title, full_humaneval=False)
     document, _ = fit_counts(
         counts,
-        run.results_dir,
-        _context(run, counts, judge, read_taxonomy(run, judge), cost),
+        results_of(run, name),
+        context,
         rule=run.stopping_rule(),
         replicates=replicates,
     )
     return document
+
+
+def results_of(run: Run, name: str) -> Path:
+    """Where the results of a judge are: "" for the run's own, else a name."""
+    return run.results_dir / name if name else run.results_dir
 
 
 def _context(
@@ -106,7 +128,7 @@ def _context(
         planned=done.planned,
         sampled=done.sampled,
         evaluated=done.evaluated,
-        tokens=int(counts["tokens"].sum()),
+        tokens=None if counts["tokens"].has_nulls() else int(counts["tokens"].sum()),
         full_humaneval=bool(manifest.get("full_humaneval")),
         chosen=bool(manifest.get("config", {}).get("problem_set", {}).get("chosen")),
         sampling=SamplingFacts(**{name: identity.get(name) for name in names}),

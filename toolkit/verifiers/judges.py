@@ -15,6 +15,7 @@ from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.records import Judge, JudgeChoice, Setting
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.run import Run
+from toolkit.runs.second_judge import REFERENCES, second_judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def judge_of(choice: JudgeChoice) -> Judge:
     Raises `UsageError` for an unknown verifier or setting.
     """
     kind = _kind(choice.verifier)
-    if unknown := [name for name, _ in choice.settings if name not in kind.defaults]:
+    known = {*kind.defaults, REFERENCES}
+    if unknown := [name for name, _ in choice.settings if name not in known]:
         raise UsageError(
             f"the verifier {choice.verifier} has no setting {unknown[0]!r}: a newer version of the "
             "toolkit made the run; install that version"
@@ -67,9 +69,15 @@ def choice_of(
     return _with_settings(choice, timeout, libraries)
 
 
-def judge_of_run(run: Run, timeout: float | None = None, libraries: str | None = None) -> Judge:
-    """The run's default judge, but with the settings that are given; see `choice_of`."""
-    return judge_of(_with_settings(judge_choice(run), timeout, libraries))
+def judge_of_run(
+    run: Run, timeout: float | None = None, libraries: str | None = None, name: str = ""
+) -> Judge:
+    """The run's default judge, but with the settings that are given; see `choice_of`.
+
+    name: of a judge that the run has besides its own, in place of that.
+    """
+    choice = second_judge(run, name).choice if name else judge_choice(run)
+    return judge_of(_with_settings(choice, timeout, libraries))
 
 
 def library_names(setting: Setting) -> tuple[str, ...]:
