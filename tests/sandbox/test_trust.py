@@ -13,7 +13,7 @@ from run_jobs import ROOT
 
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import Answer, answer_digest
-from toolkit.sandbox import handle, protocol, together, trust
+from toolkit.sandbox import process, protocol, together, trust
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import Job, Reply
@@ -66,7 +66,7 @@ def _unguarded(tmp_path, monkeypatch):
     first = "self._judge_batch(sorted(batch, key=lambda c: 'escaped' not in c.text))"
     worker.write_text(text.replace(call, first))
     tmp_path.chmod(0o755)
-    monkeypatch.setattr(handle, "_source_root", lambda: str(tmp_path))
+    monkeypatch.setattr(process, "_source_root", lambda: str(tmp_path))
 
 
 @pytest.mark.usefixtures("_unguarded")

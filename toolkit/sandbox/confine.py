@@ -11,7 +11,7 @@ import platform
 import resource
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -40,6 +40,8 @@ class Limits:
     """By the wall clock, for a program whose own clock stands still."""
     memory_bytes: int = 4 << 30
     """Address space of each process."""
+    stack_bytes: int = 8 << 20
+    """Of a main thread; a program may ask for more, within its address space."""
     tree_bytes: int = 4 << 30
     """Resident memory of all processes of a program together, or less: the worker's share of the
     job's memory.
@@ -100,14 +102,17 @@ def confine(
     disabled: Mapping[str, str],
     scratch_root: str,
     landlock_version: int | None = None,
+    readable: Sequence[str] = (),
 ) -> Confinement:
     """Confine this process by all mechanisms but the disabled ones (name -> why).
 
     Returns in the worker. The worker is a child of the caller, which stays outside and exits as the
     worker does. Where no pid namespace is made, the caller goes on as its watcher
     (`toolkit.sandbox.watcher`). `scratch_root` is the directory for scratch files where no private
-    /tmp can be mounted. `landlock_version` is the one to use at most. Raises `MechanismFailed`.
+    /tmp can be mounted. `landlock_version` is the one to use at most. `readable`: what programs may
+    read beside the system and this Python. Raises `MechanismFailed`.
     """
+    readable = [*python_paths(), *readable]
     report = {name: f"off: {disabled[name]}" if name in disabled else ON for name in MECHANISMS}
     privileged = namespaces.is_privileged()
     if not privileged and "user" not in disabled:
@@ -116,7 +121,7 @@ def confine(
     host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if "pid" not in disabled:
         _continue_as_first_process()
-    scratch = _confine_files(limits, disabled, scratch_root, privileged=privileged)
+    scratch = _confine_files(limits, disabled, scratch_root, readable, privileged=privileged)
     proc = host_proc
     if "pid" not in disabled:
         os.close(host_proc)
@@ -128,7 +133,7 @@ def confine(
     confinement.child_steps.append(linux.CapabilityDrop())
     if not confinement.pid_namespace:
         confinement.child_steps.append(functools.partial(_be_one_of_many, limits.processes))
-    _confine_calls(confinement, disabled, landlock_version)
+    _confine_calls(confinement, disabled, readable, landlock_version)
     report["limits"] = _limit_resources(limits, disabled)
     # Nothing of this process may be read or traced by the programs, which run as the same user.
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
@@ -203,13 +208,18 @@ def _continue_watched(
 
 
 def _confine_files(
-    limits: Limits, disabled: Mapping[str, str], scratch_root: str, *, privileged: bool
+    limits: Limits,
+    disabled: Mapping[str, str],
+    scratch_root: str,
+    readable: Sequence[str],
+    *,
+    privileged: bool,
 ) -> namespaces.PrivateTmp | ScratchDirectory:
     shown: list[str] = []
     if "mount" not in disabled:
         private_proc = "pid" not in disabled
         shown = _attempt(
-            "mount", lambda: namespaces.build_root(python_paths(), private_proc=private_proc)
+            "mount", lambda: namespaces.build_root(readable, private_proc=private_proc)
         )
     if privileged and "mount" not in disabled:
         namespaces.become_nobody()
@@ -217,7 +227,7 @@ def _confine_files(
             # With an own mount namespace again: only so may this user mount.
             _attempt("user", lambda: namespaces.enter_user_namespace(linux.CLONE_NEWNS))
     if "mount" in disabled:
-        _leave_root(disabled)
+        _leave_root(disabled, readable)
         scratch = ScratchDirectory(scratch_root)
         os.environ["TMPDIR"] = scratch.path  # what `tempfile` makes has to lie in it
         return scratch
@@ -232,7 +242,7 @@ def _confine_files(
     return private_tmp
 
 
-def _leave_root(disabled: Mapping[str, str]) -> None:
+def _leave_root(disabled: Mapping[str, str], readable: Sequence[str]) -> None:
     """Become nobody if this is root: without an own file tree all files of the system are root's.
 
     Raises `MechanismFailed` if it cannot be done.
@@ -241,7 +251,7 @@ def _leave_root(disabled: Mapping[str, str]) -> None:
         return
     why = f"without an own file tree ({disabled['mount']}) programs would run as root"
     if namespaces.can_become_nobody():
-        if not _open_to_all(python_paths()):
+        if not _open_to_all(readable):
             raise MechanismFailed("root", f"{why}, as other users may not read this Python")
         namespaces.become_nobody()
         if "user" not in disabled:
@@ -266,12 +276,15 @@ def _be_one_of_many(processes: int) -> None:
 
 
 def _confine_calls(
-    confinement: Confinement, disabled: Mapping[str, str], landlock_version: int | None
+    confinement: Confinement,
+    disabled: Mapping[str, str],
+    readable: Sequence[str],
+    landlock_version: int | None,
 ) -> None:
     if "no_new_privs" not in disabled:
         _attempt("no_new_privs", lambda: linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1))
     if "landlock" not in disabled:
-        _attempt("landlock", lambda: _restrict_files(confinement, landlock_version))
+        _attempt("landlock", lambda: _restrict_files(confinement, readable, landlock_version))
     if "seccomp" in disabled:
         return
     code = seccomp.worker_filter(net_namespace="net" not in disabled)
@@ -294,12 +307,12 @@ def _open_to_all(paths: Collection[str]) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in parents if parent.exists())
 
 
-def _restrict_files(confinement: Confinement, most: int | None) -> None:
+def _restrict_files(confinement: Confinement, shown: Sequence[str], most: int | None) -> None:
     """Landlock for each child; the worker itself still has to read /proc."""
     version = landlock.version() if most is None else min(most, landlock.version())
     place = confinement.scratch
     scratch = place.path if isinstance(place, ScratchDirectory) else "/tmp"
-    readable = [*python_paths(), *namespaces.SYSTEM, *namespaces.SYSTEM_FILES, "/dev/urandom"]
+    readable = [*shown, *namespaces.SYSTEM, *namespaces.SYSTEM_FILES, "/dev/urandom"]
     rules = landlock.ruleset(readable, [scratch, "/dev/null"], version)
     confinement.child_steps.append(functools.partial(landlock.enforce, rules))
     confinement.report["landlock"] = f"{ON}, version {version}"
@@ -311,7 +324,6 @@ def _limit_resources(limits: Limits, disabled: Mapping[str, str]) -> str:
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_STACK: 8 << 20,
     }
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
     counted_apart = release >= (5, 14) and "user" not in disabled
@@ -321,6 +333,9 @@ def _limit_resources(limits: Limits, disabled: Mapping[str, str]) -> str:
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = limits.stack_bytes if hard == resource.RLIM_INFINITY else min(limits.stack_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
     if counted_apart:
         return ON
     return f"{ON}; threads: looked at fifty times a second, the kernel counts all of the user's"

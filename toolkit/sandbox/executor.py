@@ -30,11 +30,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from toolkit.cores import available_cores
-from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.records import Answer, Verdict
 from toolkit.sandbox import confine
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.handle import Job, WorkerHandle
+from toolkit.sandbox.process import end_workers, start_workers
 from toolkit.sandbox.protocol import Setup
 from toolkit.sandbox.schedule import Run
 from toolkit.sandbox.trust import Trust
@@ -104,15 +105,12 @@ class Executor:
             libraries=list(libraries),
             prompts=[(prompts or {}).get(task_id, "") for task_id in endings],
         )
-        self._workers: list[WorkerHandle] = []
         self._run: Run | None = None
         self.distrusted_batches = 0
         self._numbers = itertools.count(1)
-        try:
-            self.isolation_report = self._start(workers, isolation)
-        except BaseException:
-            self.close()
-            raise
+        self._workers, self.isolation_report = start_workers(
+            lambda: WorkerHandle(self._setup), workers, self._setup, isolation
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -127,10 +125,7 @@ class Executor:
 
     def close(self) -> None:
         """End and reap every process; their files go with them."""
-        for worker in self._workers:
-            worker.hang_up()
-        for worker in self._workers:
-            worker.reap()
+        end_workers(self._workers)
         self._workers.clear()
 
     def run(self, programs: Iterable[Answer]) -> Iterator[Verdict]:
@@ -167,25 +162,3 @@ class Executor:
                 )
             timeout = self._timeouts.get(program.task_id, self._timeout)
             yield Job(0, program, index, timeout)  # numbered when its batch is composed
-
-    def _start(self, workers: int, level: IsolationLevel) -> dict[str, str]:
-        """Start the workers with all that the node offers; their isolation report."""
-        while True:
-            self._workers = [WorkerHandle(self._setup) for _ in range(workers)]
-            try:
-                report, *_ = [worker.await_ready() for worker in self._workers]
-            except confine.MechanismFailed as failure:
-                self.close()
-                disabled = self._setup["disabled"]
-                if failure.name not in confine.MECHANISMS or failure.name in disabled:
-                    raise IsolationUnavailable(
-                        f"isolation: {failure}; see `python jobs/doctor.py`"
-                    ) from None
-                self._setup["disabled"] = confine.disable_also(disabled, failure.name, failure.why)
-                continue
-            if level == "strongest" and (why := confine.below_minimum(report)):
-                raise IsolationUnavailable(
-                    f"isolation of untrusted programs is too weak on this node, {why}; "
-                    "or accept it by --isolation weak"
-                )
-            return report

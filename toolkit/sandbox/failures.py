@@ -47,24 +47,37 @@ def describe(error: BaseException, source: Source) -> tuple[FailureKind, str]:
             return "wrong_answer", f"test line {line}: {statement}{said}"
         case NameError() if line and trace and trace.tb_frame.f_code.co_name == "<module>":
             return "no_function", text
+    return kind_of(error), text
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """The kind of an exception, wherever it was raised."""
+    match error:
         case MemoryError():
-            return "memory", text
+            return "memory"
         case SystemExit():
-            return "exit", text
+            return "exit"
         case OSError(errno=number) if number in _REFUSALS:
-            return "refused", text
-    return "exception", text
+            return "refused"
+    return "exception"
 
 
 def describe_end(end: os.waitid_result) -> tuple[FailureKind, str]:
     """Kind and detail for a process that ended before its tests did."""
     if end.si_code == os.CLD_EXITED:
-        return "exit", f"its process ended with status {end.si_status} before the tests did"
+        return "exit", f"{describe_exit(end)} before the tests did"
+    return "exit", f"{describe_exit(end)} before the tests ended"
+
+
+def describe_exit(end: os.waitid_result) -> str:
+    """How a process ended, as text."""
+    if end.si_code == os.CLD_EXITED:
+        return f"its process ended with status {end.si_status}"
     try:
         name = signal.Signals(end.si_status).name
     except ValueError:
         name = f"signal {end.si_status}"
-    return "exit", f"its process was ended by {name} before the tests ended"
+    return f"its process was ended by {name}"
 
 
 def _innermost(trace: TracebackType | None) -> TracebackType | None:

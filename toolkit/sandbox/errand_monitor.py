@@ -1,0 +1,172 @@
+"""The monitor of an errand's child: it takes what that writes, and says how it ended.
+
+The clock is that of `toolkit.sandbox.alone`: wall time less the time that the child's main thread
+was ready to run but had no core. It is never behind the CPU time of the child's processes.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from toolkit.records import FAILURE_KINDS, FailureKind
+from toolkit.sandbox import failures
+from toolkit.sandbox.child import Child
+from toolkit.sandbox.protocol import FAILED, PASSED, TIMED_OUT
+
+REPORT_BYTES: Final = 1024
+"""Length of what a child tells of a failure: FAILED, the index of the kind, the detail."""
+_UNWATCHED_SECONDS: Final = 0.25
+"""A child that ends within this time need not be looked at."""
+_LONGEST_PAUSE_SECONDS: Final = 0.1
+_FIRST_NAP_SECONDS: Final = 0.00002
+_LONGEST_NAP_SECONDS: Final = 0.005
+_QUIET_SHARE: Final = 0.05
+"""The machine is quiet if the child waited for a core for no more than this share of the time."""
+_CHUNK: Final = 1 << 16
+
+
+class ErrandMonitor:
+    """Observes one child until its end: `code`, `kind`, `detail`, `output`, and `seconds` of its
+    own clock.
+
+    output: the worker's end of the pipe that the child has as its descriptor 1. timeout: in seconds
+    of the child's own clock, from the monotonic time `started` on. memory: what its processes may
+    hold together, in bytes. most_output: how much it may write, in bytes.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        output: int,
+        started: float,
+        timeout: float,
+        memory: int,
+        most_output: int,
+    ) -> None:
+        self.code = FAILED
+        self.kind: FailureKind = ""
+        self.detail = b""
+        self.output = bytearray()
+        self.seconds = 0.0
+        self._child = child
+        self._pipe = output
+        self._started = started
+        self._timeout = timeout
+        self._memory = memory
+        self._most_output = most_output
+        self._was_quiet = True
+        self._hinted = False
+        os.set_blocking(output, False)
+        os.set_blocking(child.pipe, False)
+        self._poll = select.poll()
+        self._poll.register(output, select.POLLIN)
+        self._poll.register(child.pipe, select.POLLIN)
+
+    def decide(self, deadline: float, check_supervisor: Callable[[], None]) -> None:
+        """Wait until the child has ended, has taken too much, or has run out of time.
+
+        It has run out of time, too, when the monotonic clock has reached `deadline`.
+        `check_supervisor` is called now and then.
+        """
+        next_look = self._started + _UNWATCHED_SECONDS
+        nap = _FIRST_NAP_SECONDS
+        while not self._is_over():
+            now = time.monotonic()
+            if now >= next_look:
+                if self._takes_too_much(now >= deadline):
+                    return
+                check_supervisor()
+                left = max(self._timeout - self.seconds, 0.001)
+                next_look = now + min(left, _LONGEST_PAUSE_SECONDS)
+            if self._hinted:
+                # It has closed its end of the socket: it is about to end, or goes on without it.
+                time.sleep(nap)
+                nap = min(2 * nap, _LONGEST_NAP_SECONDS)
+                self._take_output()
+            else:
+                self._listen(max(next_look - now, 0.001))
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the time ran out, on a machine too busy to hold it against the child."""
+        return self.code == TIMED_OUT and not self._was_quiet
+
+    def _listen(self, seconds: float) -> None:
+        for descriptor, _ in self._poll.poll(seconds * 1000):
+            if descriptor == self._pipe:
+                self._take_output()
+            else:
+                self._hinted = True
+
+    def _take_output(self) -> None:
+        """Take what is in the pipe, up to one chunk more than is allowed."""
+        with contextlib.suppress(BlockingIOError):
+            while len(self.output) <= self._most_output:
+                if not (data := os.read(self._pipe, _CHUNK)):
+                    with contextlib.suppress(KeyError):
+                        self._poll.unregister(self._pipe)
+                    return
+                self.output += data
+
+    def _is_over(self) -> bool:
+        """Whether there is a result."""
+        if len(self.output) > self._most_output:
+            self._read_clock()
+            self._too_much_output()
+            return True
+        end = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None:
+            return False
+        self._read_clock()
+        self._take_output()
+        report = self._report()
+        if self.seconds > self._timeout or end.si_status == signal.SIGXCPU:
+            self._time_is_up()
+        elif len(self.output) > self._most_output:
+            self._too_much_output()
+        elif report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
+            self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
+            self.detail = report[2:]
+        elif end.si_code == os.CLD_EXITED and end.si_status == 0:
+            self.code = PASSED
+        else:
+            self.kind, self.detail = "exit", failures.describe_exit(end).encode()
+        return True
+
+    def _takes_too_much(self, is_late: bool) -> bool:
+        """Whether it has used up its time, or its processes hold too much memory."""
+        if self._read_clock() > self._timeout or is_late:
+            self._time_is_up()
+            return True
+        used = self._child.memory_bytes()
+        if used > self._memory:
+            self.kind = "memory"
+            self.detail = f"its processes hold {used >> 20} MiB of memory".encode()
+        return used > self._memory
+
+    def _too_much_output(self) -> None:
+        self.kind = "memory"
+        self.detail = f"it wrote more than {self._most_output >> 20} MiB".encode()
+
+    def _time_is_up(self) -> None:
+        self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"
+
+    def _report(self) -> bytes:
+        text = b""
+        with contextlib.suppress(BlockingIOError):
+            while len(text) < REPORT_BYTES and (more := os.read(self._child.pipe, REPORT_BYTES)):
+                text += more
+        return text
+
+    def _read_clock(self) -> float:
+        wall = time.monotonic() - self._started
+        queued = self._child.run_queue_seconds()
+        self.seconds = wall - queued
+        if wall > _UNWATCHED_SECONDS:
+            self.seconds = max(self.seconds, self._child.cpu_seconds())
+        self._was_quiet = queued <= _QUIET_SHARE * wall
+        return self.seconds

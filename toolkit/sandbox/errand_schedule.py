@@ -1,0 +1,198 @@
+"""One run over a stream of errands: which worker does what, and when.
+
+- While many errands wait, a worker has one in hand and one ahead; else none is queued behind
+  another, so that no worker has nothing to do.
+- A timeout that is *doubtful* is confirmed when nothing else of ours runs: as many at once as there
+  are cores. What is still doubtful is confirmed a last time, one by one. This ends when one is
+  doubtful even so: then the load is not ours, and it helps nobody to be alone.
+"""
+
+import itertools
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from toolkit.cores import available_cores
+from toolkit.sandbox.errand_handle import ErrandHandle, Reply, Task
+from toolkit.sandbox.errands import Errand, Result
+
+DATA_BYTES: Final = 32 << 20
+"""Of payload and input each; an errand with more cannot be done."""
+_WALL_SHARE: Final = 8
+_MAX_ATTEMPTS: Final = 2
+"""An errand whose worker died so many times ends in an error."""
+_MAX_SILENCE_SECONDS: Final = 60.0
+"""Beyond an errand's limit of wall time; a worker that says nothing for longer is replaced."""
+_MOST_DOUBTFUL: Final = 64
+"""When so many wait, they are confirmed before further errands are done: they hold their data."""
+_SLOW_SECONDS: Final = 2.0
+"""What a worker has been at for so long will probably time out."""
+
+Then = Callable[[Result], Errand | None]
+
+
+class Run:
+    """A run of errands on `workers`; a worker that dies is replaced in this list, by `start`.
+
+    numbers: gives each task a number that no other has. wall_seconds: the least limit of an
+    errand's wall time.
+    """
+
+    def __init__(
+        self,
+        workers: list[ErrandHandle],
+        start: Callable[[], ErrandHandle],
+        numbers: Iterator[int],
+        wall_seconds: float,
+    ) -> None:
+        self._workers = workers
+        self._start = start
+        self._numbers = numbers
+        self._wall_seconds = wall_seconds
+        self._waiting: deque[Task] = deque()
+        self._doubtful: deque[Task] = deque()
+        self._still_doubtful: deque[Reply] = deque()
+        self._beside_others: set[int] = set()  # numbers of tasks that are confirmed at once
+        self._is_confirming = False
+        self._cores = available_cores()
+
+    def results(self, errands: Iterator[Errand], then: Then | None) -> Iterator[Result]:
+        """The results of all errands, in the order in which they are certain.
+
+        then: gives the errand that follows upon a result, or None.
+        """
+        for worker in self._workers:
+            worker.forget()
+        while True:
+            yield from self._read(errands)
+            self._hand_out()
+            if self._is_idle():
+                return
+            for result in self._collect():
+                following = then(result) if then else None
+                if following is None:
+                    yield result
+                else:
+                    self._waiting.appendleft(self._task(following))
+
+    def slow(self) -> tuple[int, float]:
+        """How many errands will probably run out of time, and the seconds they take at most."""
+        first = [w.first for w in self._workers if w.seconds_at_first > _SLOW_SECONDS]
+        tasks = [task for task in first if task]
+        tasks += [*self._doubtful, *(reply.task for reply in self._still_doubtful)]
+        longest = max((task.errand.timeout for task in tasks), default=0.0)
+        at_once = max(1, min(len(self._workers), self._cores))
+        return len(tasks), -(-len(tasks) // at_once) * longest
+
+    def _task(self, errand: Errand) -> Task:
+        return Task(next(self._numbers), errand)
+
+    def _read(self, errands: Iterator[Errand]) -> Iterator[Result]:
+        """Read a few errands ahead; the results of those that are too large."""
+        room = 2 * len(self._workers) - len(self._waiting)
+        for errand in itertools.islice(errands, max(0, room)):
+            task = self._task(errand)
+            if max(len(errand.payload), len(errand.stdin)) > DATA_BYTES:
+                yield task.error(f"its data are larger than {DATA_BYTES >> 20} MiB")
+            else:
+                self._waiting.append(task)
+
+    def _hand_out(self) -> None:
+        """Give the workers what they have room for."""
+        if len(self._doubtful) >= _MOST_DOUBTFUL:
+            self._is_confirming = True
+        elif self._is_idle() and not self._unconfirmed:
+            self._is_confirming = False
+        if not self._is_confirming:
+            self._hand_out_waiting()
+            self._is_confirming = self._is_idle() and bool(self._unconfirmed)
+        if self._is_confirming:
+            self._hand_out_doubtful()
+
+    @property
+    def _unconfirmed(self) -> int:
+        return len(self._doubtful) + len(self._still_doubtful)
+
+    def _is_idle(self) -> bool:
+        return not any(worker.tasks for worker in self._workers)
+
+    def _hand_out_waiting(self) -> None:
+        ahead = 1 if len(self._waiting) >= len(self._workers) else 0
+        for queued in range(ahead + 1):
+            for worker in self._workers:
+                if self._waiting and len(worker.tasks) <= queued:
+                    worker.submit(self._waiting.popleft())
+
+    def _hand_out_doubtful(self) -> None:
+        """Confirm doubtful timeouts, while nothing else of ours runs."""
+        busy = [worker for worker in self._workers if worker.tasks]
+        if any(not task.confirming for worker in busy for task in worker.tasks.values()):
+            return
+        running = len(busy)
+        for worker in self._workers:
+            if self._doubtful and not worker.tasks and running < self._cores:
+                task = self._doubtful.popleft()
+                task.confirming = True
+                if running or self._doubtful:
+                    self._beside_others.add(task.number)
+                worker.submit(task)
+                running += 1
+        if not running and self._still_doubtful:
+            self._workers[0].submit(self._still_doubtful.popleft().task)
+
+    def _collect(self) -> Iterator[Result]:
+        """The results that have become certain, after waiting for at least one event."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+                selector.register(worker.channel, events, worker)
+            ready = selector.select(timeout=5.0)
+        for key, events in ready:
+            worker = key.data
+            if events & selectors.EVENT_WRITE:
+                worker.flush()
+            if events & selectors.EVENT_READ:
+                for reply in worker.replies():
+                    yield from self._settle(reply)
+        for index, worker in enumerate(self._workers):
+            if worker.is_dead or self._is_silent(worker):
+                yield from self._replace(index)
+
+    def _is_silent(self, worker: ErrandHandle) -> bool:
+        if (task := worker.first) is None:
+            return False
+        wall = max(self._wall_seconds, _WALL_SHARE * task.errand.timeout)
+        return worker.silent_seconds > wall + _MAX_SILENCE_SECONDS
+
+    def _settle(self, reply: Reply) -> list[Result]:
+        """The results that are certain by a reply."""
+        task = reply.task
+        if not reply.is_doubtful:
+            return [reply.result]
+        if not task.confirming:
+            self._doubtful.append(task)
+            return []
+        if task.number in self._beside_others:
+            self._beside_others.remove(task.number)
+            self._still_doubtful.append(reply)
+            return []
+        certain = [reply.result, *(other.result for other in self._still_doubtful)]
+        self._still_doubtful.clear()
+        return certain
+
+    def _replace(self, index: int) -> Iterator[Result]:
+        """Start a fresh worker in place of one that died; the task that it was at counts this."""
+        worker = self._workers[index]
+        lost = list(worker.tasks.values())
+        how = worker.reap(at_once=True)
+        self._workers[index] = self._start()
+        self._workers[index].await_ready()
+        for task in reversed(lost):
+            task.attempts += task is lost[0]
+            task.confirming = False
+            self._beside_others.discard(task.number)
+            if task.attempts < _MAX_ATTEMPTS:
+                self._waiting.appendleft(task)
+            else:
+                yield task.error(f"its worker died {task.attempts} times ({how})")

@@ -1,0 +1,41 @@
+"""Errands and their results, as the supervisor gives and gets them."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.records import FailureKind
+
+End = Literal["done", "failed", "timed_out", "error"]
+"""error: the errand could not be done, which is our fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One thing to do in a child of its own.
+
+    key: comes back with the result. payload: what the function is called with. timeout: in seconds
+    of the child's own clock, CPU time and time asleep. stdin: what the child reads from its
+    descriptor 0.
+    """
+
+    key: Hashable
+    payload: bytes
+    timeout: float
+    stdin: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an errand.
+
+    kind, detail: why it failed; "" if it is done. output: what the function returned, after what
+    its child has written to descriptor 1 before. seconds: the child's own clock at its end.
+    """
+
+    key: Hashable
+    end: End
+    kind: FailureKind
+    detail: str
+    output: bytes
+    seconds: float

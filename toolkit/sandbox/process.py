@@ -1,0 +1,198 @@
+"""A confined worker process, as the supervisor sees it: it starts, hears, ends and reaps it.
+
+What a worker does is a matter of its module: `toolkit.sandbox.worker` judges programs,
+`toolkit.sandbox.errand_worker` does errands.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from toolkit.errors import IsolationUnavailable, ToolkitError
+from toolkit.sandbox import confine, protocol
+
+_START_SECONDS: Final = 120.0
+_STOP_SECONDS: Final = 10.0
+
+_BOOT: Final = (
+    "import sys; sys.path.insert(0, {root!r}); from toolkit.sandbox import {module}; "
+    "del sys.path[0]; {module}.start()"
+)
+
+
+class WorkerProcess:
+    """A worker that runs `module` of this package, and its channel."""
+
+    def __init__(self, module: str, setup: protocol.AnySetup) -> None:
+        ours, theirs = socket.socketpair()
+        self.channel = ours
+        self.outbox = bytearray()
+        self.is_dead = False
+        self._inbox = bytearray()
+        self._last_heard = time.monotonic()
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-s", "-B", "-P"),
+                    *("-c", _BOOT.format(root=_source_root(), module=module)),
+                ],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(setup["libraries"]),
+                cwd="/",
+                start_new_session=True,
+            )
+        ours.settimeout(_START_SECONDS)
+        with contextlib.suppress(OSError):  # it died: await_ready will say so
+            ours.sendall(protocol.frame(setup))
+
+    def await_ready(self) -> dict[str, str]:
+        """Wait until the worker is confined; the isolation report.
+
+        Raises `MechanismFailed` naming what the node refused, `ToolkitError` when the worker died.
+        """
+        try:
+            size = protocol.LENGTH.unpack(self._receive(protocol.LENGTH.size))[0]
+            answer = json.loads(self._receive(size))
+        except (OSError, EOFError):
+            raise ToolkitError(
+                f"a worker process did not start ({self.reap(at_once=True)}): "
+                f"does `{sys.executable} -c 'import toolkit'` work?"
+            ) from None
+        if "failed" in answer:
+            refused: protocol.Refused = answer
+            raise confine.MechanismFailed(refused["failed"], refused["why"])
+        confined: protocol.Confined = answer
+        self.channel.setblocking(False)
+        return confined["report"]
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since when nothing came from it, though it has something to do."""
+        return time.monotonic() - self._last_heard
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self.outbox:
+                del self.outbox[: self.channel.send(self.outbox)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_dead = True
+
+    def _hear(self) -> None:
+        """Take what the socket holds into the inbox."""
+        self._last_heard = time.monotonic()
+        try:
+            if not (data := self.channel.recv(1 << 16)):
+                self.is_dead = True
+        except BlockingIOError:
+            data = b""
+        except OSError:
+            self.is_dead, data = True, b""
+        self._inbox += data
+
+    def hang_up(self) -> None:
+        """Tell it that no more is coming: it ends its children and itself."""
+        self.channel.close()
+
+    def reap(self, *, at_once: bool = False) -> str:
+        """Wait for its end, or bring it about; how it ended."""
+        self.channel.close()
+        try:
+            code = self._process.wait(timeout=0.5 if at_once else _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+    def _receive(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            if not (more := self.channel.recv(size - len(data))):
+                raise EOFError
+            data += more
+        return data
+
+
+_W = TypeVar("_W", bound=WorkerProcess)
+
+
+def start_workers(
+    start: Callable[[], _W], workers: int, setup: protocol.AnySetup, level: confine.IsolationLevel
+) -> tuple[list[_W], dict[str, str]]:
+    """Workers confined by all that the node offers, and their isolation report.
+
+    `start` starts one with `setup`, in which the mechanisms that the node refuses are noted. Raises
+    `IsolationUnavailable` if the node offers less than `level` asks for.
+    """
+    while True:
+        started = [start() for _ in range(workers)]
+        try:
+            report, *_ = [worker.await_ready() for worker in started]
+            if level == "strongest" and (why := confine.below_minimum(report)):
+                raise IsolationUnavailable(
+                    f"isolation of untrusted programs is too weak on this node, {why}; "
+                    "or accept it by --isolation weak"
+                )
+        except confine.MechanismFailed as failure:
+            end_workers(started)
+            disabled = setup["disabled"]
+            if failure.name not in confine.MECHANISMS or failure.name in disabled:
+                raise IsolationUnavailable(
+                    f"isolation: {failure}; see `python jobs/doctor.py`"
+                ) from None
+            setup["disabled"] = confine.disable_also(disabled, failure.name, failure.why)
+        except BaseException:
+            end_workers(started)
+            raise
+        else:
+            return started, report
+
+
+def end_workers(workers: Sequence[WorkerProcess]) -> None:
+    """End and reap every process; their files go with them."""
+    for worker in workers:
+        worker.hang_up()
+    for worker in workers:
+        worker.reap()
+
+
+def _source_root() -> str:
+    """Where the package `toolkit` lies, so that a worker imports the same one."""
+    return str(Path(__file__).resolve().parents[2])
+
+
+def _library_folders(libraries: Sequence[str]) -> list[str]:
+    """Where these libraries lie, as this process would import them."""
+    specs = (importlib.util.find_spec(name) for name in libraries)
+    origins = [Path(spec.origin) for spec in specs if spec and spec.origin]
+    return sorted({str(o.parents[1] if o.stem == "__init__" else o.parent) for o in origins})
+
+
+def _environment(libraries: Sequence[str]) -> dict[str, str]:
+    """All that a program may know of the environment; no secret of the launcher's is in it."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": "/tmp",
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONPATH": ":".join(_library_folders(libraries)),  # not for programs: see `harness`
+    }
+    # An interpreter of a module system may not even start without it.
+    if path := os.environ.get("LD_LIBRARY_PATH"):
+        environment["LD_LIBRARY_PATH"] = path
+    return environment
