@@ -1,0 +1,92 @@
+"""What decides a mathematical answer, inside the sandbox: math-verify, without its time limits.
+
+math-verify and sympy read the text of a model here, in a child that the sandbox ends by its own
+clock and memory. math-verify's limits count wall time, so that a busy machine fails right answers.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sympy  # type: ignore[import-untyped]
+from math_verify import parse, verify  # type: ignore[import-untyped]
+
+from toolkit.verifiers.math_bounds import why_too_large
+
+MAX_CANONICAL: Final = 200
+_DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
+_PLAIN_NUMBER = re.compile(r"\s*-?(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:[.,]\d+)?\s*%?\s*")
+_FIRST_ANSWERS: Final = (r"\frac{1}{2}", r"x^2 + \sqrt{3}", "(1, 2]", r"\{1, 2\}", "x = 5", "12")
+"""Read before the first fork, so that the parser's tables and caches are there in each child."""
+
+Parsed = list[Any]
+"""What math-verify reads in a text: the expression, and its text; empty if it reads nothing."""
+
+
+def prepare(libraries: Sequence[str]) -> None:
+    """Get ready to fork: read a few answers."""
+    warnings.simplefilter("ignore")  # of the answers' texts
+    logging.disable(logging.CRITICAL)
+    sys.set_int_max_str_digits(0)  # the numbers are bounded
+    for answer in _FIRST_ANSWERS:
+        check(json.dumps({"answer": answer, "gold": r"\frac{2}{4}"}).encode())
+
+
+def check(payload: bytes) -> bytes:
+    """Judge one answer.
+
+    payload: JSON {answer, gold}, two texts. Returns JSON {passed, canonical, unread}. canonical: a
+    form that equal answers share, at most 200 characters. unread: why the answer is compared as a
+    text, "" if it is not.
+    """
+    given = json.loads(payload)
+    answer, gold = str(given["answer"]), str(given["gold"])
+    unread = why_too_large(answer)
+    if unread:
+        passed, form = answer == gold, answer
+    else:
+        read = read_answer(answer)
+        passed, form = bool(verify(read_answer(gold), read, timeout_seconds=None)), _form(read)
+        unread = "" if form else "it is no formula that can be read"
+    found = {"passed": passed, "canonical": shortened(form or answer), "unread": unread}
+    return json.dumps(found).encode()
+
+
+def read_answer(text: str) -> Parsed:
+    """What math-verify reads: the text as it is if it marks its formulas, else as one formula."""
+    if _DELIMITED.search(text) or _PLAIN_NUMBER.fullmatch(text):
+        return list(parse(text, parsing_timeout=None))
+    return list(parse(f"${text}$", parsing_timeout=None))
+
+
+def shortened(form: str) -> str:
+    """A text as it is, or in `MAX_CANONICAL` characters: its beginning and a digest of all."""
+    form = form.encode("utf-8", "backslashreplace").decode()
+    if len(form) <= MAX_CANONICAL:
+        return form
+    digest = hashlib.blake2b(form.encode(), digest_size=8).hexdigest()
+    return f"{form[: MAX_CANONICAL - 17]} {digest}"
+
+
+def _form(read: Parsed) -> str:
+    """The printed form of an expression, "" if there is none.
+
+    A number is printed by its value, and `x = 5` as 5.
+    """
+    if not read or isinstance(read[0], str):
+        return ""
+    expression = read[0]
+    try:
+        if isinstance(expression, sympy.Eq) and expression.lhs.is_Symbol:
+            expression = expression.rhs
+        if isinstance(expression, sympy.Expr) and not expression.free_symbols:
+            value = sympy.nsimplify(expression.doit(), rational=True)
+            return str(value)
+        return str(expression)
+    except Exception:  # whatever sympy meets in a model's formula: the text stands for it
+        return ""

@@ -1,0 +1,83 @@
+"""Answers that are numbers, right where they equal the reference's exactly.
+
+A problem's reference is {answer}: a text that holds a number. Numbers are compared as decimals, in
+one way of writing: no sign of a currency, no thousands separators, no needless zeros. So equal
+numbers are one answer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from toolkit.records import Examples, Judge, Problem, Prompt, PromptStyle, Setting
+from toolkit.sandbox.confine import IsolationLevel
+from toolkit.verifiers.answers import (
+    ANSWERS_VERSION,
+    NUMBER,
+    candidates,
+    check_rule,
+    phrase,
+    up_to_stop,
+)
+from toolkit.verifiers.compared import ComparedJudging
+
+_MAX_DIGITS = 1000
+"""Of an answer. A longer number is none."""
+
+
+def number_in(text: str) -> str | None:
+    """The first number after the last equals sign, in the one way to write it; None without one.
+
+    `$1,234.50` is 1234.5, `x = 5 apples` is 5, `-0` is 0.
+    """
+    found = NUMBER.search(text.rpartition("=")[2].replace("\\!", "").replace("\\,", ""))
+    if not found or len(found["digits"]) > _MAX_DIGITS:
+        return None
+    digits = found["digits"].replace("{,}", "").replace(",", "")
+    whole, _, fraction = digits.partition(".")
+    fraction = fraction.rstrip("0")
+    number = (whole.lstrip("0") or "0") + ("." if fraction else "") + fraction
+    negative = any(sign in (found["sign"] or "") for sign in "-−")
+    return f"-{number}" if negative and number != "0" else number
+
+
+class Number:
+    """The verifier of questions whose answer is a number. settings: `answer`, a rule."""
+
+    def __init__(self, settings: Mapping[str, Setting]) -> None:
+        self._rule = str(settings["answer"])
+        check_rule(self._rule)
+        self.extraction = f"{self._rule} {ANSWERS_VERSION}"
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """See `Verifier.prompt`."""
+        asked = f"{problem.prompt}\nThink step by step. Give the final answer as a number."
+        text = f"Question: {problem.prompt}\nAnswer:"
+        return Prompt(messages=(("user", asked),), text=text, stop=("Question:",))
+
+    def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
+        """See `Verifier.extract`: the number in what the first rule finds that finds one."""
+        if style == "completion":
+            completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
+        found = (number_in(text) for text in candidates(self._rule, completion))
+        return next((number for number in found if number is not None), None)
+
+    def examples(self, problem: Problem) -> Examples:
+        """See `Verifier.examples`."""
+        right = right_number(problem)
+        given = problem.solution or phrase(self._rule, right)
+        wrong = (phrase(self._rule, text) for text in (f"{right}1", "-0.0625", "unknown"))
+        return Examples(
+            (given,) if given else (), tuple(text if text else "unknown" for text in wrong)
+        )
+
+    def judging(
+        self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
+    ) -> ComparedJudging:
+        """See `Verifier.judging`."""
+        return ComparedJudging(right_number)
+
+
+def right_number(problem: Problem) -> str:
+    """The number of a problem's reference. If it holds none, its text, which no answer equals."""
+    answer = str(json.loads(problem.reference)["answer"])
+    return number_in(answer) or answer
