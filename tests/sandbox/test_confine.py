@@ -133,8 +133,8 @@ def test_root_runs_no_program_without_an_own_file_tree_unless_as_nobody(
         monkeypatch.setattr("toolkit.sandbox.linux.capabilities", lambda: 0)
         more = {} if landlock else {"landlock": "not there"}
         with pytest.raises(MechanismFailed, match=r"root: .*\(refused\).* run as root"):
-            confine._leave_root(disabled | more)
-    confine._leave_root(disabled)  # the one user of its namespace, held by Landlock
+            confine._leave_root(disabled | more, [])
+    confine._leave_root(disabled, [])  # the one user of its namespace, held by Landlock
 
 
 @pytest.mark.parametrize("missing", ["user", "mount", "pid", "net", "no_new_privs", "seccomp"])

@@ -1,6 +1,6 @@
 """Do errands in confined processes, one child each: for judges that are not Python unit tests.
 
-    with Runner("toolkit.verifiers.math_check:check", workers=4, limits=Limits()) as runner:
+    with Runner("toolkit.sandbox.main_program:run", workers=4, limits=Limits()) as runner:
         for result in runner.run(errands):
             ...
 

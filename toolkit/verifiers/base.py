@@ -21,6 +21,7 @@ from toolkit.records import (
     Verdict,
 )
 from toolkit.sandbox.confine import IsolationLevel
+from toolkit.verifiers.judges import judge_of
 
 
 class Judging(Protocol):
@@ -83,6 +84,10 @@ def open_verifier(choice: JudgeChoice) -> Verifier:
             from toolkit.verifiers.python_tests import PythonTests
 
             return PythonTests()
+        case "stdin":
+            from toolkit.verifiers.stdin_program import StdinTests
+
+            return StdinTests(judge_of(choice).settings)
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "

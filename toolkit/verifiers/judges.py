@@ -32,7 +32,16 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    PYTHON_TESTS: Kind(version=2, defaults={"timeout": 3.0, "libraries": "numpy"})
+    PYTHON_TESTS: Kind(version=2, defaults={"timeout": 3.0, "libraries": "numpy"}),
+    "stdin": Kind(
+        version=1,
+        defaults={
+            "timeout": 6.0,
+            "checker": "tokens",
+            "answer": "fenced",
+            "libraries": "numpy",
+        },
+    ),
 }
 NO_LIBRARIES = "none"
 """The setting `libraries` of a judge whose programs see the standard library only."""
