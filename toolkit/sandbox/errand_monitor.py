@@ -30,8 +30,7 @@ _CHUNK: Final = 1 << 16
 
 
 class ErrandMonitor:
-    """Observes one child until its end: `code`, `kind`, `detail`, `output`, and `seconds` of its
-    own clock.
+    """Observes one child until its end: `code`, `kind`, `detail`, and `seconds` of its own clock.
 
     output: the worker's end of the pipe that the child has as its descriptor 1. timeout: in seconds
     of the child's own clock, from the monotonic time `started` on. memory: what its processes may
@@ -50,7 +49,8 @@ class ErrandMonitor:
         self.code = FAILED
         self.kind: FailureKind = ""
         self.detail = b""
-        self.output = bytearray()
+        self._chunks: list[bytearray] = []
+        self._written = 0
         self.seconds = 0.0
         self._child = child
         self._pipe = output
@@ -91,6 +91,16 @@ class ErrandMonitor:
                 self._listen(max(next_look - now, 0.001))
 
     @property
+    def output(self) -> list[memoryview]:
+        """What it has written, in parts. They can be overwritten when they are no longer needed."""
+        left = self._written
+        parts = []
+        for chunk in self._chunks[: -(-self._written // _CHUNK)]:
+            parts.append(memoryview(chunk)[: min(left, _CHUNK)])
+            left -= len(parts[-1])
+        return parts
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether the time ran out, on a machine too busy to hold it against the child."""
         return self.code == TIMED_OUT and not self._was_quiet
@@ -105,16 +115,20 @@ class ErrandMonitor:
     def _take_output(self) -> None:
         """Take what is in the pipe, up to one chunk more than is allowed."""
         with contextlib.suppress(BlockingIOError):
-            while len(self.output) <= self._most_output:
-                if not (data := os.read(self._pipe, _CHUNK)):
+            while self._written <= self._most_output:
+                index, used = divmod(self._written, _CHUNK)
+                if index == len(self._chunks):
+                    self._chunks.append(bytearray(_CHUNK))
+                count = os.readv(self._pipe, [memoryview(self._chunks[index])[used:]])
+                if not count:
                     with contextlib.suppress(KeyError):
                         self._poll.unregister(self._pipe)
                     return
-                self.output += data
+                self._written += count
 
     def _is_over(self) -> bool:
         """Whether there is a result."""
-        if len(self.output) > self._most_output:
+        if self._written > self._most_output:
             self._read_clock()
             self._too_much_output()
             return True
@@ -126,7 +140,7 @@ class ErrandMonitor:
         report = self._report()
         if self.seconds > self._timeout or end.si_status == signal.SIGXCPU:
             self._time_is_up()
-        elif len(self.output) > self._most_output:
+        elif self._written > self._most_output:
             self._too_much_output()
         elif report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
             self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")

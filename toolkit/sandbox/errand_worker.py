@@ -62,19 +62,32 @@ class ErrandWorker(ForkingWorker):
             number, timeout, payload_bytes, stdin_bytes = protocol.ERRAND.unpack(head)
             payload = self._receive(payload_bytes)
             stdin = self._receive(stdin_bytes)
-            self._channel.sendall(self._do(number, timeout, payload, stdin))
+            found = self._do(timeout, payload, stdin)
+            load = protocol.BUSY if found.is_doubtful else protocol.QUIET
+            size = sum(map(len, found.output))
+            self._channel.sendall(
+                protocol.result_head(
+                    number, found.code, load, found.seconds, found.kind, found.detail, size
+                )
+            )
+            for part in found.output:
+                self._channel.sendall(part)
+            # A child has a copy of this process's memory: also of what is no longer in use.
+            for data in (memoryview(payload), memoryview(stdin), *found.output):
+                data[:] = bytes(len(data))
 
-    def _receive(self, size: int) -> bytes:
+    def _receive(self, size: int) -> bytearray:
         """Exactly so many bytes: a child inherits nothing of errands to come."""
         data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            if not (count := self._channel.recv_into(view)):
-                raise EOFError
-            view = view[count:]
-        return bytes(data)
+        with memoryview(data) as view:
+            received = 0
+            while received < size:
+                if not (count := self._channel.recv_into(view[received:])):
+                    raise EOFError
+                received += count
+        return data
 
-    def _do(self, number: int, timeout: float, payload: bytes, stdin: bytes) -> bytes:
+    def _do(self, timeout: float, payload: bytearray, stdin: bytearray) -> ErrandMonitor:
         started = time.monotonic()
         source = _file_of(stdin)
         output, output_end = os.pipe()
@@ -85,7 +98,7 @@ class ErrandWorker(ForkingWorker):
             dup2(output_end, 1)
             os.close(source)
             os.close(output_end)
-            _call(self._function, payload, pipe)
+            _call(self._function, bytes(payload), pipe)
 
         child = self._fork(action, int(timeout) + _SPARE_CPU_SECONDS)
         os.close(output_end)
@@ -97,20 +110,18 @@ class ErrandWorker(ForkingWorker):
         finally:
             self._clean_up(child)
             os.close(output)
-        load = protocol.BUSY if found.is_doubtful else protocol.QUIET
-        return protocol.result(
-            number, found.code, load, found.seconds, found.kind, found.detail, bytes(found.output)
-        )
+        return found
 
 
-def _file_of(data: bytes) -> int:
+def _file_of(data: bytearray) -> int:
     """A descriptor at the beginning of a file with these data, which has no name."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY)
     with tempfile.TemporaryFile(dir=".", buffering=0) as file:
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) :]
+        written = 0
+        with memoryview(data) as view:
+            while written < len(view):
+                written += file.write(view[written:])
         file.seek(0)
         return os.dup(file.fileno())
 

@@ -131,16 +131,18 @@ def errand(number: int, timeout: float, payload: bytes, stdin: bytes) -> bytes:
     return ERRAND.pack(number, timeout, len(payload), len(stdin)) + payload + stdin
 
 
-def result(
+def result_head(
     number: int,
     code: bytes,
     load: bytes,
     seconds: float,
     kind: FailureKind,
     detail: bytes,
-    output: bytes,
+    output_bytes: int,
 ) -> bytes:
-    """What became of an errand, as it is sent; `detail` has less than 65,536 bytes."""
+    """What became of an errand, as it is sent before its output.
+
+    `detail` has less than 65,536 bytes.
+    """
     index = FAILURE_KINDS.index(kind)
-    head = RESULT.pack(number, code, load, index, seconds, len(detail), len(output))
-    return head + detail + output
+    return RESULT.pack(number, code, load, index, seconds, len(detail), output_bytes) + detail

@@ -1,14 +1,16 @@
 """Answers that are whole programs, judged by what they write for given inputs.
 
-A problem's reference is {tests, function, checker, timeout}. `tests` is a list of {input, output}.
-They are executed one after the other, each in a child of its own, up to the first that fails. The
-expected output stays outside the sandbox: it is compared here, so no program can read it.
+A problem's reference is {tests, function, compare, checker, timeout}, all but `tests` optional.
+`tests` is a list of {input, output}. They are executed one after the other, each in a child of its
+own, up to the first that fails. The expected output stays outside the sandbox: it is compared here,
+so no program can read it.
 
 `function` is for problems that ask for a function of this name, or for a class `Solution` with such
 a method. `input` is then the list of its arguments, `output` its value, equal as JSON.
 
-`checker` and `timeout` are for problems that differ from their task. `checker` is the name of a
-checker (`toolkit.verifiers.checkers`), or the Python source of one. `timeout` is in seconds a test.
+The other fields are for problems that differ from their task. `compare` is the name of a checker
+(`toolkit.verifiers.checkers`), `checker` the Python source of one of its own. `timeout` is in
+seconds a test.
 """
 
 import contextlib
@@ -75,17 +77,16 @@ class Reference:
 
 @functools.lru_cache(maxsize=64)
 def read_reference(reference: str, checker: str) -> Reference:
-    """Read a reference; `checker` is the one of problems that name none.
+    """Read a reference; `checker` is the name for problems that give none.
 
     Raises `UsageError` for a checker that does not exist, or that the problem does not bring.
     """
     fields = json.loads(reference)
-    own = fields.get("checker") or ""
-    source = own if "def check" in own else ""
-    name = PROGRAM if source else own or checker
+    source = fields.get("checker") or ""
+    name = PROGRAM if source else fields.get("compare") or checker
     check_checker(name)
     if name == PROGRAM and not source:
-        raise UsageError("checker = program: the problem's field `checker` holds no `def check`")
+        raise UsageError("checker = program: a problem's reference has no field `checker`")
     function = fields.get("function") or ""
     written = json.dumps if function else str
     tests = tuple(
@@ -141,7 +142,7 @@ class StdinTests:
         """See `Verifier.judging`. Raises `UsageError` for a library that is not installed."""
         libraries = library_names(judge.settings["libraries"])
         check_installed(libraries)
-        needs_checker = any("def check" in problem.reference for problem in problems)
+        needs_checker = any('"checker"' in problem.reference for problem in problems)
         return StdinJudging(
             timeout=float(judge.settings["timeout"]),
             checker=self._checker,
