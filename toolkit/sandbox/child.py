@@ -38,7 +38,14 @@ class Child:
 
     def run_queue_seconds(self) -> float:
         """How long the main thread was ready to run and had no core."""
-        fields = self._read(f"{self.pid}/schedstat").split()
+        return self._queued(str(self.pid))
+
+    def workers_queue_seconds(self) -> float:
+        """The same of the process that observes the child."""
+        return self._queued("self")
+
+    def _queued(self, name: str) -> float:
+        fields = self._read(f"{name}/schedstat").split()
         return int(fields[1]) / 1e9 if len(fields) == 3 else 0.0
 
     def main_thread_seconds(self) -> float:

@@ -1,7 +1,8 @@
 """The monitor of an errand's child: it takes what that writes, and says how it ended.
 
 The clock is that of `toolkit.sandbox.alone`: wall time less the time that the child's main thread
-was ready to run but had no core. It is never behind the CPU time of the child's processes.
+was ready to run but had no core. It is never behind the CPU time of the child's processes. The worker
+itself may wait for a core before it sees what has happened: that counts for nobody.
 """
 
 import contextlib
@@ -60,6 +61,7 @@ class ErrandMonitor:
         self._most_output = most_output
         self._was_quiet = True
         self._hinted = False
+        self._queued_before = child.workers_queue_seconds()
         os.set_blocking(output, False)
         os.set_blocking(child.pipe, False)
         self._poll = select.poll()
@@ -82,6 +84,7 @@ class ErrandMonitor:
                 check_supervisor()
                 left = max(self._timeout - self.seconds, 0.001)
                 next_look = now + min(left, _LONGEST_PAUSE_SECONDS)
+            self._queued_before = self._child.workers_queue_seconds()
             if self._hinted:
                 # It has closed its end of the socket: it is about to end, or goes on without it.
                 time.sleep(nap)
@@ -179,7 +182,8 @@ class ErrandMonitor:
     def _read_clock(self) -> float:
         wall = time.monotonic() - self._started
         queued = self._child.run_queue_seconds()
-        self.seconds = wall - queued
+        queued += self._child.workers_queue_seconds() - self._queued_before
+        self.seconds = max(wall - queued, 0.0)
         if wall > _UNWATCHED_SECONDS:
             self.seconds = max(self.seconds, self._child.cpu_seconds())
         self._was_quiet = queued <= _QUIET_SHARE * wall
