@@ -42,7 +42,7 @@ _MAX_REGEX_CHARACTERS: Final = 5_000
 """A pattern of the user's reads the end of the text only: it costs more a character."""
 
 _BRACES = re.compile(
-    r"\\(?:boxed|fbox)\s{0,9}\{|\\(?:boxed|fbox)\s{1,9}(?P<bare>[^\s{}$]{1,200})|\\.|[{}]",
+    r"\\(?:boxed|fbox)\s{0,9}\{|\\(?:boxed|fbox)\s{1,9}(?P<bare>[^\s{}$\\]{1,200})|\\.|[{}]",
     re.DOTALL,
 )
 _LISTED = re.compile(r"(?:[\s$,;.()\[\]{}]|\\[()\[\],; ]|\\(?:text|quad|mbox)|and|or)*")
@@ -68,6 +68,9 @@ _SAID = re.compile(
 _FIRST = re.compile(r"\s{0,99}[*_$]{0,4}(?:\(([A-Za-z])\)|([A-Z])(?=[).:*_$]|\s*$|\s*\n))")
 _LAST = re.compile(r"\(([A-Z])\)")
 _PROSE = re.compile(r" (?!because\b|since\b|as\b|and\b|or\b)[a-z]")
+
+_Box = tuple[int, int, int, int]
+"""Where a box starts, where what it holds starts and ends, where the box ends."""
 
 
 def check_rule(rule: str) -> None:
@@ -164,11 +167,11 @@ def _take(rule: str, text: str) -> str | None:
 
 def _boxed(text: str) -> str | None:
     """One pass with a stack: scanning anew from each box would take quadratic time."""
-    boxes: list[tuple[int, int, str]] = []
+    boxes: list[_Box] = []
     opened: list[tuple[int, int]] = []
     for mark in _BRACES.finditer(text):
         if mark["bare"]:
-            boxes.append((mark.start(), mark.end(), mark["bare"]))
+            boxes.append((mark.start(), mark.start("bare"), mark.end(), mark.end()))
         elif mark[0] == "{":
             opened.append((-1, mark.end()))
         elif mark[0][-1] == "{" and len(mark[0]) > 2:
@@ -176,23 +179,24 @@ def _boxed(text: str) -> str | None:
         elif mark[0] == "}" and opened:
             start, inside = opened.pop()
             if start >= 0:
-                boxes.append((start, mark.end(), text[inside : mark.start()]))
-    return _listed(sorted(boxes), text)
+                boxes.append((start, inside, mark.start(), mark.end()))
+    return _listed(sorted(boxes)[-_MAX_LISTED_BOXES:], text)
 
 
-def _listed(boxes: list[tuple[int, int, str]], text: str) -> str | None:
+def _listed(boxes: list[_Box], text: str) -> str | None:
     r"""What the last box holds, after those that are listed with it: \boxed{1} and \boxed{2}."""
-    if not boxes:
-        return None
-    found = [boxes[-1][2].strip()]
-    boxes = boxes[-_MAX_LISTED_BOXES:]
-    for (_, end, held), (start, _, _) in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
-        between = text[end:start]
-        if end > start or len(between) > _MAX_BETWEEN_BOXES or not _LISTED.fullmatch(between):
-            break
-        if held.strip() != found[0]:
-            found.insert(0, held.strip())
-    return ", ".join(found)
+    found: list[str] = []
+    following = -1
+    for start, inside, inside_end, end in reversed(boxes):
+        if found:
+            is_near = 0 <= following - end <= _MAX_BETWEEN_BOXES
+            if not is_near or not _LISTED.fullmatch(text, end, following):
+                break
+        held = text[inside:inside_end].strip()
+        if held not in found[:1]:
+            found.insert(0, held)
+        following = start
+    return ", ".join(found) if found else None
 
 
 def _last_number(text: str) -> str | None:

@@ -48,7 +48,10 @@ _Slots = tuple[int, int, int, int]
 
 
 class LinearRegex:
-    """A pattern, ready to search. Raises `UsageError` where it is wrong, or cannot be used."""
+    """A pattern, ready to search. Raises `UsageError` where it is wrong, or cannot be used.
+
+    steps_left: what the last search has left of the steps that it may take.
+    """
 
     def __init__(self, pattern: str) -> None:
         try:
@@ -57,18 +60,19 @@ class LinearRegex:
             raise UsageError(f"answer = regex:{pattern}: {error}") from None
         program = [_Step("save", slot=0), *_Parser(pattern).program(), _Step("save", slot=1)]
         self._program = [*program, _Step("match")]
+        self.steps_left = _MAX_STEPS
 
     def last(self, text: str) -> str | None:
         """Group 1 of the last match, or the match if there is no group; None without a match."""
-        self._left = _MAX_STEPS
+        self.steps_left = _MAX_STEPS
         found: _Slots | None = None
         at = 0
-        while (match := self._search(text, at)) and self._left > 0:
+        while (match := self._search(text, at)) and self.steps_left > 0:
             found = match
             at = max(match[1], match[0] + 1)
             if at > len(text):
                 break
-        if found is None or self._left <= 0:
+        if found is None or self.steps_left <= 0:
             return None
         start, end = found[2:] if self._has_group else found[:2]
         return text[start:end] if start >= 0 else None
@@ -92,7 +96,7 @@ class LinearRegex:
                     break  # the threads after it are less preferred
                 if at < len(text) and step.atom and step.atom.match(text, at):
                     threads.append((pc + 1, slots))
-            if (found and not threads) or self._left <= 0:
+            if (found and not threads) or self.steps_left <= 0:
                 break
         return found
 
@@ -109,7 +113,7 @@ class LinearRegex:
         todo = [(pc, slots)]
         while todo:
             pc, slots = todo.pop()
-            self._left -= 1
+            self.steps_left -= 1
             if pc in seen:
                 continue
             seen.add(pc)

@@ -20,9 +20,12 @@ from toolkit.verifiers.math_bounds import why_too_large
 
 MAX_CANONICAL: Final = 200
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
-_PLAIN_NUMBER = re.compile(r"\s*-?(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:[.,]\d+)?\s*%?\s*")
+_PLAIN_NUMBER = re.compile(r"\s*-?(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:\.\d+)?\s*%?\s*")
+_PAIR_OR_DECIMAL = re.compile(r"-?\d+,\d+")
 _FIRST_ANSWERS: Final = (r"\frac{1}{2}", r"x^2 + \sqrt{3}", "(1, 2]", r"\{1, 2\}", "x = 5", "12")
 """Read before the first fork, so that the parser's tables and caches are there in each child."""
+_LONG: Final = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
+"""What may take long to evaluate, or for ever."""
 
 Parsed = list[Any]
 """What math-verify reads in a text: the expression, and its text; empty if it reads nothing."""
@@ -58,10 +61,16 @@ def check(payload: bytes) -> bytes:
 
 
 def read_answer(text: str) -> Parsed:
-    """What math-verify reads: the text as it is if it marks its formulas, else as one formula."""
+    """What math-verify reads: the text as it is if it marks its formulas, else as one formula.
+
+    `1,22` is read in both ways that people write: as two numbers, and as a decimal.
+    """
     if _DELIMITED.search(text) or _PLAIN_NUMBER.fullmatch(text):
         return list(parse(text, parsing_timeout=None))
-    return list(parse(f"${text}$", parsing_timeout=None))
+    read = list(parse(f"${text}$", parsing_timeout=None))
+    if _PAIR_OR_DECIMAL.fullmatch(text):
+        read += parse(text, parsing_timeout=None)
+    return read
 
 
 def shortened(form: str) -> str:
@@ -76,7 +85,7 @@ def shortened(form: str) -> str:
 def _form(read: Parsed) -> str:
     """The printed form of an expression, "" if there is none.
 
-    A number is printed by its value, and `x = 5` as 5.
+    It is evaluated where that cannot take long: so 2/4 is 1/2. `x = 5` is printed as 5.
     """
     if not read or isinstance(read[0], str):
         return ""
@@ -84,9 +93,10 @@ def _form(read: Parsed) -> str:
     try:
         if isinstance(expression, sympy.Eq) and expression.lhs.is_Symbol:
             expression = expression.rhs
-        if isinstance(expression, sympy.Expr) and not expression.free_symbols:
-            value = sympy.nsimplify(expression.doit(), rational=True)
-            return str(value)
+        if isinstance(expression, sympy.Expr) and not expression.has(*_LONG):
+            expression = expression.doit()
+            if not expression.free_symbols:
+                expression = sympy.nsimplify(expression, rational=True)
         return str(expression)
     except Exception:  # whatever sympy meets in a model's formula: the text stands for it
         return ""
