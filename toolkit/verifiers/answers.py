@@ -20,6 +20,7 @@ The supervisor does this itself, so the time is linear in the text, whatever the
 follows the thoughts, no more than the last `_MAX_CHARACTERS` are read.
 """
 
+import functools
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +81,7 @@ def check_rule(rule: str) -> None:
         if one in _PLAIN or (name == "marker" and argument.strip()):
             continue
         if name == "regex" and argument:
-            LinearRegex(argument)
+            _regex(argument)
             continue
         valid = ", ".join([*_PLAIN, "marker:TEXT", "regex:PATTERN"])
         why = "says nothing after the colon" if colon and not argument.strip() else "is unknown"
@@ -156,12 +157,17 @@ def phrase(rule: str, answer: str) -> str | None:
             return answer
 
 
+@functools.lru_cache(maxsize=100)
+def _regex(pattern: str) -> LinearRegex:
+    return LinearRegex(pattern)
+
+
 def _take(rule: str, text: str) -> str | None:
     name, _, argument = rule.partition(":")
     if name == "marker":
         return _marked(argument, text)
     if name == "regex":
-        return LinearRegex(argument).last(text[-_MAX_REGEX_CHARACTERS:])
+        return _regex(argument).last(text[-_MAX_REGEX_CHARACTERS:])
     return _PLAIN[rule](text)
 
 

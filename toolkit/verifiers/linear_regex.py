@@ -48,10 +48,7 @@ _Slots = tuple[int, int, int, int]
 
 
 class LinearRegex:
-    """A pattern, ready to search. Raises `UsageError` where it is wrong, or cannot be used.
-
-    steps_left: what the last search has left of the steps that it may take.
-    """
+    """A pattern, ready to search. Raises `UsageError` where it is wrong, or cannot be used."""
 
     def __init__(self, pattern: str) -> None:
         try:
@@ -60,54 +57,62 @@ class LinearRegex:
             raise UsageError(f"answer = regex:{pattern}: {error}") from None
         program = [_Step("save", slot=0), *_Parser(pattern).program(), _Step("save", slot=1)]
         self._program = [*program, _Step("match")]
-        self.steps_left = _MAX_STEPS
 
     def last(self, text: str) -> str | None:
         """Group 1 of the last match, or the match if there is no group; None without a match."""
-        self.steps_left = _MAX_STEPS
-        found: _Slots | None = None
-        at = 0
-        while (match := self._search(text, at)) and self.steps_left > 0:
-            found = match
-            at = max(match[1], match[0] + 1)
-            if at > len(text):
-                break
-        if found is None or self.steps_left <= 0:
+        found = self.searches(text).last()
+        if found is None:
             return None
         start, end = found[2:] if self._has_group else found[:2]
         return text[start:end] if start >= 0 else None
 
-    def _search(self, text: str, start: int) -> _Slots | None:
+    def searches(self, text: str) -> "Searches":
+        """The searches for this pattern in a text."""
+        return Searches(self._program, text)
+
+
+class Searches:
+    """The machine at work on one text. steps_left: of those that all its searches may take."""
+
+    def __init__(self, program: _Program, text: str) -> None:
+        self._program = program
+        self._text = text
+        self.steps_left = _MAX_STEPS
+
+    def last(self) -> _Slots | None:
+        """The last of the matches that do not overlap; None if there is none, or no step left."""
+        found: _Slots | None = None
+        at = 0
+        while at <= len(self._text) and (match := self._leftmost(at)):
+            found = match
+            at = max(match[1], match[0] + 1)
+        return found if self.steps_left > 0 else None
+
+    def _leftmost(self, start: int) -> _Slots | None:
         """The leftmost match from `start` on; of several there, the one that `re` prefers."""
         found: _Slots | None = None
         threads: list[tuple[int, _Slots]] = []
-        for at in range(start, len(text) + 1):
+        for at in range(start, len(self._text) + 1):
             going: list[tuple[int, _Slots]] = []
             seen: set[int] = set()
             for pc, slots in threads:
-                self._follow(pc, slots, text, at, seen, going)
+                self._follow(pc, slots, at, seen, going)
             if found is None:
-                self._follow(0, (at, -1, -1, -1), text, at, seen, going)
+                self._follow(0, (at, -1, -1, -1), at, seen, going)
             threads = []
             for pc, slots in going:
                 step = self._program[pc]
                 if step.kind == "match":
                     found = slots
                     break  # the threads after it are less preferred
-                if at < len(text) and step.atom and step.atom.match(text, at):
+                if at < len(self._text) and step.atom and step.atom.match(self._text, at):
                     threads.append((pc + 1, slots))
             if (found and not threads) or self.steps_left <= 0:
                 break
         return found
 
     def _follow(
-        self,
-        pc: int,
-        slots: _Slots,
-        text: str,
-        at: int,
-        seen: set[int],
-        going: list[tuple[int, _Slots]],
+        self, pc: int, slots: _Slots, at: int, seen: set[int], going: list[tuple[int, _Slots]]
     ) -> None:
         """Add what can be reached without a character, in the order of preference."""
         todo = [(pc, slots)]
@@ -125,7 +130,7 @@ class LinearRegex:
                 saved[step.slot] = at
                 todo.append((pc + 1, (saved[0], saved[1], saved[2], saved[3])))
             elif step.kind == "place":
-                if step.atom and step.atom.match(text, at):
+                if step.atom and step.atom.match(self._text, at):
                     todo.append((pc + 1, slots))
             else:
                 going.append((pc, slots))
