@@ -10,6 +10,7 @@ from pathlib import Path
 import adaptive
 import coverage
 import execution
+import math_answers
 import sampling
 import scale
 import unchanged
@@ -22,6 +23,7 @@ BENCHES = {
     "status": unchanged.bench,
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,
+    "math": math_answers.bench,
 }
 
 

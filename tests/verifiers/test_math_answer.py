@@ -42,6 +42,8 @@ EQUAL = [
     (r"The answer is $\boxed{7}$.", "7"),
     ("1,2", "2, 1"),
     ("1,22", "1.22"),
+    ("10", r"\$10"),
+    ("7400", "$7,400"),
     ("1,3", r"1 \text{ and } 3"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix}1\\2\end{bmatrix}"),
     (r"10\%", "10"),
@@ -103,7 +105,9 @@ def test_answers_are_tidied(text, other):
     assert tidy(text) == tidy(other)
 
 
-@pytest.mark.parametrize("text", ["1 000", r"\text{5 - 3}", "$a + b$", "1, 234", "2 1/2"])
+@pytest.mark.parametrize(
+    "text", ["1 000", r"\text{5 - 3}", "$a + b$", "1, 234", "2 1/2", r"5\ (7)"]
+)
 def test_blanks_that_may_mean_something_stay(text):
     assert tidy(text) == text
 
@@ -195,7 +199,7 @@ def test_the_triples_of_other_libraries():
     verdicts = judge_all(MathAnswer, "math", [(r["gold"], r["pred"]) for r in rows], "whole")
     _, differ = agreement(verdicts, [r["expected"] for r in rows])
     wrong = [(rows[i]["suite"], rows[i]["gold"], rows[i]["pred"]) for i in differ]
-    assert wrong == [("nemo-skills", "10", "\\$10")]
+    assert wrong == []
 
 
 @needs_tasks
@@ -212,7 +216,7 @@ def test_no_verdict_changes_with_eight_workers():
 def test_endless_answers_end_and_harm_nobody():
     """Each ends by its limit, none takes over 2 GiB, and ordinary verdicts stay the same."""
     assert (len(CRAFTED), len(OURS)) == (16, 16)
-    ordinary = EQUAL + DIFFERENT[:5]
+    ordinary = [*EQUAL[:11], *DIFFERENT[:5]]
     endless = [("x^2 = 4", text) for text in ENDLESS.values()]
     mixed = [row for pair in zip(endless, ordinary * 2, strict=True) for row in pair]
     alone = in_fresh_process(ordinary, workers=1)

@@ -61,6 +61,9 @@ def test_numbers_are_the_same_text_exactly_where_they_are_equal(value):
         ("I think <think>7", None),
         ("<think>#### 8</think>#### 7", "7"),
         ("#### seven, so 7", "7"),
+        ("#### Step 2: add\n3 + 4 = 7", "7"),
+        ("#### **$7**", "7"),
+        ("#### : -7 apples of 9", "-7"),
         ("no idea", None),
     ],
 )

@@ -37,13 +37,15 @@ LIBRARIES: Final[Mapping[str, str]] = {
 """Distribution -> the version that this version of the judge needs."""
 MEMORY_BYTES: Final = 2 << 30
 """Of each answer."""
+MAX_CANONICAL: Final = 200
+"""Characters of a canonical form, as `math_check` bounds it too."""
 TIDY_VERSION: Final = 1
 """Raised with every change of `tidy`. Answers are then extracted again."""
 _FUNCTION: Final = "toolkit.verifiers.math_check:check"
 _MAX_TIDIED: Final = 20_000
 _MARKED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
 _WORDS = re.compile(r"\\(?:text|mbox|mathrm|begin|operatorname)")
-_AROUND_SIGNS = re.compile(r"\s*([-+=<>^_{}()])\s*")
+_AROUND_SIGNS = re.compile(r"(?:(?<!\\)\s+)?([-+=<>^_{}()])\s*")
 
 
 def tidy(text: str) -> str:
@@ -172,10 +174,15 @@ def _verdict(result: Result) -> Verdict:
         return Verdict(
             task_id, digest, "failed", result.kind, result.detail[:200], (), result.seconds
         )
-    found = json.loads(result.output)
-    canonical = found["canonical"]
-    if found["passed"]:
+    try:
+        found = json.loads(result.output)
+        passed, canonical, unread = found["passed"] is True, found["canonical"], found["unread"]
+    except (ValueError, TypeError, KeyError):  # something else than our function has written
+        detail = "its process told no verdict"
+        return Verdict(task_id, digest, "failed", "exit", detail, (), result.seconds)
+    canonical = str(canonical)[:MAX_CANONICAL]
+    if passed:
         return Verdict(task_id, digest, "passed", "", "", (), result.seconds, canonical)
-    unread = f"; compared as a text: {found['unread']}" if found["unread"] else ""
-    detail = f"{canonical[:90]} does not equal the answer{unread}"
+    why = f"; compared as a text: {unread}"[:90] if unread else ""
+    detail = f"{canonical[:80]} does not equal the answer{why}"
     return Verdict(task_id, digest, "failed", "wrong_answer", detail, (), result.seconds, canonical)

@@ -19,7 +19,7 @@ from math_verify import parse, verify  # type: ignore[import-untyped]
 from toolkit.verifiers.math_bounds import why_too_large
 
 MAX_CANONICAL: Final = 200
-_DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
+_DELIMITED = re.compile(r"(?<!\\)\$[^$]*(?<!\\)\$|\\\(|\\\[|\\boxed|\\fbox")
 _PLAIN_NUMBER = re.compile(r"\s*-?(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:\.\d+)?\s*%?\s*")
 _PAIR_OR_DECIMAL = re.compile(r"-?\d+,\d+")
 _FIRST_ANSWERS: Final = (r"\frac{1}{2}", r"x^2 + \sqrt{3}", "(1, 2]", r"\{1, 2\}", "x = 5", "12")
@@ -65,7 +65,10 @@ def read_answer(text: str) -> Parsed:
 
     `1,22` is read in both ways that people write: as two numbers, and as a decimal.
     """
-    if _DELIMITED.search(text) or _PLAIN_NUMBER.fullmatch(text):
+    if _DELIMITED.search(text):
+        return list(parse(text, parsing_timeout=None))
+    text = text.replace("\\$", "").replace("$", "")  # a currency's
+    if _PLAIN_NUMBER.fullmatch(text):
         return list(parse(text, parsing_timeout=None))
     read = list(parse(f"${text}$", parsing_timeout=None))
     if _PAIR_OR_DECIMAL.fullmatch(text):

@@ -6,6 +6,7 @@ numbers are one answer.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from toolkit.records import Examples, Judge, Problem, Prompt, PromptStyle, Setting
@@ -13,13 +14,15 @@ from toolkit.sandbox.confine import IsolationLevel
 from toolkit.verifiers.answers import (
     ANSWERS_VERSION,
     NUMBER,
-    candidates,
+    OR,
     check_rule,
     phrase,
+    take,
     up_to_stop,
 )
 from toolkit.verifiers.compared import ComparedJudging
 
+_UP_TO_NUMBER = re.compile(r"[\s:*_=~(\[{]*")
 _MAX_DIGITS = 1000
 """Of an answer. A longer number is none."""
 
@@ -55,11 +58,20 @@ class Number:
         return Prompt(messages=(("user", asked),), text=text, stop=("Question:",))
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
-        """See `Verifier.extract`: the number in what the first rule finds that finds one."""
+        """See `Verifier.extract`: the number in what the first rule finds that finds one.
+
+        Behind a marker it must come at once: `#### Step 3` is a heading.
+        """
         if style == "completion":
             completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
-        found = (number_in(text) for text in candidates(self._rule, completion))
-        return next((number for number in found if number is not None), None)
+        for rule in self._rule.split(OR):
+            found = take(rule, completion) or ""
+            if rule.startswith("marker:"):
+                found = _UP_TO_NUMBER.sub("", found, count=1)
+                found = found if NUMBER.match(found) else ""
+            if (number := number_in(found)) is not None:
+                return number
+        return None
 
     def examples(self, problem: Problem) -> Examples:
         """See `Verifier.examples`."""
