@@ -159,6 +159,36 @@ def test_tests_stop_at_the_first_that_fails(judging: StdinJudging) -> None:
     assert verdict.detail == "test 4 of 6: expected '0' as word 1, got '3'"
 
 
+KEPT = {
+    "a closed input": "import sys\nprint(input())\nsys.stdin.close()",
+    "a closed output": "import os\nprint(input(), flush=True)\nos.close(1)",
+    "its end": "import os\nprint(input(), flush=True)\nos._exit(0)",
+    "a patched module": "import builtins\nif hasattr(builtins, 'x'): print('again')\nbuiltins.x = 1\nprint(input())",
+    "another directory": "import os\nos.makedirs('a/b', exist_ok=True)\nos.chdir('a')\nprint(input())",
+    "threads": "import threading\nx = input()\nthreading.Thread(target=lambda: print(x)).start()",
+    "a low limit": "import sys\nprint(input())\nsys.setrecursionlimit(60)",
+    "its time": "import time\ntime.sleep(0.8)\nprint(input())",
+    "noise": "import os\nfor n in range(3, 20):\n    try: os.write(n, b'noise')\n    except OSError: pass\nprint(input())",
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_a_program_leaves_behind_fails_none_of_its_tests(
+    judging: StdinJudging, kept: str
+) -> None:
+    asked = problem(*((str(i), str(i)) for i in range(6)))
+    assert one(judging, asked, KEPT[kept]).outcome == "passed"
+
+
+@pytest.mark.parametrize("wrong", range(20))
+def test_a_test_is_named_that_fails_among_many(judging: StdinJudging, wrong: int) -> None:
+    asked = problem(*((str(i), str(i)) for i in range(20)))
+    verdict = one(judging, asked, f"x = int(input())\nprint(x + (x == {wrong}))")
+    assert verdict.detail == (
+        f"test {wrong + 1} of 20: expected '{wrong}' as word 1, got '{wrong + 1}'"
+    )
+
+
 def test_libraries_are_those_of_the_judge(judging: StdinJudging) -> None:
     assert (
         one(

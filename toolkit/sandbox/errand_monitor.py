@@ -1,8 +1,8 @@
 """The monitor of an errand's child: it takes what that writes, and says how it ended.
 
 The clock is that of `toolkit.sandbox.alone`: wall time less the time that the child's main thread
-was ready to run but had no core. It is never behind the CPU time of the child's processes. The worker
-itself may wait for a core before it sees what has happened: that counts for nobody.
+was ready to run but had no core. It is never behind the CPU time of the child's processes. What
+the worker itself waits for a core, before it sees what has happened, counts for nobody.
 """
 
 import contextlib

@@ -1,14 +1,16 @@
 """Executes a program as the interpreter would: as `__main__`, with real descriptors.
 
 It runs in the child of an errand (`toolkit.sandbox.errand_worker`). The payload is a JSON object
-{program, function}. The input is what descriptor 0 gives, the output is what goes to descriptor 1.
-What it should be is nowhere near.
+{program, function, inputs}, the last two optional. The input is what descriptor 0 gives, the output
+is what goes to descriptor 1. What it should be is nowhere near.
 
 - Without `function` the program is executed whole. Like the interpreter, this waits at last for the
   program's threads, calls what was registered with `atexit`, and lets go of the program's objects,
   which writes what files of its own still hold.
 - With `function` the program defines one of this name, or a class `Solution` with such a method. It
   is called with the arguments in the input, a JSON list. The output is its value as JSON.
+- With `inputs`, a list of texts, it is executed for each of them in turn, in one process. Each has
+  files of its own at descriptors 0 and 1. The output has those of all, each after its length.
 """
 
 import atexit
@@ -17,15 +19,19 @@ import contextlib
 import gc
 import io
 import json
+import os
 import random
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from os import dup2
 from types import CodeType, ModuleType
 from typing import Any, Final
 
 from toolkit.sandbox import imports
 from toolkit.sandbox.errand_worker import ErrandFailed
+from toolkit.sandbox.protocol import LENGTH
 
 _FILE: Final = "program.py"
 _BUFFER_BYTES: Final = 1 << 16
@@ -65,11 +71,36 @@ def run(payload: bytes) -> bytes:
     except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
         raise ErrandFailed("syntax", f"{type(error).__name__}: {error}") from None
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+    function = given.get("function") or ""
+    if "inputs" in given:
+        return _in_turn(code, function, given["inputs"])
+    return _once(code, function)
+
+
+def _once(code: CodeType, function: str) -> bytes:
     sys.setrecursionlimit(_recursion_limit + _depth())  # as deep as a program by itself
-    if function := given.get("function"):
+    if function:
         return _value(code, function)
     _execute(code)
     return b""
+
+
+def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
+    """The outputs for all inputs, each after its length."""
+    result = os.dup(1)
+    parts = []
+    for text in inputs:
+        with tempfile.TemporaryFile(dir=".") as given, tempfile.TemporaryFile(dir=".") as taken:
+            given.write(text.encode("utf-8", "surrogatepass"))
+            given.seek(0)
+            dup2(given.fileno(), 0)
+            dup2(taken.fileno(), 1)
+            value = _once(code, function)
+            taken.seek(0)
+            output = taken.read() + value
+        parts += [LENGTH.pack(len(output)), output]
+    dup2(result, 1)
+    return b"".join(parts)
 
 
 def _execute(code: CodeType) -> None:

@@ -1,9 +1,12 @@
 """Answers that are whole programs, judged by what they write for given inputs.
 
 A problem's reference is {tests, function, compare, checker, timeout}, all but `tests` optional.
-`tests` is a list of {input, output}. They are executed one after the other, each in a child of its
-own, up to the first that fails. The expected output stays outside the sandbox: it is compared here,
-so no program can read it.
+`tests` is a list of {input, output}. They are executed one after the other, up to the first that
+fails. The expected output stays outside the sandbox, where it is compared: no program can read it.
+
+The first test has a process of its own. A program that passes it is executed for the next tests in
+one process, which costs a fraction, within the time of one test. Only what is passed there counts.
+A test that is not is decided in a process of its own, so no program fails by what it left behind.
 
 `function` is for problems that ask for a function of this name, or for a class `Solution` with such
 a method. `input` is then the list of its arguments, `output` its value, equal as JSON.
@@ -35,6 +38,7 @@ from toolkit.records import (
     Verdict,
 )
 from toolkit.sandbox.confine import IsolationLevel, Limits
+from toolkit.sandbox.protocol import LENGTH
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, take
 from toolkit.verifiers.checkers import PROGRAM, VALUE, check_checker, difference
@@ -54,6 +58,9 @@ _STACK_BYTES: Final = 64 << 20
 _CHECK_SECONDS: Final = 30.0
 """For the checker of a problem; it is ours, so a longer one is no failure of a program."""
 _DETAIL_CHARACTERS: Final = 200
+_MOST_TOGETHER: Final = 16
+_BYTES_TOGETHER: Final = 1 << 20
+"""Of the inputs of tests that share a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +167,58 @@ class _Trial:
 
     def __init__(self, answer: Answer, reference: Reference, timeout: float) -> None:
         self.reference = reference
+        self.count = 1
         self._answer = answer
         self._timeout = reference.timeout or timeout
         self._index = 0
         self._seconds = 0.0
-        program = {"program": answer.text, "function": reference.function}
-        self._payload = json.dumps(program).encode()
+        self._alone = True
 
     @property
     def test(self) -> Test:
         """The test that it has come to."""
         return self.reference.tests[self._index]
 
-    def errand(self) -> Errand:
-        """The program with the input of that test."""
-        return Errand(self, self._payload, self._timeout, self.test.input)
+    @property
+    def is_over(self) -> bool:
+        """Whether it has passed all tests."""
+        return self._index == len(self.reference.tests)
 
-    def advance(self) -> bool:
-        """Go on to the next test, if there is one."""
+    def errand(self) -> Errand:
+        """The program with the input of the next test, or of several; `count` says how many."""
+        self.count = 1 if self._alone else self._next_together()
+        fields: dict[str, object] = {
+            "program": self._answer.text,
+            "function": self.reference.function,
+        }
+        if self.count == 1:
+            return Errand(self, json.dumps(fields).encode(), self._timeout, self.test.input)
+        tests = self.reference.tests[self._index : self._index + self.count]
+        fields["inputs"] = [test.input.decode("utf-8", "surrogatepass") for test in tests]
+        return Errand(self, json.dumps(fields).encode(), self._timeout)
+
+    def _next_together(self) -> int:
+        """How many of the tests to come share a process."""
+        size, count = 0, 0
+        for test in self.reference.tests[self._index : self._index + _MOST_TOGETHER]:
+            size += len(test.input)
+            if count and size > _BYTES_TOGETHER:
+                break
+            count += 1
+        return count
+
+    def advance(self, *, alone: bool) -> None:
+        """Go on to the next test, which is to be alone or not."""
         self._index += 1
-        return self._index < len(self.reference.tests)
+        self._alone = alone
+
+    def be_alone(self) -> None:
+        """Let the test that it has come to have a process of its own."""
+        self._alone = True
 
     def measure(self, result: Result) -> None:
-        """Note the time of a test. The longest counts, as the limit is one of each test."""
-        self._seconds = max(self._seconds, result.seconds)
+        """Note the time of a test, the mean of several. The longest counts: each has the limit."""
+        self._seconds = max(self._seconds, result.seconds / self.count)
 
     def verdict(self, outcome: Outcome, kind: FailureKind = "", detail: str = "") -> Verdict:
         """Its verdict; a failure names the test."""
@@ -192,6 +227,17 @@ class _Trial:
         answer = self._answer
         detail = detail[:_DETAIL_CHARACTERS]
         return Verdict(answer.task_id, answer.digest, outcome, kind, detail, (), self._seconds)
+
+
+def _parts(output: bytes, count: int) -> list[bytes] | None:
+    """The outputs of so many tests, each after its length; None if it is anything else."""
+    parts, at = [], 0
+    while at + LENGTH.size <= len(output):
+        size = LENGTH.unpack_from(output, at)[0]
+        at += LENGTH.size
+        parts.append(output[at : at + size])
+        at += size
+    return parts if at == len(output) and len(parts) == count else None
 
 
 def _trial(result: Result) -> _Trial:
@@ -274,11 +320,27 @@ class StdinJudging:
         """The next test of a program that has passed one; else None, and there is a verdict."""
         trial = _trial(result)
         trial.measure(result)
-        verdict = self._judge_one(trial, result)
-        if verdict is None and trial.advance():
+        verdict = None
+        if trial.count > 1:
+            self._take_together(trial, result)
+        elif (verdict := self._judge_one(trial, result)) is None:
+            trial.advance(alone=False)
+        if verdict is None and not trial.is_over:
             return trial.errand()
         trial.decided = verdict or trial.verdict("passed")
         return None
+
+    def _take_together(self, trial: _Trial, result: Result) -> None:
+        """Believe the tests of one process that are passed, up to the first that is not."""
+        outputs = _parts(result.output, trial.count) if result.end == "done" else None
+        for output in outputs or []:
+            if self._wrong(trial, output):
+                break
+            trial.advance(alone=False)
+        else:
+            if outputs:
+                return
+        trial.be_alone()
 
     def _judge_one(self, trial: _Trial, result: Result) -> Verdict | None:
         """The verdict if a test was not passed."""
@@ -289,10 +351,14 @@ class StdinJudging:
                 return trial.verdict("timed_out", "time", "timed out")
             case "error":
                 return trial.verdict("error", "", result.detail)
-        reference, expected = trial.reference, trial.test.output
+        return self._wrong(trial, result.output)
+
+    def _wrong(self, trial: _Trial, output: bytes) -> Verdict | None:
+        """The verdict if this output of its test is not right."""
+        reference = trial.reference
         if reference.checker == PROGRAM:
-            return self._check(trial, result.output)
-        wrong = difference(reference.checker, result.output, expected)
+            return self._check(trial, output)
+        wrong = difference(reference.checker, output, trial.test.output)
         return None if wrong is None else trial.verdict("failed", "wrong_answer", wrong)
 
     def _check(self, trial: _Trial, output: bytes) -> Verdict | None:
