@@ -37,7 +37,7 @@ def judged(problems, texts):
     pairs = [
         (p, Answer(p.task_id, answer_digest(t), t)) for p, t in zip(problems, texts, strict=True)
     ]
-    with PythonTests().judging(problems, judge, workers=1, isolation="strongest") as judging:
+    with PythonTests().judging(problems, judge, workers=2, isolation="strongest") as judging:
         return {v.answer: v for v in judging.judge(pairs)}
 
 

@@ -46,7 +46,7 @@ def verdicts(problems, texts):
     pairs = [
         (p, Answer(p.task_id, answer_digest(t), t)) for p, t in zip(problems, texts, strict=True)
     ]
-    with PythonTests().judging(problems, judge, workers=1, isolation="strongest") as judging:
+    with PythonTests().judging(problems, judge, workers=2, isolation="strongest") as judging:
         found = {(v.task_id, v.answer): v for v in judging.judge(pairs)}
     return [found[p.task_id, a.digest] for p, a in pairs]
 

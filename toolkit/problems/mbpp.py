@@ -13,6 +13,7 @@ paper does, with three examples, `[BEGIN]` and `[DONE]`; in a chat the instructi
 import ast
 import builtins
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent, indent
@@ -163,10 +164,17 @@ def _as_body(prompt: str, solution: str) -> str:
 
 def _parses(program: str) -> bool:
     try:
-        ast.parse(program)
+        _tree(program)
     except (SyntaxError, ValueError):
         return False
     return True
+
+
+def _tree(program: str) -> ast.Module:
+    """Its syntax tree. Raises `SyntaxError`, or `ValueError` for null bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the data cause them: invalid escapes
+        return ast.parse(program)
 
 
 def _task_id(row: dict[str, Any], where: str) -> str:
@@ -219,7 +227,7 @@ def _entry_point(code: str, tests: Sequence[str], where: str) -> str:
     called = [_called(test, where) for test in tests]
     common = [name for name in called[0] if all(name in each for each in called)]
     try:
-        tree = ast.parse(code)
+        tree = _tree(code)
     except (SyntaxError, ValueError):
         defined = []
     else:
@@ -236,7 +244,7 @@ def _entry_point(code: str, tests: Sequence[str], where: str) -> str:
 def _called(test: str, where: str) -> list[str]:
     """The names that a test calls."""
     try:
-        tree = ast.parse(test)
+        tree = _tree(test)
     except (SyntaxError, ValueError) as error:
         raise UsageError(f"{where}: field 'test_list': no Python: {error}") from None
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
