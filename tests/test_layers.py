@@ -46,6 +46,8 @@ OWNERS = {
     "httpx": {"toolkit/backends/openai.py"},
     "gguf": {"toolkit/models/embedded.py"},
     "huggingface_hub": {"toolkit/models/hub.py"},
+    "math_verify": {"toolkit/verifiers/math_check.py"},
+    "sympy": {"toolkit/verifiers/math_check.py"},
 }
 
 

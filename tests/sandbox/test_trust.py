@@ -203,13 +203,13 @@ def results(script, deadline, n=3):
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     text = f"import os, struct, time\npipe = {writing}\n{script}"
-    with subprocess.Popen([sys.executable, "-c", text], close_fds=False) as process:
+    with subprocess.Popen([sys.executable, "-c", text], close_fds=False) as sleeper:
         os.close(writing)
         proc = os.open("/proc", os.O_RDONLY)
-        child = Child(process.pid, reading, proc, pid_namespace=False)
+        child = Child(sleeper.pid, reading, proc, pid_namespace=False)
         limit = time.monotonic() + deadline
         found = list(together.read_results(candidates(n), child, limit, lambda: None))
-        process.kill()
+        sleeper.kill()
     os.close(reading)
     os.close(proc)
     return [(result.number, result.code) for result in found]

@@ -13,7 +13,6 @@ from graded import agreement, judge_all, needs_tasks, problem_of, read_graded
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
-from toolkit.verifiers import math_answer
 from toolkit.verifiers.math_answer import MEMORY_BYTES, MathAnswer, check_libraries, tidy
 from toolkit.verifiers.math_bounds import why_too_large
 
@@ -136,7 +135,7 @@ def test_another_version_of_a_library_is_refused(version, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return version
 
-    monkeypatch.setattr(math_answer.importlib.metadata, "version", version_of)
+    monkeypatch.setattr(importlib.metadata, "version", version_of)
     with pytest.raises(UsageError, match=r"judge math: math-verify .* pip install math-verify==0"):
         judge_all(MathAnswer, "math", [("1", "1")], "whole")
 

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
-import sympy  # type: ignore[import-untyped]
-from math_verify import parse, verify  # type: ignore[import-untyped]
+import sympy
+from math_verify import parse, verify
 
 from toolkit.verifiers.math_bounds import why_too_large
 
