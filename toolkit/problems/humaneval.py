@@ -7,6 +7,7 @@ from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
+from toolkit.problems.rows import read_rows
 from toolkit.records import Problem, Prompt
 
 HUMANEVAL = "humaneval"
@@ -86,7 +87,10 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
 def located_rows(path: Path) -> Rows:
-    """The rows of a JSONL or JSONL.gz file."""
+    """The rows of a JSONL or JSONL.gz file, or of a parquet file."""
+    if path.suffix == ".parquet":
+        yield from read_rows(path)
+        return
     for number, row in read_jsonl(path):
         yield f"{path}, line {number}", row
 
