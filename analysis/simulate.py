@@ -31,11 +31,11 @@ from toolkit.planning.simulation import (
     largest_within,
     sweep,
 )
-from toolkit.problems.load import load_problems
 from toolkit.report.comparisons import draw_sizes
 from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
 from toolkit.runs.shards import SAMPLE_SCHEMA
+from toolkit.stages.task import load_task
 
 PRESETS = Path(__file__).resolve().parents[1] / "jobs" / "presets"
 Draw = Callable[[np.random.Generator], Lengths]
@@ -52,7 +52,9 @@ def main() -> int:
     path = PRESETS / f"{flags.preset}.toml"
     config = resolve({}, path if path.is_file() else Path(flags.preset))
     chosen = config.problem_set
-    problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+    problems = load_task(
+        chosen.task, chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids
+    ).problems
     ids, samples = [p.task_id for p in problems], config.quantity.samples
     draw = measured(flags.lengths, ids, samples) if flags.lengths else assumed(ids, config)
     cluster = Cluster(

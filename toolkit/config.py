@@ -6,6 +6,7 @@ from launch to launch. Where the values come from: `toolkit.resolve`.
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +51,10 @@ class Sampling:
         "strings that end a completion; --stop without a string: none. Not given: none for chat, "
         "the usual ones of the kind of problem for completion",
     )
+    chat_arg: tuple[str, ...] | None = knob(
+        None,
+        "an argument of the model's chat template, as key=value, such as enable_thinking=true",
+    )
     base_seed: int = knob(0, "sample s of a problem is drawn with the random seed base_seed + s")
     synthetic_a: float = knob(
         0.29, "synthetic: a of Beta(a, b), from which a problem's probability of passing is drawn"
@@ -61,8 +66,15 @@ class Sampling:
 class ProblemSet:
     """Which problems are sampled. Other problems, or changed ones, make another run."""
 
+    task: str = knob(
+        "humaneval",
+        "what is asked and how it is judged: a built-in task (a wrong name lists them), or your "
+        "own TOML file (docs/tasks.md)",
+    )
     problems: str = knob(
-        "humaneval", "humaneval, or a JSONL or JSONL.gz file with the fields of HumanEval"
+        "",
+        "the task's data, in the form in which they are published; for humaneval a JSONL or "
+        "JSONL.gz file with its fields. Not given: those of the task",
     )
     limit: int | None = knob(None, "use only this many problems, from the first one on")
     task_ids: tuple[str, ...] | None = knob(None, "use only the problems with these task_ids")
@@ -292,6 +304,29 @@ def validate(config: Config) -> None:
     for name, value, holds, wanted in checks:
         if not holds:
             _refuse(name, value, wanted)
+    chat_arguments(s)
+
+
+def chat_arguments(sampling: Sampling) -> dict[str, Any]:
+    """The arguments of the chat template, by name. A value is read as JSON, else as a text.
+
+    Raises `UsageError` for what is no key=value, or where nothing is asked as a chat.
+    """
+    found: dict[str, Any] = {}
+    for text in sampling.chat_arg or ():
+        key, equals, value = text.partition("=")
+        if not (equals and key.isidentifier()):
+            _refuse("chat_arg", text, "key=value, such as enable_thinking=true")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    if found and sampling.prompt_style != "chat":
+        raise UsageError(
+            f"--chat-arg {next(iter(found))}: --prompt-style {sampling.prompt_style} has no chat "
+            "template; leave it out, or ask with --prompt-style chat"
+        )
+    return found
 
 
 def describe_config(config: Config) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """The backend of OpenAI-compatible servers, against vLLM's own server with the tiny model."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -84,3 +88,39 @@ def test_no_server_is_said_in_one_line(tmp_path):
     assert done.returncode == 1
     assert "http://127.0.0.1:9/v1: no answer (" in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "run" / "samples").iterdir())
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    """Answers any chat with "hi", and keeps what it was asked."""
+
+    asked: ClassVar[list[dict]] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(json.loads(body))
+        choice = {"message": {"content": "hi"}, "finish_reason": "stop"}
+        answer = {"choices": [choice], "usage": {"completion_tokens": 1, "prompt_tokens": 1}}
+        said = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("given", [(), ("--chat-arg", "enable_thinking=false", "effort=low")])
+def test_a_server_gets_the_arguments_of_its_chat_template(tmp_path, given):
+    _Recorder.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        done = job(
+            *("launch.py", *FLAGS, "--model", "tiny", "--base-url", url, *given, "--run", "run"),
+            cwd=tmp_path,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    wanted = {"enable_thinking": False, "effort": "low"} if given else None
+    assert [body.get("chat_template_kwargs") for body in _Recorder.asked] == [wanted] * 12

@@ -121,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
             case [org, name, "resolve", revision, *file]:
                 if found := self._find(f"{org}/{name}", revision, token):
                     self._resolve(*found, "/".join(file), token)
+            case ["datasets", org, name, "resolve", revision, *file]:
+                if found := self._find(f"datasets/{org}/{name}", revision, token):
+                    self._resolve(*found, "/".join(file), token)
             case ["storage", org, name, commit, file]:
                 self._send(self.hub.models[f"{org}/{name}"].commits[commit][file], file)
             case _:

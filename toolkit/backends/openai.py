@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from toolkit.config import Config
+from toolkit.config import Config, chat_arguments
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
 
@@ -80,6 +80,8 @@ class OpenAIBackend:
         }
         if sampling.prompt_style == "chat":
             body["messages"] = prompt.chat()
+            if arguments := chat_arguments(sampling):
+                body["chat_template_kwargs"] = arguments
             answer = self._send("POST", "/chat/completions", body)
             text = answer["choices"][0]["message"]["content"]
         else:

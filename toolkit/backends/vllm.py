@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from toolkit.backends.vllm_stats import listen
-from toolkit.config import Config
+from toolkit.config import Config, chat_arguments
 from toolkit.cores import available_cores
 from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.models.compile_cache import CompileCache
@@ -117,7 +117,10 @@ class VllmBackend:
                     "--prompt-style completion"
                 )
             text = self._tokenizer.apply_chat_template(
-                request.prompt.chat(), tokenize=False, add_generation_prompt=True
+                request.prompt.chat(),
+                tokenize=False,
+                add_generation_prompt=True,
+                **chat_arguments(self._config.sampling),
             )
             # The template has written the special tokens already.
             tokens = self._tokenizer.encode(text, add_special_tokens=False)

@@ -54,14 +54,19 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     from toolkit.launch.model import examine_model, model_at_hand
     from toolkit.launch.preflight import examine_sampling, examine_slurm
     from toolkit.launch.queue import gpus_at_hand
-    from toolkit.problems.load import load_problems
-    from toolkit.verifiers.base import only_kind
+    from toolkit.stages.task import load_task
     from toolkit.verifiers.judges import choice_of, judge_of
 
     config = configure(flags)
     chosen, settings = config.problem_set, config.evaluation
-    problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
-    judge = judge_of(choice_of(only_kind(problems), settings.timeout, settings.libraries))
+    _, problems, choice = load_task(
+        chosen.task, chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids
+    )
+    judge = judge_of(
+        choice_of(
+            choice.verifier, settings.timeout, settings.libraries, settings=dict(choice.settings)
+        )
+    )
     workers = settings.workers or available_cores()
     yield from examine_directory(flags["runs"])
     yield from examine_slurm(config)

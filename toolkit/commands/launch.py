@@ -35,7 +35,10 @@ do what is missing; flags such as --array or --partition change that"""
 def main() -> int:
     """Flags to a plan, the plan to a launcher."""
     flags = vars(parser().parse_args())
+    if flags["show_prompt"] is not None and not flags["dry_run"]:
+        raise UsageError("--show-prompt: nothing is shown by a launch: give --dry-run as well")
     # After parsing: --help and a wrong flag answer at once.
+    from toolkit.launch.describe import describe_prompt
     from toolkit.launch.exclusive import hold
     from toolkit.launch.gpus import refuse_too_few_gpus, visible_gpus
     from toolkit.launch.model import with_model
@@ -54,7 +57,11 @@ def main() -> int:
     if flags["dry_run"]:
         if flags["resume"] and run:
             set_corrupt_aside(run, dry_run=True)
-        show_plan(planning(), launcher, script=True)
+        plan = planning()
+        if flags["show_prompt"] is not None:
+            print(describe_prompt(plan, flags["show_prompt"]))
+        else:
+            show_plan(plan, launcher, script=True)
         return EXIT_DONE
     # What is wrong with a new run is said before anything is written.
     old = run is not None
@@ -143,6 +150,11 @@ def parser() -> Parser:
     found.add_argument("--run", type=Path, help="this run's directory [named by its identity]")
     found.add_argument("--resume", action="store_true", help=RESUME)
     found.add_argument("--dry-run", action="store_true", help="show the plan, touch nothing")
+    found.add_argument(
+        "--show-prompt",
+        metavar="TASK_ID",
+        help="with --dry-run: show what the model gets for this problem, and nothing else",
+    )
     found.add_argument("--wait", action="store_true", help="slurm: follow to the end")
     add_flags(found)
     return found
@@ -157,7 +169,8 @@ def configure(flags: dict[str, Any]) -> Config:
         name = "llama-8b-a100" if gpus_at_hand(launcher) else "quickstart"
         print(f"no --model, no --preset: using the preset {name}")
         # Its choice of problems is no choice among the user's.
-        everything = {"task_ids": None, "chosen": False} if "problems" in flags else {}
+        others = flags.keys() & {"task", "problems"}
+        everything = {"task_ids": None, "chosen": False} if others else {}
         flags = everything | flags | {"preset": name}
     return presets.configure(flags)
 

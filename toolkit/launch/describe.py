@@ -1,16 +1,20 @@
 """What a launch tells its user beforehand: the plan, in words."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 
-from toolkit.config import Config
+from toolkit.config import Config, chat_arguments
+from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import Options, gres_asked, job_options
+from toolkit.problems.load import source_of
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
 from toolkit.runs.usage import read_spent
+from toolkit.verifiers.base import prompts_of
 
 ASSUMED_TOKENS = 130
 """Output tokens of a sample before any is known: the experiment's were 100 to 150."""
@@ -23,11 +27,12 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
     r, s = plan.config.resources, plan.config.sampling
     tokens = plan.samples_missing * min(ASSUMED_TOKENS, s.max_tokens)
     hours = tokens / ASSUMED_RATE / 3600
+    asked = source_of(plan.config.problem_set)
     lines = [
         f"run        {plan.path} ({'exists' if plan.exists else 'new'})",
         f"model      {plan.identity['model']} by {s.backend}, {s.prompt_style} prompts, "
         f"T {s.temperature}, top_p {s.top_p}, at most {s.max_tokens} tokens",
-        f"problems   {len(plan.problems)} of {plan.config.problem_set.problems}, {_quantity(plan)}",
+        f"problems   {len(plan.problems)} of {asked}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {len(plan.missing)} slices",
         f"judge      {plan.judge.line()}",
@@ -47,6 +52,28 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
             f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
         )
     return "\n".join(lines)
+
+
+def describe_prompt(plan: LaunchPlan, task_id: str) -> str:
+    """What the model gets for a problem: messages or text, the template's arguments, stop strings.
+
+    Raises `UsageError` if the run has no such problem.
+    """
+    sampling = plan.config.sampling
+    problem = next((p for p in plan.problems if p.task_id == task_id), None)
+    if problem is None:
+        first, last = plan.problems[0].task_id, plan.problems[-1].task_id
+        raise UsageError(f"--show-prompt {task_id}: no such problem; valid: {first} ... {last}")
+    prompt = prompts_of([problem])[task_id]
+    if sampling.prompt_style == "chat":
+        shown = [f"[{role}]\n{text}" for role, text in prompt.messages]
+        if arguments := chat_arguments(sampling):
+            shown.append(f"[chat template's arguments]\n{json.dumps(arguments)}")
+    else:
+        shown = [f"[text]\n{prompt.text}"]
+    stop = prompt.stop_strings(sampling.prompt_style, sampling.stop)
+    shown.append(f"[stop]\n{json.dumps(list(stop), ensure_ascii=False)}")
+    return "\n\n".join(shown)
 
 
 def _slow_slice_line(plan: LaunchPlan) -> Iterator[str]:

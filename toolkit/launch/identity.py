@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config, Engine, Sampling
+from toolkit.config import Config, Engine, Sampling, chat_arguments
 from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
 from toolkit.problems.load import problems_digest
@@ -49,6 +49,9 @@ def run_identity(
         case "vllm":
             keys = ("model", "revision")
             identity |= _or_held(held, keys, model_identity, sampling.model, sampling.revision)
+    # A key at its default is left out: the same flags find the run that they found before.
+    if arguments := chat_arguments(sampling):
+        identity["chat_args"] = arguments
     return identity | {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

@@ -13,8 +13,8 @@ from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
-from toolkit.problems.load import load_problems, problems_label
-from toolkit.records import Judge, Problem, Slice
+from toolkit.problems.load import problems_label, source_of
+from toolkit.records import Judge, JudgeChoice, Problem, Slice
 from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
 from toolkit.runs.judge import judge_choice, judge_document, record_judge
 from toolkit.runs.outcomes import count_outcomes
@@ -27,8 +27,9 @@ from toolkit.runs.run import (
     run_name,
 )
 from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
+from toolkit.stages.task import load_task, task_document
 from toolkit.stats.stopping import StoppingRule
-from toolkit.verifiers.base import only_kind
+from toolkit.verifiers.base import check_node, only_kind
 from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run
 
 
@@ -63,12 +64,16 @@ class LaunchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Which run a configuration belongs to, and whether that run exists."""
+    """Which run a configuration belongs to, and whether that run exists.
+
+    judge: of the configuration's task; None where the run's own problems were given.
+    """
 
     path: Path
     exists: bool
     identity: Mapping[str, Any]
     problems: tuple[Problem, ...]
+    judge: JudgeChoice | None = None
 
 
 def locate(
@@ -80,14 +85,16 @@ def locate(
 ) -> Located:
     """Find the run of this configuration, in `runs`, or at `path`; see `plan_launch`."""
     chosen = config.problem_set
-    held = None
+    held, judge = None, None
     if problems is None:
-        problems = load_problems(chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids)
+        _, problems, judge = load_task(
+            chosen.task, chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids
+        )
     elif path is not None:
         held = open_run(path).manifest()["identity"]
     identity = run_identity(config, problems, held)
-    path = path or runs / run_name(identity, problems_label(chosen.problems))
-    return Located(path, (path / "manifest.json").is_file(), identity, tuple(problems))
+    path = path or runs / run_name(identity, problems_label(source_of(chosen)))
+    return Located(path, (path / "manifest.json").is_file(), identity, tuple(problems), judge)
 
 
 def plan_launch(
@@ -117,8 +124,11 @@ def plan_launch(
         judge = judge_of_run(run, timeout, libraries)
     else:
         asked = config.evaluation
-        kind = only_kind(found.problems)
-        judge = judge_of(choice_of(kind, asked.timeout, asked.libraries))
+        choice = found.judge or JudgeChoice(only_kind(found.problems))
+        settings = dict(choice.settings)
+        judge = judge_of(choice_of(choice.verifier, asked.timeout, asked.libraries, settings))
+    if not config.resources.cpu_container:
+        check_node(judge)
     config = absolute_paths(config)
     plan = _plan(config, found.path, run, found.identity, found.problems, judge)
     if plan.missing and problems is not None:
@@ -321,7 +331,8 @@ def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
     """What the manifest records beside the identity."""
     return {
         "created": now(),
-        "problems_source": config.problem_set.problems,
+        "problems_source": source_of(config.problem_set),
+        **({} if plan.exists else {"task": task_document(config.problem_set)}),
         "full_humaneval": is_full_humaneval(plan.problems),
         "judge": judge_document(plan.judge.choice),
         "config": describe_config(config),

@@ -125,7 +125,7 @@ def list_model(name: str, revision: str, commit: str = "") -> Listing:
     Asks for one small file too, because the hub lists gated models to everybody. Raises
     `UsageError` or `ToolkitError`, which says why there is no access.
     """
-    hub = _library()
+    hub = hub_library()
     with explain(name, revision):
         info = _within(
             ANSWER_SECONDS,
@@ -154,7 +154,7 @@ def fetch_files(listing: Listing, cache: Path, alive: Callable[[], None] = lambd
 
     So where the weights are, the rest is too. Raises `ToolkitError` or `UsageError`.
     """
-    hub = _library()
+    hub = hub_library()
     get = Download(hub.hf_hub_download, listing.name, listing.commit, cache)
     with explain(listing.name, listing.revision):
         download(get, listing.others(), alive)
@@ -184,7 +184,7 @@ def survey_model(name: str, revision: str) -> Survey:
     Raises `UsageError` or `ToolkitError` for whatever a launch would fail with.
     """
     listing = list_model(name, revision or "main")
-    hub = _library()
+    hub = hub_library()
     with tempfile.TemporaryDirectory() as folder, explain(name, revision or "main"):
         get = Download(hub.hf_hub_download, name, listing.commit, Path(folder))
         read = [f for f in listing.others() if f.name in ("config.json", INDEX)]
@@ -231,15 +231,18 @@ def _free(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _library() -> Any:
-    """huggingface_hub, silent from now on: what a user needs of its log and bars is said here."""
+def hub_library(instead: str = "give a model's directory with --model") -> Any:
+    """huggingface_hub, silent from now on: what a user needs of its log and bars is said here.
+
+    instead: what a user can do without it.
+    """
     try:
         import huggingface_hub
         from huggingface_hub.utils import disable_progress_bars
     except ImportError:
         raise UsageError(
-            "the Python package huggingface_hub is missing, so no hub model can be fetched; run "
-            "`pip install huggingface_hub`, or give a model's directory with --model"
+            "the Python package huggingface_hub is missing, so nothing of the hub can be fetched; "
+            f"run `pip install huggingface_hub`, or {instead}"
         ) from None
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"huggingface_hub\b")

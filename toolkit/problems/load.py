@@ -5,10 +5,18 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from toolkit.config import ProblemSet
 from toolkit.errors import UsageError
 from toolkit.problems.humaneval import HUMANEVAL, humaneval_path, read_humaneval
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.records import Problem
+
+
+def source_of(chosen: ProblemSet) -> str:
+    """What a run says of its problems' origin: HumanEval's file or name, else the task's name."""
+    if chosen.task == HUMANEVAL:
+        return chosen.problems or HUMANEVAL
+    return Path(chosen.task).name.split(".")[0]
 
 
 def load_problems(
@@ -22,7 +30,17 @@ def load_problems(
     task_ids: keep only these. limit: keep only this many of the rest, from the first one on. Raises
     `UsageError` for an unknown task_id or a bad file; it names file, line and field.
     """
-    problems = _read(source)
+    return pick(_read(source), source, limit=limit, task_ids=task_ids)
+
+
+def pick(
+    problems: list[Problem],
+    source: str,
+    *,
+    limit: int | None = None,
+    task_ids: Sequence[str] | None = None,
+) -> list[Problem]:
+    """Those of `source` that are asked for; see `load_problems`."""
     if task_ids is not None:
         problems = _pick(problems, task_ids, source)
     return problems[:limit]
@@ -30,7 +48,7 @@ def load_problems(
 
 def _read(source: str) -> list[Problem]:
     match source:
-        case "humaneval":
+        case "" | "humaneval":
             return read_humaneval(humaneval_path())
         case _:
             if not Path(source).exists():

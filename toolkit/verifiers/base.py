@@ -79,20 +79,41 @@ class Verifier(Protocol):
 
 def open_verifier(choice: JudgeChoice) -> Verifier:
     """The verifier of this choice. Raises `UsageError` if there is none."""
+    settings = judge_of(choice).settings
     match choice.verifier:
         case "python_tests":
             from toolkit.verifiers.python_tests import PythonTests
 
             return PythonTests()
+        case "number":
+            from toolkit.verifiers.number import Number
+
+            return Number(settings)
+        case "choice":
+            from toolkit.verifiers.choice import Choice
+
+            return Choice(settings)
+        case "math":
+            from toolkit.verifiers.math_answer import MathAnswer
+
+            return MathAnswer(settings)
         case "stdin":
             from toolkit.verifiers.stdin_program import StdinTests
 
-            return StdinTests(judge_of(choice).settings)
+            return StdinTests(settings)
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "
                 "the run; install that version"
             )
+
+
+def check_node(judge: Judge) -> None:
+    """Raise `UsageError` if this node lacks what the judge needs beside the toolkit itself."""
+    if judge.verifier == "math":
+        from toolkit.verifiers.math_answer import check_libraries
+
+        check_libraries()
 
 
 def only_kind(problems: Iterable[Problem]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import UsageError
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
+from toolkit.problems.task import Task
 from toolkit.records import Judge, JudgeChoice, Setting
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.run import Run
@@ -42,6 +43,9 @@ KINDS: Mapping[str, Kind] = {
             "libraries": "numpy",
         },
     ),
+    "number": Kind(version=1, defaults={"answer": "last_number"}),
+    "choice": Kind(version=1, defaults={"answer": "choice"}),
+    "math": Kind(version=1, defaults={"timeout": 10.0, "answer": "boxed"}),
 }
 NO_LIBRARIES = "none"
 """The setting `libraries` of a judge whose programs see the standard library only."""
@@ -76,6 +80,26 @@ def choice_of(
     """
     choice = JudgeChoice.of(verifier, settings or {}, _kind(verifier).defaults)
     return _with_settings(choice, timeout, libraries)
+
+
+def choice_of_task(task: Task) -> JudgeChoice:
+    """The choice that a task's [judge] table makes. Raises `UsageError` for what no judge takes."""
+    where = f"{task.file}: [judge]"
+    if task.kind not in KINDS:
+        raise UsageError(f"{where} kind = {task.kind!r}: not known; valid: {', '.join(KINDS)}")
+    defaults = KINDS[task.kind].defaults
+    for name, value in task.settings.items():
+        if name not in defaults:
+            raise UsageError(f"{where} {name}: unknown setting; valid: {', '.join(defaults)}")
+        if type(value) is not type(defaults[name]):
+            wanted = type(defaults[name]).__name__
+            raise UsageError(f"{where} {name} = {value!r}: must be a {wanted}")
+    libraries = task.settings.get("libraries")
+    return choice_of(
+        task.kind,
+        libraries=None if libraries is None else str(libraries),
+        settings=task.settings,
+    )
 
 
 def judge_of_run(
