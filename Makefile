@@ -89,14 +89,22 @@ test-jobs:
 test-others:
 	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(addprefix --ignore=tests/,sandbox launch commands)
 
-# A peer for the benchmarks. Its own environment keeps its dependencies apart from ours.
+# Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:
 	$(PYTHON) -m venv $(VENV)-evalplus
 	$(VENV)-evalplus/bin/python -m pip --disable-pip-version-check install -q evalplus==0.3.1
 	touch $@
 
-bench: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
-	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/python tests/bench
+# --no-deps: its dependencies bring torch; what is compared here needs NumPy only.
+$(VENV)-lighteval/.created:
+	$(PYTHON) -m venv $(VENV)-lighteval
+	$(VENV)-lighteval/bin/python -m pip --disable-pip-version-check install -q numpy
+	$(VENV)-lighteval/bin/python -m pip --disable-pip-version-check install -q --no-deps lighteval==0.13.0
+	touch $@
+
+bench: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created $(VENV)-lighteval/.created
+	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python LIGHTEVAL_PYTHON=$(VENV)-lighteval/bin/python \
+		$(BIN)/python tests/bench
 
 chaos: $(VENV)/.cpu $(VENV)/.dev
 	bash tests/install_apt.sh

@@ -13,6 +13,7 @@ import execution
 import math_answers
 import sampling
 import scale
+import stdin
 import unchanged
 
 BENCHES = {
@@ -24,6 +25,7 @@ BENCHES = {
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,
     "math": math_answers.bench,
+    "stdin": stdin.bench,
 }
 
 

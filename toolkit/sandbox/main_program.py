@@ -4,9 +4,9 @@ It runs in the child of an errand (`toolkit.sandbox.errand_worker`). The payload
 {program, function, inputs}, the last two optional. The input is what descriptor 0 gives, the output
 is what goes to descriptor 1. What it should be is nowhere near.
 
-- Without `function` the program is executed whole. Like the interpreter, this waits at last for the
-  program's threads, calls what was registered with `atexit`, and lets go of the program's objects,
-  which writes what files of its own still hold.
+- Without `function` the program is executed whole. At its end this does as the interpreter does: it
+  waits for the program's threads, calls what was registered with `atexit`, and lets go of the
+  program's objects. So files of its own write what they still hold.
 - With `function` the program defines one of this name, or a class `Solution` with such a method. It
   is called with the arguments in the input, a JSON list. The output is its value as JSON.
 - With `inputs`, a list of texts, it is executed for each of them in turn, in one process. Each has
