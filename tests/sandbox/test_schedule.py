@@ -1,5 +1,7 @@
 """Who executes what when: slow programs beside the rest, confirmations at once, nobody idle."""
 
+from collections import Counter
+
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import protocol, schedule
@@ -95,7 +97,8 @@ def test_nothing_is_queued_behind_a_program_while_a_worker_has_nothing_to_do(mon
 
     observed = Observed(monkeypatch, busy)
     observed.run([ASLEEP.format(i) for i in range(2)], workers=2, timeout=0.5)
-    assert observed.seen[-1] == [1, 1]
+    assert observed.seen
+    assert [0, 2] not in observed.seen  # on a busy machine the first may end before the second
 
 
 def test_doubtful_timeouts_are_confirmed_at_once(monkeypatch):
@@ -125,17 +128,23 @@ def test_what_is_doubtful_beside_others_is_confirmed_alone(monkeypatch):
         beside = any(worker.jobs for worker in observed.workers if worker is not self)
         found = replies(self)
         doubtful.extend(r.job.program.text for r in found if beside and r.job.confirming)
-        quiet = [r for r in found if r.job.confirming and not beside]
-        return [r if r in quiet else r._replace(load=protocol.BUSY) for r in found]
+        return [
+            # Whatever else this machine does.
+            r._replace(load=protocol.QUIET if r.job.confirming and not beside else protocol.BUSY)
+            for r in found
+        ]
 
     monkeypatch.setattr(WorkerHandle, "replies", busy_beside_others)
     monkeypatch.setattr(schedule, "available_cores", lambda: 2)
     texts = [ASLEEP.format(i) for i in range(4)]
     assert observed.run(texts, workers=2, timeout=0.3) == ["timed_out"] * 4
-    last = [text for _, kind, text in observed.events if kind == "confirm"][4:]
-    assert set(last) == set(doubtful)
-    assert len(last) >= 2
-    assert max(observed.seen[-len(last) :]) == 1
+    assert doubtful
+    confirmed = Counter()
+    for (_, kind, text), at_once in zip(observed.events, observed.seen, strict=True):
+        if kind == "confirm":
+            confirmed[text] += 1
+            assert confirmed[text] == 1 or at_once == 1
+    assert {text for text, times in confirmed.items() if times > 1} == set(doubtful)
 
 
 def test_a_confirmation_alone_is_the_last(monkeypatch):
