@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the Debian packages that the tests need: Slurm with its accounting, for
-# tests/slurm/cluster.sh. If all are there, it says nothing. Root gets the missing ones installed;
+# tests/slurm/cluster.sh, and metamath, which decides proofs. If all are there, it says nothing. Root gets the missing ones installed;
 # their services are not started. Other users are told which tests are skipped.
 set -euo pipefail
 
@@ -8,6 +8,7 @@ packages=(
     slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
     slurmdbd slurm-wlm-mysql-plugin mariadb-server
     libnuma1 strace
+    metamath metamath-databases
 )
 missing=()
 for package in "${packages[@]}"; do
@@ -17,10 +18,10 @@ done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "tests that need Slurm are skipped: there is no apt-get to install ${missing[*]}"
+    echo "tests that need them are skipped: there is no apt-get to install ${missing[*]}"
     exit 0
 elif [[ $(id -u) != 0 ]]; then
-    echo "tests that need Slurm are skipped: as root, run apt-get install ${missing[*]}"
+    echo "tests that need them are skipped: as root, run apt-get install ${missing[*]}"
     exit 0
 fi
 

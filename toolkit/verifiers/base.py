@@ -101,6 +101,14 @@ def open_verifier(choice: JudgeChoice) -> Verifier:
             from toolkit.verifiers.stdin_program import StdinTests
 
             return StdinTests(settings)
+        case "proof":
+            from toolkit.verifiers.proof import Proof
+
+            return Proof(settings)
+        case "command":
+            from toolkit.verifiers.command import Command
+
+            return Command(settings)
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "
@@ -114,6 +122,14 @@ def check_node(judge: Judge) -> None:
         from toolkit.verifiers.math_answer import check_libraries
 
         check_libraries()
+    elif judge.verifier == "proof":
+        from toolkit.verifiers.proof import check_prover
+
+        check_prover(judge)
+    elif judge.verifier == "command":
+        from toolkit.verifiers.command import check_command
+
+        check_command(judge.settings)
 
 
 def only_kind(problems: Iterable[Problem]) -> str:

@@ -17,6 +17,7 @@ from toolkit.records import Judge, JudgeChoice, Setting
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.run import Run
 from toolkit.runs.second_judge import REFERENCES, second_judge
+from toolkit.verifiers.judge_files import settings_of_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,17 @@ KINDS: Mapping[str, Kind] = {
     "number": Kind(version=1, defaults={"answer": "last_number"}),
     "choice": Kind(version=1, defaults={"answer": "choice"}),
     "math": Kind(version=1, defaults={"timeout": 10.0, "answer": "boxed"}),
+    "proof": Kind(version=1, defaults={"timeout": 60.0, "prover": "metamath", "digest": ""}),
+    "command": Kind(
+        version=1,
+        defaults={
+            "timeout": 60.0,
+            "answer": "whole",
+            "command": "",
+            "folder": "",
+            "digest": "",
+        },
+    ),
 }
 NO_LIBRARIES = "none"
 """The setting `libraries` of a judge whose programs see the standard library only."""
@@ -94,11 +106,15 @@ def choice_of_task(task: Task) -> JudgeChoice:
         if type(value) is not type(defaults[name]):
             wanted = type(defaults[name]).__name__
             raise UsageError(f"{where} {name} = {value!r}: must be a {wanted}")
+    try:
+        of_files = settings_of_files(task.kind, task.settings, task.file)
+    except UsageError as error:
+        raise UsageError(f"{where} {error}") from None
     libraries = task.settings.get("libraries")
     return choice_of(
         task.kind,
         libraries=None if libraries is None else str(libraries),
-        settings=task.settings,
+        settings={**task.settings, **of_files},
     )
 
 

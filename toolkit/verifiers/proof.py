@@ -1,0 +1,162 @@
+"""Answers that are proofs of a formal statement, decided by a prover in the sandbox.
+
+The setting `prover` names it: metamath, coq or lean. The prover's module says what a reference is,
+what an answer may hold, and what counts as proved. The setting `digest` is the SHA-256 of the
+database that metamath reads; whoever makes the judge's choice sets it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self, cast
+
+from toolkit.errors import UsageError
+from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
+from toolkit.sandbox.confine import IsolationLevel
+from toolkit.sandbox.runner import Errand, Result, Runner
+from toolkit.verifiers import coq, lean, metamath
+from toolkit.verifiers.answers import ANSWERS_VERSION, after_thinking, fenced_blocks, up_to_stop
+from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
+from toolkit.verifiers.prover import Prover, Refused
+
+PROVERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "metamath": metamath.proof_in,
+    "coq": coq.proof_in,
+    "lean": lean.proof_in,
+}
+"""Prover -> what takes the proof from the text of a completion."""
+_PROOF_VERSION: Final = 1
+"""Raised with every change of what is taken from a completion. Answers are then extracted again."""
+_MOST_CHARACTERS: Final = 200_000
+"""Of a completion's end, where a proof is looked for."""
+_WRONG: Final[Mapping[str, tuple[str, ...]]] = {
+    "metamath": ("?", "idi", "( ) A", "idi bad $a |- F. $."),
+    "coq": ("admit.", "idtac.", "Admitted.\nAxiom bad : False."),
+    "lean": ("  sorry", "  skip", "  done\naxiom bad : False"),
+}
+_ASKED: Final = "Prove this statement. Answer with the proof alone, in a block between ```."
+
+
+class Proof:
+    """The verifier of proofs. settings: prover, timeout (seconds a proof), digest."""
+
+    def __init__(self, settings: Mapping[str, Setting]) -> None:
+        self._prover = str(settings["prover"])
+        if self._prover not in PROVERS:
+            raise UsageError(f"prover = {self._prover!r}: unknown; valid: {', '.join(PROVERS)}")
+        self.extraction = f"proof {self._prover} {ANSWERS_VERSION}.{_PROOF_VERSION}"
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """See `Verifier.prompt`."""
+        asked = f"{_ASKED}\n\n{problem.prompt}"
+        return Prompt(messages=(("user", asked),), text=problem.prompt)
+
+    def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
+        """See `Verifier.extract`: the last block of code, else the text; of it the proof alone."""
+        said = after_thinking(completion)
+        if said is None:
+            return None
+        if style == "completion":
+            said = up_to_stop(said, (problem.phrased or self.prompt(problem)).stop)
+        said = said[-_MOST_CHARACTERS:]
+        blocks = fenced_blocks(said) if style != "completion" else []
+        return PROVERS[self._prover](blocks[-1] if blocks else said) or None
+
+    def examples(self, problem: Problem) -> Examples:
+        """See `Verifier.examples`."""
+        return Examples((problem.solution,) if problem.solution else (), _WRONG[self._prover])
+
+    def judging(
+        self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
+    ) -> "ProofJudging":
+        """See `Verifier.judging`. Raises `UsageError` where `check_prover` does."""
+        prover = _open(judge)
+        runner = Runner(
+            FUNCTION,
+            workers=workers,
+            limits=prover.limits,
+            isolation=isolation,
+            readable=prover.readable,
+        )
+        return ProofJudging(runner, prover, float(judge.settings["timeout"]))
+
+
+def check_prover(judge: Judge) -> None:
+    """Raise `UsageError` if this node lacks the judge's prover, or what that reads."""
+    match judge.settings["prover"]:
+        case "metamath":
+            metamath.check_metamath(str(judge.settings["digest"]))
+        case "coq":
+            coq.check_coq()
+        case _:
+            lean.check_lean()
+
+
+def _open(judge: Judge) -> Prover:
+    match judge.settings["prover"]:
+        case "metamath":
+            return metamath.Metamath(str(judge.settings["digest"]))
+        case "coq":
+            return coq.Coq()
+        case _:
+            return lean.Lean()
+
+
+class ProofJudging:
+    """See `Judging`. timeout: of a proof, in seconds."""
+
+    def __init__(self, runner: Runner, prover: Prover, timeout: float) -> None:
+        self._runner = runner
+        self._prover = prover
+        self._timeout = timeout
+
+    @property
+    def isolation(self) -> Mapping[str, str]:
+        """See `Judging.isolation`."""
+        return self._runner.isolation_report
+
+    def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
+        """See `Judging.judge`. What is no proof at all needs no process."""
+        refused: deque[Verdict] = deque()
+        for result in self._runner.run(self._errands(pairs, refused)):
+            while refused:
+                yield refused.popleft()
+            yield self._verdict(result)
+        yield from refused
+
+    def slow(self) -> tuple[int, float]:
+        """See `Judging.slow`."""
+        return self._runner.slow()
+
+    def _errands(
+        self, pairs: Iterable[tuple[Problem, Answer]], refused: deque[Verdict]
+    ) -> Iterator[Errand]:
+        for problem, answer in pairs:
+            try:
+                program = self._prover.program(problem, answer.text)
+            except Refused as why:
+                refused.append(failed(answer, why.kind, str(why)))
+            else:
+                yield program_errand(answer, program, self._timeout)
+
+    def _verdict(self, result: Result) -> Verdict:
+        answer = cast(Answer, result.key)  # as `program_errand` made it
+        if verdict := unfinished(answer, result):
+            return verdict
+        objection = self._prover.objection(result.output.decode("utf-8", "replace"))
+        if result.end != "done":
+            objection = objection or result.detail
+        if objection:
+            return failed(answer, "wrong_answer", objection, result.seconds)
+        return Verdict(answer.task_id, answer.digest, "passed", "", "", (), result.seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._runner.close()
