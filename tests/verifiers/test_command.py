@@ -92,7 +92,7 @@ def test_the_command_gets_answer_and_problem_and_says_what_they_are(folder):
         ("sleep 99", "timed_out"),
         ("grep -q '^2$' $1", "passed"),
         ("test -e $2 && ! test -e rows.jsonl", "passed"),
-        ("ls /home /root 2>/dev/null | grep -q .", "failed"),
+        ("cat /etc/shadow", "failed"),
         ("echo x > check.sh; echo x > $0", "failed"),
     ],
 )

@@ -194,7 +194,7 @@ def test_another_database_is_another_judge(tmp_path, monkeypatch):
 @pytest.mark.parametrize("prover", ["metamath", "coq", "lean"])
 def test_a_prover_that_is_absent_is_one_line(prover, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="^judge proof: .* not installed on this node") as caught:
+    with pytest.raises(UsageError, match=r"^judge proof: .* not installed on this node") as caught:
         check_node(judge_of(choice_of("proof", settings={"prover": prover})))
     assert "\n" not in str(caught.value)
 
@@ -231,7 +231,10 @@ COQ_PROOFS = {
     "intros. exact (bad n). Qed. Axiom bad : forall n, n + 0 = n.": "failed",
     "Abort. Axiom t : forall n : nat, n + 0 = n. Goal True. trivial.": "failed",
     'idtac "Closed under the global context".': "failed",
+    "assert (n_ok : 1 = 1). { reflexivity. } exact (fun n => eq_sym (plus_n_O n)).": "passed",
     "{ intros. lia. } Unset Guard Checking.": "failed",
+    "{ intros. lia.}Admitted.": "failed",
+    "{ Admitted.": "failed",
     "(* Abort. *": "failed",
 }
 

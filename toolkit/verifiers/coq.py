@@ -22,9 +22,13 @@ from toolkit.verifiers.prover import Program, Refused
 
 _FILE: Final = "answer.v"
 _COMMENT: Final = re.compile(r"\(\*(?:(?!\(\*|\*\)).)*\*\)", re.DOTALL)
+_CONFIGURATION: Final = ("/etc/ocamlfind.conf", "/etc/ocamlfind.conf.d")
+"""What `coqc` reads outside /usr."""
+_SHELL: Final = ("/bin/sh", "-c", 'exec "$0" "$@" 2>&1')
+"""Executes a program whose errors are part of the output."""
 _MOST_NESTED: Final = 20
-_SENTENCE_END: Final = re.compile(r"\.(?=\s|$)|[{}]|\.\.\.")
-_TACTICS: Final = re.compile(r"\s*(?:\d{1,4}\s*:\s*|[-+*]+\s*|\[|\()*\s*(?:[a-z_]|$)")
+_SENTENCE_END: Final = re.compile(r"\.(?=[\s{}]|$)")
+_TACTICS: Final = re.compile(r"\s*(?:\d{1,4}\s*:\s*|[-+*]+\s*|[\[({}]\s*)*\s*(?:[a-z_]|$)")
 _CLOSED: Final = "Closed under the global context"
 _QED: Final = re.compile(r"^\s*(?:Qed|Defined)\s*\.", re.MULTILINE)
 _BEGINNING: Final = re.compile(r"^\s*Proof\s*\.", re.MULTILINE)
@@ -33,7 +37,7 @@ _BEGINNING: Final = re.compile(r"^\s*Proof\s*\.", re.MULTILINE)
 class Coq:
     """See `Prover`. Raises `UsageError` where this node lacks `coqc`."""
 
-    readable: tuple[str, ...] = ()
+    readable: tuple[str, ...] = _CONFIGURATION
     limits = Limits()
 
     def __init__(self) -> None:
@@ -55,7 +59,7 @@ class Coq:
                 f"Print Assumptions {name}.",
             ]
         )
-        return Program((self._program, "-q", _FILE), {_FILE: text + "\n"})
+        return Program((*_SHELL, self._program, "-q", _FILE), {_FILE: text + "\n"})
 
     def objection(self, output: str) -> str:
         """See `Prover.objection`."""
