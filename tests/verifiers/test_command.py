@@ -1,10 +1,11 @@
 """A command of the user's decides: what it is told, what it may say, what it reaches."""
 
 import json
+import re
 import sys
 
 import pytest
-from run_jobs import files, job
+from run_jobs import ROOT, files, job
 
 from toolkit.errors import UsageError
 from toolkit.problems.task import read_task
@@ -174,6 +175,17 @@ def test_the_python_of_a_command_is_that_of_the_toolkit(folder):
     (folder / "check.py").write_text(f"import sys\nassert sys.prefix == {sys.prefix!r}\n")
     (verdict,) = judge(folder, "2", command="python3 check.py {answer}")
     assert verdict.outcome == "passed"
+
+
+def test_the_checker_that_the_page_shows_is_one(folder):
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (folder / "check.py").write_text(shown)
+    assert TOML.partition("[judge]")[2].split("seconds")[0].replace(" ", "") in page.replace(
+        " ", ""
+    )
+    right, wrong = judge(folder, "2", "3")
+    assert (right.outcome, right.canonical, wrong.outcome) == ("passed", "2", "failed")
 
 
 def test_a_task_with_a_command_runs_from_the_doctor_to_its_report(folder):

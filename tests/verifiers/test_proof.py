@@ -10,10 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from run_jobs import job
 from shared_data import shared
 
 from toolkit.errors import UsageError
 from toolkit.problems.minif2f import read_minif2f_metamath
+from toolkit.problems.task import read_task
 from toolkit.records import Answer, Problem, answer_digest
 from toolkit.verifiers import lean, metamath
 from toolkit.verifiers.base import check_node, open_verifier
@@ -169,6 +171,42 @@ def test_verdicts_are_those_of_metamath_on_the_whole_database(tmp_path):
     assert [v.outcome == "passed" for v in verdicts] == right
     assert len(problems) == 45
     assert 0 < sum(right) < 45
+
+
+@needs_metamath
+def test_the_worked_examples_of_the_built_in_task_are_proofs():
+    shots = read_task("minif2f-metamath").phrasing.shots
+    problems = [problem_of(shot["question"], f"t/{n}") for n, shot in enumerate(shots)]
+    verdicts = judge(problems, [shot["answer"] for shot in shots], style="completion")
+    assert [v.outcome for v in verdicts] == ["passed"] * 5
+
+
+def test_minif2f_is_asked_as_the_field_does():
+    problem = read_task("minif2f-metamath").problems(shared("minif2f/metamath.jsonl.gz"))[0]
+    assert problem.phrased.text.count("Statement:\n${") == 6
+    assert problem.phrased.text.endswith("$= ? $.\n  $}\n\nProof:\n")
+    problem = read_task("minif2f").problems(shared("minif2f/lean4_prover15.jsonl.gz"))[0]
+    assert problem.phrased.text.endswith(":= by\n")
+    assert "Write a lean4" in problem.phrased.stop
+
+
+@needs_metamath
+def test_a_task_of_proofs_runs_from_the_doctor_to_its_report(tmp_path):
+    row = {"task_id": "t/two", "question": "A syllogism.", "statement": SYLLOGISM}
+    (tmp_path / "rows.jsonl").write_text(json.dumps({**row, "solution": RIGHT}) + "\n")
+    (tmp_path / "task.toml").write_text(
+        'problems = "rows.jsonl"\n[prompt]\ntemplate = "{question} {statement}"\n'
+        '[judge]\nkind = "proof"\nprover = "metamath"\n'
+    )
+    flags = ("--task", "task.toml", "--backend", "synthetic")
+    done = job("doctor.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all 1 known solutions pass" in done.stdout
+    flags += ("--launcher", "inline", "--samples", "8", "--run", "run")
+    done = job("launch.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    fitted = json.loads((tmp_path / "run/results/fit.json").read_text())
+    assert fitted["judge"]["settings"]["prover"] == "metamath"
 
 
 @needs_metamath

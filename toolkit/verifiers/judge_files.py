@@ -14,6 +14,8 @@ from typing import Final
 from toolkit.errors import UsageError
 from toolkit.records import Setting
 
+DIGEST_CHARACTERS: Final = 16
+"""Of a digest in hexadecimal, as a setting."""
 METAMATH_VARIABLE: Final = "METAMATH_DATABASE"
 """The environment variable that names set.mm."""
 METAMATH_DATABASE: Final = "/usr/share/metamath/databases/set.mm"
@@ -67,7 +69,7 @@ def is_beside(word: str, folder: str) -> bool:
 
 
 def files_digest(paths: list[Path]) -> str:
-    """SHA-256 over names and contents of these files, and of those in these folders."""
+    """SHA-256 over names and contents of these files, and of those in these folders, shortened."""
     whole = hashlib.sha256()
     for top in paths:
         inside = sorted(p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -75,11 +77,11 @@ def files_digest(paths: list[Path]) -> str:
             name = str(path.relative_to(top.parent)).encode("utf-8", "surrogateescape")
             whole.update(hashlib.sha256(name).digest())
             whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()
+    return whole.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, shortened."""
     status = path.stat()
     return _file_digest(path, status.st_mtime_ns, status.st_size)
 
@@ -87,4 +89,4 @@ def file_digest(path: Path) -> str:
 @functools.lru_cache(maxsize=4)
 def _file_digest(path: Path, _changed: int, _size: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARACTERS]

@@ -124,7 +124,7 @@ def _written(block: list[_Statement]) -> str:
 
 
 class Metamath:
-    """See `Prover`. digest: the SHA-256 that the database must have, "" for any.
+    """See `Prover`. digest: what the database's `file_digest` must be, "" for any.
 
     Raises `UsageError` where this node lacks the program or the database.
     """
@@ -219,7 +219,7 @@ def _on_node(digest: str) -> tuple[str, Path]:
     if digest and file_digest(path) != digest:
         raise UsageError(
             f"judge proof: {path} is not the database that the run was launched with; name that "
-            f"one by {METAMATH_VARIABLE}: its SHA-256 begins with {digest[:12]}"
+            f"one by {METAMATH_VARIABLE}: its SHA-256 begins with {digest}"
         )
     return os.path.realpath(program), path
 

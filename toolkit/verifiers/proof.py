@@ -1,8 +1,8 @@
 """Answers that are proofs of a formal statement, decided by a prover in the sandbox.
 
 The setting `prover` names it: metamath, coq or lean. The prover's module says what a reference is,
-what an answer may hold, and what counts as proved. The setting `digest` is the SHA-256 of the
-database that metamath reads; whoever makes the judge's choice sets it.
+what an answer may hold, and what counts as proved. The setting `digest` is that of the database
+that metamath reads (`toolkit.verifiers.judge_files`); whoever makes the judge's choice sets it.
 """
 
 from collections import deque
