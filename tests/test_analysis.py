@@ -102,7 +102,7 @@ def test_outcomes_has_one_row_a_sample(runs):
     done = script("outcomes.py", "a", "--out", "outcomes.parquet", cwd=runs)
     assert done.returncode == 0, done.stderr
     frame = pl.read_parquet(runs / "outcomes.parquet")
-    verdict = ["outcome", "kind", "passed", "detail", "suspect"]
+    verdict = ["outcome", "kind", "passed", "detail", "suspect", "canonical"]
     assert frame.columns == ["task_id", "seed", "answer", *verdict, "finish_reason"]
     assert frame.height == 8
     assert frame.select("task_id", "seed").is_unique().all()

@@ -160,7 +160,11 @@ def test_the_doctor_has_wrong_examples_that_define_the_function(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "count"), [("mbpp/mbpp", 974), ("mbppplus/MbppPlus-OriginFmt", 378)]
+    ("name", "count"),
+    [
+        ("mbpp/mbpp", 974),
+        pytest.param("mbppplus/MbppPlus-OriginFmt", 378, marks=pytest.mark.repeats),
+    ],
 )
 def test_all_reference_solutions_pass_by_the_default_judge(name, count):
     problems = read_mbpp(shared(f"{name}.jsonl.gz"))

@@ -238,6 +238,7 @@ def hub_library(instead: str = "give a model's directory with --model") -> Any:
     """
     try:
         import huggingface_hub
+        import huggingface_hub.file_download  # sets the level of the log, so it comes before ours
         from huggingface_hub.utils import disable_progress_bars
     except ImportError:
         raise UsageError(

@@ -33,7 +33,8 @@ def fetch_data(repository: str, file: str, revision: str, sha256: str = "") -> P
             raise
         path = _cached(hub.try_to_load_from_cache(repository, file, **wanted))
         if path is None:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first.partition(". ")[0][:160]
             raise UsageError(
                 f"{repository}: the data set's file {file} cannot be fetched from {hub_url()} "
                 f"({reason}); where there is no internet, fetch it elsewhere and name it with "
