@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-sandbox test-jobs test-others test-fast check bench chaos clean
+.PHONY: help install run test test-slurm test-vllm test-jobs test-others test-fast check bench chaos clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -68,11 +68,12 @@ test-fast: check
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
-LANES = test-slurm test-vllm test-sandbox test-jobs test-others
+LANES = test-slurm test-vllm test-jobs test-others
+JOBS = tests/sandbox tests/launch tests/commands
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
-	$(MAKE) --no-print-directory --jobs=5 --keep-going $(LANES)
+	$(MAKE) --no-print-directory --jobs=4 --keep-going $(LANES)
 
 test-slurm:
 	$(BIN)/pytest -m 'slurm and not repeats'
@@ -80,14 +81,11 @@ test-slurm:
 test-vllm:
 	$(BIN)/pytest -m 'vllm and not slurm and not repeats'
 
-test-sandbox:
-	$(BIN)/pytest -m 'not repeats' tests/sandbox
-
 test-jobs:
-	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' tests/launch tests/commands
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(JOBS)
 
 test-others:
-	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(addprefix --ignore=tests/,sandbox launch commands)
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(addprefix --ignore=,$(JOBS))
 
 # Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:
