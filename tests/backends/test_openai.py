@@ -110,6 +110,7 @@ class _Recorder(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [(), ("--chat-arg", "enable_thinking=false", "effort=low")])
 def test_a_server_gets_the_arguments_of_its_chat_template(tmp_path, given):
     _Recorder.asked.clear()

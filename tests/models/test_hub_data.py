@@ -70,6 +70,7 @@ def test_a_branch_is_asked_for_again_and_the_cache_helps_where_no_hub_answers(hu
     assert fetch(hub, tmp_path, "main", HF_HUB_OFFLINE="1") == (0, path)
 
 
+@pytest.mark.slow
 def test_without_a_hub_the_message_names_the_flag_for_a_file(hub, tmp_path):
     hub.stop()
     code, said = fetch(hub, tmp_path)

@@ -161,6 +161,7 @@ def test_an_errand_finds_nothing_of_others(runner: Runner) -> None:
     assert {r.output for r in results if r.key == "look"} == {b"[[], [], ['work'], 2]"}
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_neighbours_or_load() -> None:
     codes = [
         *(f"say(sum(range({n})))" for n in range(20)),

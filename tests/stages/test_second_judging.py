@@ -97,6 +97,7 @@ def test_what_is_frozen_needs_no_file_again(run, tmp_path):
     assert (summary.complete, summary.judged) == (True, 0)
 
 
+@pytest.mark.slow
 def test_the_jobs_judge_fit_and_refuse(run, tmp_path):
     write(tmp_path / "strong.jsonl", [row(name, STRONG) for name in "ab"])
     write(tmp_path / "other.jsonl", [row(name, STRONG, "def double(n): # half\n") for name in "ab"])
