@@ -16,15 +16,16 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, phrase, take, up_to_stop
+from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
 from toolkit.verifiers.judge_files import command_words, files_digest, is_beside, named_paths
 from toolkit.verifiers.prover import Program
@@ -77,27 +78,18 @@ def check_command(settings: Mapping[str, Setting]) -> None:
     _on_node(settings)
 
 
-class CommandJudging:
+class CommandJudging(ErrandJudging):
     """See `Judging`. words: the command line. timeout: of an answer, in seconds."""
 
     def __init__(self, runner: Runner, words: Sequence[str], timeout: float) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self._words = words
         self._timeout = timeout
-
-    @property
-    def isolation(self) -> Mapping[str, str]:
-        """See `Judging.isolation`."""
-        return self._runner.isolation_report
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""
         for result in self._runner.run(self._errand(problem, answer) for problem, answer in pairs):
             yield _verdict(result)
-
-    def slow(self) -> tuple[int, float]:
-        """See `Judging.slow`."""
-        return self._runner.slow()
 
     def _errand(self, problem: Problem, answer: Answer) -> Errand:
         names = {"{answer}": _ANSWER_FILE, "{problem}": _PROBLEM_FILE}
@@ -110,17 +102,6 @@ class CommandJudging:
         row |= json.loads(problem.reference)
         files = {_ANSWER_FILE: answer.text, _PROBLEM_FILE: json.dumps(row)}
         return program_errand(answer, Program(tuple(argv), files), self._timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._runner.close()
 
 
 def _verdict(result: Result) -> Verdict:
@@ -135,16 +116,7 @@ def _verdict(result: Result) -> Verdict:
         )
     detail = _short(said.get("detail"), _MAX_CANONICAL) or result.detail or "it says: not passed"
     failure = failed(answer, "wrong_answer", f"the command: {detail}", result.seconds)
-    return Verdict(
-        answer.task_id,
-        answer.digest,
-        "failed",
-        failure.kind,
-        failure.detail,
-        (),
-        result.seconds,
-        canonical,
-    )
+    return replace(failure, canonical=canonical)
 
 
 def _said(output: bytes) -> dict[str, Any]:

@@ -12,8 +12,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
@@ -27,6 +26,7 @@ from toolkit.verifiers.answers import (
     take,
     up_to_stop,
 )
+from toolkit.verifiers.errand_judging import ErrandJudging
 
 LIBRARIES: Final[Mapping[str, str]] = {
     "math-verify": "0.9.0",
@@ -126,42 +126,22 @@ def right_answer(problem: Problem) -> str:
     return tidy(take("boxed", answer) or answer)
 
 
-class MathJudging:
+class MathJudging(ErrandJudging):
     """See `Judging`. right: task_id -> the right answer. timeout: of an answer, in seconds."""
 
     def __init__(self, runner: Runner, right: Mapping[str, str], timeout: float) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self._right = right
         self._timeout = timeout
-
-    @property
-    def isolation(self) -> Mapping[str, str]:
-        """See `Judging.isolation`."""
-        return self._runner.isolation_report
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""
         for result in self._runner.run(self._errand(answer) for _, answer in pairs):
             yield _verdict(result)
 
-    def slow(self) -> tuple[int, float]:
-        """See `Judging.slow`."""
-        return self._runner.slow()
-
     def _errand(self, answer: Answer) -> Errand:
         given = {"answer": answer.text, "gold": self._right[answer.task_id]}
         return Errand((answer.task_id, answer.digest), json.dumps(given).encode(), self._timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._runner.close()
 
 
 def _verdict(result: Result) -> Verdict:

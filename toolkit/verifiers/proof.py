@@ -7,8 +7,7 @@ that metamath reads (`toolkit.verifiers.judge_files`); whoever makes the judge's
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
@@ -16,6 +15,7 @@ from toolkit.sandbox.confine import IsolationLevel
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers import coq, lean, metamath
 from toolkit.verifiers.answers import ANSWERS_VERSION, after_thinking, fenced_blocks, up_to_stop
+from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
 from toolkit.verifiers.prover import Prover, Refused
 
@@ -102,18 +102,13 @@ def _open(judge: Judge) -> Prover:
             return lean.Lean()
 
 
-class ProofJudging:
+class ProofJudging(ErrandJudging):
     """See `Judging`. timeout: of a proof, in seconds."""
 
     def __init__(self, runner: Runner, prover: Prover, timeout: float) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self._prover = prover
         self._timeout = timeout
-
-    @property
-    def isolation(self) -> Mapping[str, str]:
-        """See `Judging.isolation`."""
-        return self._runner.isolation_report
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`. What is no proof at all needs no process."""
@@ -123,10 +118,6 @@ class ProofJudging:
                 yield refused.popleft()
             yield self._verdict(result)
         yield from refused
-
-    def slow(self) -> tuple[int, float]:
-        """See `Judging.slow`."""
-        return self._runner.slow()
 
     def _errands(
         self, pairs: Iterable[tuple[Problem, Answer]], refused: deque[Verdict]
@@ -149,14 +140,3 @@ class ProofJudging:
         if objection:
             return failed(answer, "wrong_answer", objection, result.seconds)
         return Verdict(answer.task_id, answer.digest, "passed", "", "", (), result.seconds)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._runner.close()
