@@ -172,6 +172,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """How counts are fitted."""
+
+    replicates: int = knob(
+        1000, "number of bootstrap replicates, from which the intervals come; 100 or more"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """Where the work runs, and with what."""
 
@@ -242,6 +251,7 @@ class Config:
     stopping: Stopping = Stopping()
     engine: Engine = Engine()
     evaluation: Evaluation = Evaluation()
+    fit: Fit = Fit()
     resources: Resources = Resources()
 
 
@@ -290,6 +300,7 @@ def validate(config: Config) -> None:
         ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
         ("array", r.array, r.array >= 1, "1 or more"),
         ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
+        ("replicates", config.fit.replicates, config.fit.replicates >= 100, "100 or more"),
         *(
             (name, value, value is None or value >= 1, "1 or more")
             for name, value in (

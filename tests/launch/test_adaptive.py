@@ -40,6 +40,8 @@ def test_every_problem_stopped_where_the_rule_says(runs):
     assert fit_of(runs / "adaptive")["stopping"] == {"r": 3, "looks": LOOKS}
     script = job("fit.py", "adaptive", cwd=runs)
     assert "stopped at 3 passes" in script.stdout
+    # the job by hand takes what the preset of the launch asks for, not its own default
+    assert fit_of(runs / "adaptive")["replicates"] == 100
     counts = counts_of(runs / "adaptive")
     assert counts["task_id"].equals(outcomes)
     for n, c in counts.select("n", "c").iter_rows():

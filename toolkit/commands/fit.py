@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
+from toolkit.config import Fit
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
     from toolkit.stats.stopping import StoppingRule
 
+REPLICATES = Fit().replicates
 STOP_FLAGS = {
     "--stop-r": "sampling of a problem stopped when it had this many passes",
     "--stop-min": "minimum number of samples of each problem",
@@ -35,7 +37,9 @@ def main() -> int:
     parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
     parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
     parser.add_argument(
-        "--replicates", type=int, default=1000, help="number of bootstrap replicates [1000]"
+        "--replicates",
+        type=int,
+        help=f"number of bootstrap replicates [those of the last launch, else {REPLICATES}]",
     )
     group = parser.add_argument_group(
         "stopping", "With --counts, if sampling stopped because of passes: by which rule."
@@ -54,24 +58,31 @@ def main() -> int:
     from toolkit.launch.accounting import read_cost
     from toolkit.report.document import FitContext
     from toolkit.report.terminal import describe_fit
+    from toolkit.runs.history import recorded_config
     from toolkit.runs.run import open_run
     from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv, results_of
     from toolkit.verifiers.judges import judge_of_run
 
-    if flags.replicates < 100:
+    if flags.replicates is not None and flags.replicates < 100:
         raise UsageError(f"--replicates {flags.replicates}: must be 100 or more")
     if (flags.counts is None) != (flags.out is None):
         raise UsageError("give both --counts and --out, or neither")
     rule = stopping_rule(flags)
     if flags.counts is not None:
         counts, context = read_counts_csv(flags.counts, rule), FitContext(title=flags.counts.name)
-        document, _ = fit_counts(counts, flags.out, context, rule=rule, replicates=flags.replicates)
+        replicates = flags.replicates or REPLICATES
+        document, _ = fit_counts(counts, flags.out, context, rule=rule, replicates=replicates)
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
     judge = judge_of_run(run, flags.timeout, flags.libraries, flags.judge)
+    recorded = recorded_config(run).get("fit", {}).get("replicates", REPLICATES)
     document = fit_run(
-        run, judge=judge, name=flags.judge, replicates=flags.replicates, cost=read_cost(run)
+        run,
+        judge=judge,
+        name=flags.judge,
+        replicates=flags.replicates or recorded,
+        cost=read_cost(run),
     )
     print(describe_fit(document, results_of(run, flags.judge)))
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE

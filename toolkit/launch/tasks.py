@@ -127,7 +127,10 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
 def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
     run = open_run(path)
-    return fit_run(run, judge=judge_of_run(run), cost=read_cost(run)).complete
+    replicates = config.fit.replicates
+    return fit_run(
+        run, judge=judge_of_run(run), replicates=replicates, cost=read_cost(run)
+    ).complete
 
 
 class _NearTimeLimit(Exception):
