@@ -8,6 +8,7 @@ import sys
 
 import polars as pl
 import pytest
+from run_here import here
 from run_jobs import ROOT, SMOKE, files, job, samples
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
@@ -28,6 +29,7 @@ from toolkit.stages.signals import StopRequest
 from toolkit.verifiers import judges
 from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run, library_names
 
+FEW = ("--replicates", "100")
 OLD = ROOT / "tests" / "data" / "runs-0.1.0"
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -48,16 +50,16 @@ def assert_all_agree(folder, seconds, n):
     """status, evaluate, fit and outcomes, without a flag, go by this time limit."""
     run = folder / "run"
     before = files(run / "verdicts")
-    status = job("status.py", "run", "--json", cwd=folder)
-    assert status.returncode == 0, status.stdout + status.stderr
-    said = json.loads(status.stdout)
+    status = here("status", run, "--json")
+    assert status.code == 0, status.all()
+    said = json.loads(status.out)
     assert said["evaluated"] == n
     assert said["judge"].endswith(f"timeout {seconds}, libraries numpy")
-    again = job("evaluate.py", "run", cwd=folder)
-    assert again.returncode == 0, again.stderr
-    assert "; 0 judged in" in again.stdout
-    fit = job("fit.py", "run", cwd=folder)
-    assert fit.returncode == 0, fit.stderr
+    again = here("evaluate", run)
+    assert again.code == 0, again.all()
+    assert "; 0 judged in" in again.out
+    fit = here("fit", run, *FEW)
+    assert fit.code == 0, fit.all()
     document = json.loads((run / "results" / "fit.json").read_text())
     assert document["judge"]["settings"] == {"timeout": seconds, "libraries": "numpy"}
     assert document["judge"]["verifier"] == "python_tests"
@@ -73,7 +75,7 @@ def test_a_time_limit_of_the_launch_is_the_run_s(tmp_path):
     done = job("launch.py", *SMOKE, "--timeout", "5", "--run", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_all_agree(tmp_path, 5.0, 8)
-    resumed = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    resumed = job("launch.py", "--resume", "--run", "run", *FEW, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert_all_agree(tmp_path, 5.0, 8)
 
@@ -263,7 +265,7 @@ def test_a_run_of_0_1_0_is_resumed_and_extended(tmp_path):
     whole = samples(run.path)
     shard = next(run.samples_dir.glob("*.parquet"))
     shard.unlink()
-    resumed = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    resumed = job("launch.py", "--resume", "--run", "run", *FEW, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert samples(run.path).equals(whole)
     more = ("--preset", "smoke", "--launcher", "inline", "--limit", "3", "--samples", "8")
@@ -373,7 +375,7 @@ def test_libraries_of_the_launch_are_the_run_s_and_others_stand_beside(tmp_path)
     run = open_run(tmp_path / "run")
     assert judge_choice(run) == JudgeChoice("python_tests", (("libraries", "numpy,scipy"),))
     assert recorded_config(run)["evaluation"]["libraries"] == "numpy,scipy"
-    resumed = job("launch.py", "--resume", "--run", "run", cwd=tmp_path)
+    resumed = job("launch.py", "--resume", "--run", "run", *FEW, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert judge_of_run(run).settings["libraries"] == "numpy,scipy"
     before = files(run.verdicts_dir)

@@ -18,6 +18,7 @@ from run_jobs import assert_each_sample_once, job, samples
 
 FLAGS = (
     *"--backend openai --launcher inline --limit 2 --max-tokens 12 --samples 6 --top-p 1".split(),
+    *("--replicates", "100"),
     "--gres",
     "",
 )

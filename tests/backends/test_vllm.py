@@ -26,7 +26,7 @@ def flags(model, *more):
     return (
         *("--model", model, "--gres", ""),
         *"--launcher inline --limit 2 --max-tokens 12 --slice-samples 8 --slice-seeds 4".split(),
-        *"--top-p 1 --cpu-kv-cache-gib 1".split(),
+        *"--top-p 1 --cpu-kv-cache-gib 1 --replicates 100".split(),
         *more,
     )
 

@@ -30,7 +30,10 @@ style = "completion"
 kind = "number"
 """
 PROGRAM = "print(2 * int(input()))\n"
-SYNTHETIC = ("--task", "sums.toml", "--backend", "synthetic", "--launcher", "inline")
+SYNTHETIC = (
+    *("--task", "sums.toml", "--backend", "synthetic", "--launcher", "inline"),
+    *("--replicates", "100"),
+)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ SMOKE = ("--preset", "smoke", "--launcher", "slurm", "--run", "run")
 VLLM = (
     *("--launcher", "slurm", "--run", "run", "--array", "2", "--gres", "", "--cpus", "1"),
     *("--mem-gib", "6", "--eval-cpus", "2", "--eval-mem-gib", "4"),
-    *("--cpu-kv-cache-gib", "1", "--top-p", "1"),
+    *("--cpu-kv-cache-gib", "1", "--top-p", "1", "--replicates", "100"),
 )
 SLOW = (*SMOKE, "--synthetic-rate", "6", "--slice-samples", "8", "--samples", "20")
 

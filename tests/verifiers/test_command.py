@@ -193,6 +193,7 @@ def test_a_task_with_a_command_runs_from_the_doctor_to_its_report(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all 3 known solutions pass" in done.stdout
     flags = ("--backend", "synthetic", "--launcher", "inline", "--samples", "6", "--run", "run")
+    flags += ("--replicates", "100")
     done = job("launch.py", "--task", "task.toml", *flags, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "judge      command, version 1" in done.stdout

@@ -202,7 +202,7 @@ def test_a_task_of_proofs_runs_from_the_doctor_to_its_report(tmp_path):
     done = job("doctor.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all 1 known solutions pass" in done.stdout
-    flags += ("--launcher", "inline", "--samples", "8", "--run", "run")
+    flags += ("--launcher", "inline", "--samples", "8", "--run", "run", "--replicates", "100")
     done = job("launch.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     fitted = json.loads((tmp_path / "run/results/fit.json").read_text())
