@@ -28,11 +28,6 @@ PLUS = {
     "test": "inputs = [[1], [2]]\nresults = [2, 4]\n"
     "for i, (inp, exp) in enumerate(zip(inputs, results)):\n    assert double(*inp) == exp\n",
 }
-BROKEN_UPSTREAM = {
-    **dict.fromkeys((98, 124, 137, 139, 163, 233, 246, 248, 276, 300), "no import of math"),
-    64: "the indentation of a lambda over lines is lost",
-}
-"""Reference solutions of CodeT's form that do not pass, and why."""
 
 
 def write(path, *rows):
@@ -174,9 +169,34 @@ def test_all_reference_solutions_pass_by_the_default_judge(name, count):
 
 
 @pytest.mark.slow
-def test_reference_solutions_in_codets_form_pass_or_are_broken_upstream():
+def test_reference_solutions_in_codets_form_pass():
+    """Ten tests have lost their import of `math`, a solution a comment's indentation."""
     problems = read_mbpp(shared("mbpp/mbpp_sanitized_humaneval_form.jsonl.gz"))
     assert len(problems) == 427
     found = verdicts(problems, [p.prompt + p.solution for p in problems])
-    failed = {v.task_id for v in found if v.outcome != "passed"}
-    assert failed == {f"MbppEval/{number}" for number in BROKEN_UPSTREAM}
+    assert not [(v.task_id, v.detail) for v in found if v.outcome != "passed"]
+
+
+def test_a_test_without_its_import_of_math_gets_it_out_of_the_program_s_sight(tmp_path):
+    row = {
+        "task_id": "MbppEval/98",
+        "prompt": "def half(x):\n",
+        "entry_point": "half",
+        "test": "def check(candidate):\n    assert math.isclose(half(1), 0.5)\n",
+        "canonical_solution": "# a comment\n return x / 2\n",
+    }
+    (problem,) = read_mbpp(write(tmp_path / "mbpp.jsonl", row))
+    assert outcomes(problem, [problem.solution, "    return math.ldexp(x, -1)\n"]) == [
+        "passed",
+        "failed",
+    ]
+
+
+def test_three_tests_of_evalplus_that_assert_nothing_get_their_assert():
+    problems = read_mbpp(shared("mbppplus/MbppPlus-OriginFmt.jsonl.gz"))
+    mended = [p for p in problems if p.task_id in ("Mbpp/737", "Mbpp/787", "Mbpp/794")]
+    given = [(p, text) for p in mended for text in PythonTests().examples(p).wrong]
+    found = verdicts([p for p, _ in given], [text for _, text in given])
+    assert {v.outcome for v in found} == {"failed"}
+    found = verdicts(mended, [p.solution for p in mended])
+    assert [v.outcome for v in found] == ["passed"] * 3

@@ -35,6 +35,11 @@ from toolkit.records import Problem, Prompt
 MBPP = "mbpp"
 MBPP_PLUS = "mbpp+"
 STOP: Final = ("[DONE]",)
+BROKEN_ORACLE: Final = "        exact_match = exp == (out is not None)\n"
+MENDED_ORACLE: Final = f"{BROKEN_ORACLE}    assert exact_match\n"
+"""Of Mbpp/737, /787 and /794: evalplus's release compares and never asserts, so that any answer
+passes that raises nothing.
+"""
 CHAT_INSTRUCTION: Final = (
     "Please provide a self-contained Python script that solves the following problem in a "
     "markdown code block:"
@@ -138,8 +143,12 @@ def _problem(row: dict[str, Any], where: str) -> Problem:
 
 
 def _in_humanevals_form(row: dict[str, Any], where: str) -> Problem:
-    """CodeT's form. Its reference solutions lost the indentation that their prompts have."""
+    """CodeT's form. It lost the import of `math` that some tests need, and the indentation of
+    reference solutions.
+    """
     test = text_field(row, "test", where)
+    if "math." in test and "import math" not in test:
+        test = test.replace("def check(candidate):\n", "def check(candidate):\n    import math\n")
     if test.count("check(") > 1:  # the function asked for has this name too
         inner = test.replace(
             "def check(candidate):\n", "def check(candidate):\n    check = answered\n"
@@ -156,6 +165,7 @@ def _as_body(prompt: str, solution: str) -> str:
     if not solution or _parses(prompt + solution):
         return solution
     lines = solution.expandtabs(4).splitlines(keepends=True)
+    lines = [line for line in lines if not line.startswith("#")]
     outer = (i for i, line in enumerate(lines) if line.strip() and not line[0].isspace())
     end = next(outer, len(lines))
     mended = indent(dedent("".join(lines[:end])), "    ") + "".join(lines[end:])
@@ -205,7 +215,10 @@ def _test(row: dict[str, Any], tests: Sequence[str], entry_point: str, where: st
     a function that is called `check` itself.
     """
     if isinstance(row.get("test"), str):
-        lines = [*_lines(row, "test_imports", where), _unix(row["test"])]
+        given = _unix(row["test"])
+        if "assert " not in given:
+            given = given.replace(BROKEN_ORACLE, MENDED_ORACLE)
+        lines = [*_lines(row, "test_imports", where), given]
     else:
         setup = row.get("test_setup_code") or ""
         if not isinstance(setup, str):
