@@ -9,6 +9,7 @@ import pytest
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
+from toolkit.problems.coding_competitions import read_apps
 from toolkit.records import Answer, Problem, Verdict, answer_digest
 from toolkit.verifiers.base import open_verifier
 from toolkit.verifiers.checkers import check_checker, difference
@@ -398,16 +399,9 @@ def test_examples_are_told_apart(judging: StdinJudging) -> None:
 def test_graded_programs_of_apps_agree(judging: StdinJudging) -> None:
     """In APPS' files the value of a function may stand in a list of its own."""
 
-    def rows(name: str) -> list[dict[str, object]]:
-        with gzip.open(TASKS / "stdin-apps" / name, "rt") as lines:
-            return [json.loads(line) for line in lines]
-
-    asked = {}
-    for row in rows("apps5.jsonl.gz"):
-        values = [o[0] if row["fn_name"] and isinstance(o, list) else o for o in row["outputs"]]
-        tests = zip(row["inputs"], values, strict=True)
-        asked[row["task_id"]] = problem(*tests, function=row["fn_name"])
-    graded = rows("open/apps5_model_outputs.jsonl.gz")
+    asked = {p.task_id: p for p in read_apps(TASKS / "stdin-apps/apps5.jsonl.gz")}
+    with gzip.open(TASKS / "stdin-apps/open/apps5_model_outputs.jsonl.gz", "rt") as lines:
+        graded = [json.loads(line) for line in lines]
     differ = [
         row
         for row in graded

@@ -2,17 +2,17 @@
 
 import base64
 import binascii
-import io
 import json
-import pickle
+import pickletools
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.problems.rows import (
     checked,
     filled,
+    form_asked,
     function_tests,
     read_rows,
     stdin_reference,
@@ -22,6 +22,9 @@ from toolkit.records import Problem
 
 _MOST_BYTES = 1 << 30
 """Of the hidden tests of one problem. The largest have some hundred megabytes."""
+_PICKLED_TEXT = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+_BESIDE_TEXT = {"PROTO", "FRAME", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "STOP"}
+"""The opcodes of a pickle that holds a text alone, beside that of the text."""
 
 
 def read_livecodebench(path: Path) -> list[Problem]:
@@ -39,20 +42,13 @@ def read_livecodebench(path: Path) -> list[Problem]:
         ]
         problem = Problem(
             task_id=f"livecodebench/{filled(row, 'question_id', where)}",
-            prompt=f"{filled(row, 'question_content', where).strip()}\n\n{_form(row)}",
+            prompt=f"{filled(row, 'question_content', where).strip()}\n\n"
+            f"{form_asked(str(row.get('starter_code') or ''))}",
             kind="stdin",
             reference=_reference(row, cases, where),
         )
         found.append((where, problem))
     return checked(found, path)
-
-
-def _form(row: dict[str, Any]) -> str:
-    """In which form the program is asked for."""
-    starter = str(row.get("starter_code") or "").strip()
-    if starter:
-        return f"Begin with this code:\n```python\n{starter}\n```"
-    return "The program reads standard input and writes standard output."
 
 
 def _reference(row: dict[str, Any], cases: list[dict[str, Any]], where: str) -> str:
@@ -62,7 +58,9 @@ def _reference(row: dict[str, Any], cases: list[dict[str, Any]], where: str) -> 
         return stdin_reference(stdin_tests(inputs, outputs, where, field), where, field)
     try:
         function = json.loads(row.get("metadata") or "{}").get("func_name")
-        arguments = [[json.loads(line) for line in str(text).splitlines()] for text in inputs]
+        arguments = [
+            [json.loads(line) for line in str(text).split("\n") if line.strip()] for text in inputs
+        ]
         values = [json.loads(str(text)) for text in outputs]
     except (TypeError, ValueError, AttributeError):
         raise UsageError(f"{where}: field {field!r}: a method's test is not JSON") from None
@@ -89,16 +87,24 @@ def _hidden(text: str, where: str) -> list[dict[str, Any]]:
     try:
         expand = zlib.decompressobj()
         packed = expand.decompress(base64.b64decode(text, validate=True), _MOST_BYTES)
-        unpacked = _TextOnly(io.BytesIO(packed)).load()
-    except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError) as error:
+        unpacked = _pickled_text(packed)
+    except (binascii.Error, zlib.error, ValueError) as error:
         raise UsageError(f"{where}: field {field!r}: cannot be unpacked: {error}") from None
-    if not isinstance(unpacked, str):
-        raise UsageError(f"{where}: field {field!r}: holds no text")
     return _cases(unpacked, where, field)
 
 
-class _TextOnly(pickle.Unpickler):
-    """Reads a pickled text. A pickle that names any class or function is refused: it could run."""
+def _pickled_text(pickled: bytes) -> str:
+    """The text in a pickle that holds one text and nothing else.
 
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"names {module}.{name}")
+    A pickle is a program, and nothing of it is executed here: its opcodes are read. Raises
+    `ValueError` if there is any other opcode, or not one text.
+    """
+    texts = []
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in _PICKLED_TEXT:
+            texts.append(str(argument))
+        elif opcode.name not in _BESIDE_TEXT:
+            raise ValueError(f"it is more than a text: it has the opcode {opcode.name}")
+    if len(texts) != 1:
+        raise ValueError(f"it holds {len(texts)} texts")
+    return texts[0]

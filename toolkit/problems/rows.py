@@ -73,6 +73,19 @@ def function_tests(
     return [{"input": i, "output": o} for i, o in zip(inputs, outputs, strict=True)]
 
 
+def form_asked(starter: str, function: str = "") -> str:
+    """What tells a model the form of the program: for the end of a question.
+
+    starter: code that it begins with; "" for none. function: the function that the tests call; ""
+    for a program that reads and writes.
+    """
+    if starter.strip():
+        return f"Begin with this code:\n```python\n{starter.strip()}\n```"
+    if function:
+        return f"Write a function `{function}` that returns the answer."
+    return "The program reads standard input and writes standard output."
+
+
 def stdin_tests(
     inputs: object, outputs: object, where: str, field: str = "tests"
 ) -> list[dict[str, str]]:

@@ -7,7 +7,12 @@
 | `float:TOL` | the same words, but a number may be off by TOL, absolute or relative |
 | `program` | what the problem's own checker says (`toolkit.sandbox.checker_program`) |
 
-The value of a function is compared as JSON, by `value`: it is no choice of a task.
+The value of a function is compared as JSON. A task does not choose how, its data do:
+
+| checker | right is |
+|---|---|
+| `value` | the expected value |
+| `value_in_list` | the expected value, a list of one, or what is in that list: APPS has both |
 
 Words are exact: 0.30 is not 0.3 for `tokens`. The time is linear in both outputs, and the memory is
 bounded: words and lines are compared one by one, up to the first that differs.
@@ -24,6 +29,7 @@ from toolkit.errors import UsageError
 
 PROGRAM: Final = "program"
 VALUE: Final = "value"
+VALUE_IN_LIST: Final = "value_in_list"
 _TOKEN: Final = re.compile(rb"[^ \t\n\r\f\v]+")
 _NUMBER: Final = re.compile(rb"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,4})?")
 _SHOWN_CHARACTERS: Final = 60
@@ -43,12 +49,12 @@ def check_checker(checker: str) -> None:
 def difference(checker: str, output: bytes, expected: bytes) -> str | None:
     """What differs, as text in at most 200 characters; None if the output is right.
 
-    checker: `tokens`, `lines`, `float:TOL` or `value`.
+    checker: `tokens`, `lines`, `float:TOL`, `value` or `value_in_list`.
     """
     if output == expected:
         return None
-    if checker == VALUE:
-        return _value_difference(output, expected)
+    if checker in (VALUE, VALUE_IN_LIST):
+        return _value_difference(checker, output, expected)
     if checker == "lines":
         return _first_difference(_lines(output), _lines(expected), _same, "line")
     tolerance = _tolerance(checker) if checker != "tokens" else None
@@ -56,9 +62,10 @@ def difference(checker: str, output: bytes, expected: bytes) -> str | None:
     return _first_difference(_tokens(output), _tokens(expected), equal, "word")
 
 
-def _value_difference(output: bytes, expected: bytes) -> str | None:
+def _value_difference(checker: str, output: bytes, expected: bytes) -> str | None:
     try:
-        if json.loads(output) == json.loads(expected):
+        got, wanted = json.loads(output), json.loads(expected)
+        if got == wanted or (checker == VALUE_IN_LIST and [got] == wanted):
             return None
     except (ValueError, RecursionError):
         pass

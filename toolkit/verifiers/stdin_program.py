@@ -9,7 +9,8 @@ one process, which costs a fraction, within the time of one test. Only what is p
 A test that is not is decided in a process of its own, so no program fails by what it left behind.
 
 `function` is for problems that ask for a function of this name, or for a class `Solution` with such
-a method. `input` is then the list of its arguments, `output` its value, equal as JSON.
+a method. `input` is then the list of its arguments, `output` its value, equal as JSON. `compare`
+may be `value_in_list`, where `output` is a list of one that may stand for what is in it.
 
 The other fields are for problems that differ from their task. `compare` is the name of a checker
 (`toolkit.verifiers.checkers`), `checker` the Python source of one of its own. `timeout` is in
@@ -41,7 +42,7 @@ from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.protocol import LENGTH
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, take
-from toolkit.verifiers.checkers import PROGRAM, VALUE, check_checker, difference
+from toolkit.verifiers.checkers import PROGRAM, VALUE, VALUE_IN_LIST, check_checker, difference
 from toolkit.verifiers.fenced_program import FENCED, FENCED_VERSION, fenced_program
 from toolkit.verifiers.judges import library_names
 from toolkit.verifiers.python_tests import check_installed
@@ -90,16 +91,20 @@ def read_reference(reference: str, checker: str) -> Reference:
     """
     fields = json.loads(reference)
     source = fields.get("checker") or ""
-    name = PROGRAM if source else fields.get("compare") or checker
-    check_checker(name)
+    function = fields.get("function") or ""
+    compare = fields.get("compare")
+    if function:
+        name = VALUE_IN_LIST if compare == VALUE_IN_LIST else VALUE
+    else:
+        name = PROGRAM if source else compare or checker
+        check_checker(name)
     if name == PROGRAM and not source:
         raise UsageError("checker = program: a problem's reference has no field `checker`")
-    function = fields.get("function") or ""
     written = json.dumps if function else str
     tests = tuple(
         Test(_encoded(written(t["input"])), _encoded(written(t["output"]))) for t in fields["tests"]
     )
-    return Reference(tests, function, VALUE if function else name, source, fields.get("timeout"))
+    return Reference(tests, function, name, source, fields.get("timeout"))
 
 
 def _encoded(text: str) -> bytes:
@@ -124,12 +129,15 @@ class StdinTests:
             self.extraction = f"{self._rule} {ANSWERS_VERSION}"
 
     def prompt(self, problem: Problem) -> Prompt:
-        """See `Verifier.prompt`: asks for a program in a fenced block."""
-        asked = (
-            f"{problem.prompt.strip()}\n\nWrite a Python program that solves the problem. It reads "
-            "from standard input and writes to standard output. Answer with the program in one "
-            "fenced block."
-        )
+        """See `Verifier.prompt`: asks for a program, or a function, in a fenced block."""
+        if function := read_reference(problem.reference, self._checker).function:
+            what = f"Write Python code that solves the problem by `{function}`."
+        else:
+            what = (
+                "Write a Python program that solves the problem. It reads from standard input and "
+                "writes to standard output."
+            )
+        asked = f"{problem.prompt.strip()}\n\n{what} Answer with the program in one fenced block."
         text = f"{asked}\n\n```python\n"
         return Prompt(messages=(("user", asked),), text=text, stop=("\n```",))
 
@@ -299,6 +307,10 @@ class StdinJudging:
             while untested:
                 yield untested.pop()
         yield from untested
+
+    def seconds(self, problem: Problem) -> float:
+        """See `Judging.seconds`: of a test, that of the problem or else of the judge."""
+        return read_reference(problem.reference, self._checker).timeout or self._timeout
 
     def slow(self) -> tuple[int, float]:
         """See `Judging.slow`: programs that will probably run out of time."""
