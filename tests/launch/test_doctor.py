@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from run_jobs import ROOT, files, job
 from without_namespaces import AS_ROOT, needs_no_namespaces
 
-from toolkit.launch.doctor import examine_directory, examine_judge
+from toolkit.launch.doctor import examine_directory
+from toolkit.launch.doctor_judge import examine_judge
 from toolkit.problems.humaneval import python_problem
-from toolkit.records import Problem
+from toolkit.records import Examples, Problem
+from toolkit.verifiers.choice import Choice
 from toolkit.verifiers.judges import choice_of, judge_of
 
 GOOD = python_problem(
@@ -89,3 +92,45 @@ def test_a_node_without_user_namespaces_is_told_what_it_needs(tmp_path: Path, le
     if level == "weak":
         assert found["landlock"].startswith("ok")
         assert "on, version" in found["landlock"]
+
+
+TESTS = json.dumps({"tests": [{"input": "1", "output": "1"}]})
+RIGHT = Problem("t/0", "Echo.", "stdin", TESTS, "print(input())")
+NO_CHECKER = json.dumps({"tests": [{"input": "1", "output": "1"}], "checker": "def check(: pass"})
+
+
+def lines(problems: list[Problem], verifier: str = "python_tests") -> dict[str, list[str]]:
+    """Subject -> the findings of the examples, as they are printed."""
+    found: dict[str, list[str]] = {}
+    for finding in examine_judge(problems, judge_of(choice_of(verifier)), "strongest", 2):
+        found.setdefault(finding.subject, []).append(f"{finding.grade}  {finding.found}")
+    return found
+
+
+def test_every_exception_is_named_with_its_reason() -> None:
+    others = [replace(BROKEN, task_id=f"t/{n}") for n in range(2, 7)]
+    found = lines([GOOD, *others, replace(IDLE, task_id="t/idle")])
+    assert found["solutions"] == ["fail  5 of 7 known solutions do not pass"]
+    assert found["wrong ones"] == ["fail  1 problems let most wrong examples pass"]
+    why = "failed: test line 3: assert f() == 2"
+    assert found["problem"][:-1] == [f"fail  t/{n}: {why}" for n in range(2, 7)]
+    assert found["problem"][-1].startswith("fail  t/idle: most wrong examples pass")
+
+
+def test_what_could_not_be_judged_is_no_refusal() -> None:
+    broken = Problem("t/1", "Echo.", "stdin", NO_CHECKER)
+    found = lines([RIGHT, broken], "stdin")
+    assert found["solutions"] == ["warn  all 1 known solutions pass; no reference for 1 problems"]
+    assert found["judge"][0] == "fail  answers to 1 problems could not be judged"
+    assert found["problem"][0].startswith("fail  t/1: error: test 1 of 1: the problem's checker: ")
+
+
+def test_nothing_is_ok_that_was_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = lines([replace(RIGHT, solution="")], "stdin")
+    assert found["solutions"] == ["warn  no reference: none of the 1 problems has a known solution"]
+    assert found["wrong ones"] == ["ok  all 1 problems refuse wrong examples; 4 judged"]
+    assert found["empty ones"] == ["ok  all 1 problems refuse an empty answer; 1 judged"]
+    which = Problem("t/0", "Which?", "choice", json.dumps({"answer": "B"}))
+    assert lines([which], "choice")["empty ones"][0].endswith("it holds no answer to judge")
+    monkeypatch.setattr(Choice, "examples", lambda *_: Examples((), ("no letter",)))
+    assert lines([which], "choice")["wrong ones"][0].startswith("warn  no wrong example holds")

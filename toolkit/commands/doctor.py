@@ -50,7 +50,8 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     """All findings, the quick ones first."""
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
-    from toolkit.launch.doctor import examine_directory, examine_judge
+    from toolkit.launch.doctor import examine_directory
+    from toolkit.launch.doctor_judge import examine_judge
     from toolkit.launch.model import examine_model, model_at_hand
     from toolkit.launch.preflight import examine_sampling, examine_slurm
     from toolkit.launch.queue import gpus_at_hand

@@ -43,6 +43,9 @@ class Judging(Protocol):
     def slow(self) -> tuple[int, float]:
         """The answers in hand that take far longer than others, and the seconds all they take."""
 
+    def seconds(self, problem: Problem) -> float | None:
+        """The time limit of an answer to this problem, in seconds; None: there is none."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

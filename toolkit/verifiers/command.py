@@ -82,9 +82,8 @@ class CommandJudging(ErrandJudging):
     """See `Judging`. words: the command line. timeout: of an answer, in seconds."""
 
     def __init__(self, runner: Runner, words: Sequence[str], timeout: float) -> None:
-        super().__init__(runner)
+        super().__init__(runner, timeout)
         self._words = words
-        self._timeout = timeout
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""

@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from toolkit.records import Problem
 from toolkit.sandbox.runner import Runner
 
 
 class ErrandJudging:
-    """See `Judging`, all but `judge`. The runner is closed when the context ends."""
+    """See `Judging`, all but `judge`. The runner is closed when the context ends.
 
-    def __init__(self, runner: Runner) -> None:
+    timeout: of an answer, in seconds.
+    """
+
+    def __init__(self, runner: Runner, timeout: float) -> None:
         self._runner = runner
+        self._timeout = timeout
 
     @property
     def isolation(self) -> Mapping[str, str]:
@@ -21,6 +26,10 @@ class ErrandJudging:
     def slow(self) -> tuple[int, float]:
         """See `Judging.slow`."""
         return self._runner.slow()
+
+    def seconds(self, problem: Problem) -> float:
+        """See `Judging.seconds`: that of the judge."""
+        return self._timeout
 
     def __enter__(self) -> Self:
         return self

@@ -130,9 +130,8 @@ class MathJudging(ErrandJudging):
     """See `Judging`. right: task_id -> the right answer. timeout: of an answer, in seconds."""
 
     def __init__(self, runner: Runner, right: Mapping[str, str], timeout: float) -> None:
-        super().__init__(runner)
+        super().__init__(runner, timeout)
         self._right = right
-        self._timeout = timeout
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""

@@ -106,9 +106,8 @@ class ProofJudging(ErrandJudging):
     """See `Judging`. timeout: of a proof, in seconds."""
 
     def __init__(self, runner: Runner, prover: Prover, timeout: float) -> None:
-        super().__init__(runner)
+        super().__init__(runner, timeout)
         self._prover = prover
-        self._timeout = timeout
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`. What is no proof at all needs no process."""

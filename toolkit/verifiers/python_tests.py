@@ -115,7 +115,8 @@ class PythonTests:
                 libraries=libraries,
                 prompts={p.task_id: _beginning(p) for p in problems},
                 timeouts=timeouts,
-            )
+            ),
+            timeouts,
         )
 
 
@@ -125,10 +126,11 @@ def _beginning(problem: Problem) -> str:
 
 
 class ProgramJudging:
-    """See `Judging`. The executor runs each answer as a program."""
+    """See `Judging`. The executor runs each answer as a program. timeouts: see `time_limits`."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, timeouts: Mapping[str, float]) -> None:
         self._executor = executor
+        self._timeouts = timeouts
 
     @property
     def isolation(self) -> Mapping[str, str]:
@@ -142,6 +144,10 @@ class ProgramJudging:
     def slow(self) -> tuple[int, float]:
         """See `Judging.slow`: programs that will probably run out of time."""
         return self._executor.slow_programs()
+
+    def seconds(self, problem: Problem) -> float:
+        """See `Judging.seconds`: that of the judge, or the problem's own."""
+        return self._timeouts[problem.task_id]
 
     def __enter__(self) -> Self:
         return self
