@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-jobs test-others test-fast check bench chaos clean
+.PHONY: help install run test test-slurm test-vllm test-jobs test-others test-fast check bench chaos interop clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -20,6 +20,7 @@ help:
 	@echo 'make check      run the linters and the type checker'
 	@echo 'make bench      run the benchmarks: ratios against peers, measured in the same run'
 	@echo 'make chaos      what tests repeat, fifty random faults, a hundred interrupted launches; an hour'
+	@echo 'make interop    set judges beside Coq, as root from apt (500 MB), and beside evalplus'
 	@echo 'make install    install the package with the CPU build of vLLM in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 
@@ -64,7 +65,7 @@ check: $(VENV)/.dev
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 
 test-fast: check
-	$(BIN)/pytest -q -m 'not slow and not slurm and not vllm'
+	$(BIN)/pytest -q -m 'not slow and not slurm and not vllm and not interop'
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
@@ -82,10 +83,10 @@ test-vllm:
 	$(BIN)/pytest -m 'vllm and not slurm and not repeats'
 
 test-jobs:
-	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(JOBS)
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats and not interop' $(JOBS)
 
 test-others:
-	$(BIN)/pytest -m 'not slurm and not vllm and not repeats' $(addprefix --ignore=,$(JOBS))
+	$(BIN)/pytest -m 'not slurm and not vllm and not repeats and not interop' $(addprefix --ignore=,$(JOBS))
 
 # Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:
@@ -108,6 +109,11 @@ chaos: $(VENV)/.cpu $(VENV)/.dev
 	bash tests/install_apt.sh
 	$(BIN)/pytest -m repeats
 	$(BIN)/python tests/slurm/chaos.py --faults 50
+
+# Provers and peers that are too large for `make test`.
+interop: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
+	bash tests/install_apt.sh coq
+	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/pytest -m interop
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Proofs: what is taken as one, what a real prover says of it, and tricks to get a false one through.
 
-The provers of Debian are used, metamath and coq; a test is skipped where its prover is absent.
+Debian's metamath is used; its tests are skipped where it is absent. Coq: `test_coq.py`.
 """
 
 import json
@@ -10,13 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from proofs import judge, problem_of
 from run_jobs import job
 from shared_data import shared
 
 from toolkit.errors import UsageError
 from toolkit.problems.minif2f import read_minif2f_metamath
 from toolkit.problems.task import read_task
-from toolkit.records import Answer, Problem, answer_digest
 from toolkit.verifiers import lean, metamath
 from toolkit.verifiers.base import check_node, open_verifier
 from toolkit.verifiers.judge_files import METAMATH_DATABASE, METAMATH_VARIABLE, settings_of_files
@@ -27,9 +27,6 @@ SET_MM = Path(os.environ.get(METAMATH_VARIABLE, METAMATH_DATABASE))
 needs_metamath = pytest.mark.skipif(
     not (shutil.which("metamath") and SET_MM.is_file()),
     reason="metamath and set.mm are not installed: bash tests/install_apt.sh",
-)
-needs_coq = pytest.mark.skipif(
-    not shutil.which("coqc"), reason="coqc is not installed: apt-get install coq"
 )
 SYLLOGISM = """${
   two.1 $e |- ( ph -> ps ) $.
@@ -42,34 +39,6 @@ OTHER = SYLLOGISM.replace("two", "other").replace("( ph -> ch )", "( ch -> ph )"
 FRESH = "some $p |- ( A = B -> A = B ) $= ? $.\n"
 """To be proved by a detour over a set variable that the statement has not."""
 RIGHT = "wph wps wch two.1 two.2 syl"
-COQ = {
-    "header": "Require Import Lia.",
-    "name": "t",
-    "statement": "Theorem t : forall n : nat, n + 0 = n.",
-}
-
-
-def problem_of(statement, name="t/two", **more):
-    reference = json.dumps({"statement": statement, **more})
-    return Problem(name, statement, "proof", reference)
-
-
-def judge(problems, proofs, prover="metamath", style="chat"):
-    """The verdict on each proof of its problem, None where there is no answer."""
-    settings = {"prover": prover}
-    settings |= settings_of_files("proof", settings, Path("task.toml"))
-    choice = choice_of("proof", settings=settings)
-    verifier = open_verifier(choice)
-    texts = [verifier.extract(p, c, style) for p, c in zip(problems, proofs, strict=True)]
-    answers = [
-        text and Answer(f"{p.task_id}/{n}", answer_digest(text), text)
-        for n, (p, text) in enumerate(zip(problems, texts, strict=True))
-    ]
-    pairs = [(p, a) for p, a in zip(problems, answers, strict=True) if a]
-    with verifier.judging(problems, judge_of(choice), workers=2, isolation="strongest") as judging:
-        found = {v.task_id: v for v in judging.judge(pairs)}
-    assert len(found) == len(pairs)
-    return [a and found[a.task_id] for a in answers]
 
 
 @needs_metamath
@@ -257,42 +226,6 @@ def test_extraction_never_raises(prover, text):
     for style in ("chat", "completion", "verbatim"):
         found = verifier.extract(problem_of(SYLLOGISM), text, style)
         assert found is None or found
-
-
-COQ_PROOFS = {
-    "intros. lia.": "passed",
-    "Proof.\n(* by (* the *) tactic *) intros n.\n lia.\nQed.": "passed",
-    "induction n.\n- reflexivity.\n- simpl. rewrite IHn. reflexivity.": "passed",
-    "intros. idtac.": "failed",
-    "admit.": "failed",
-    "Admitted.": "failed",
-    "intros. exact (bad n). Qed. Axiom bad : forall n, n + 0 = n.": "failed",
-    "Abort. Axiom t : forall n : nat, n + 0 = n. Goal True. trivial.": "failed",
-    'idtac "Closed under the global context".': "failed",
-    "assert (n_ok : 1 = 1). { reflexivity. } exact (fun n => eq_sym (plus_n_O n)).": "passed",
-    "{ intros. lia. } Unset Guard Checking.": "failed",
-    "{ intros. lia.}Admitted.": "failed",
-    "{ Admitted.": "failed",
-    "(* Abort. *": "failed",
-}
-
-
-@needs_coq
-def test_proofs_in_coq():
-    problem = Problem("t/coq", "t", "proof", json.dumps(COQ))
-    verdicts = judge([problem] * len(COQ_PROOFS), list(COQ_PROOFS), "coq")
-    found = {t: v.outcome for t, v in zip(COQ_PROOFS, verdicts, strict=True)}
-    assert found == COQ_PROOFS
-
-
-@needs_coq
-def test_an_axiom_before_the_statement_is_found_in_coq():
-    """The statement's own file has it: only `Print Assumptions` shows that the proof needs it."""
-    header = "Axiom bad : forall n : nat, n + 0 = n."
-    problem = Problem("t/coq", "t", "proof", json.dumps({**COQ, "header": header}))
-    rests, without = judge([problem] * 2, ["exact bad.", "intros. induction n; auto."], "coq")
-    assert (rests.outcome, without.outcome) == ("failed", "passed")
-    assert "bad" in rests.detail
 
 
 @pytest.mark.parametrize(
