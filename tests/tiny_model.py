@@ -7,8 +7,9 @@ from pathlib import Path
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% if add_generation_prompt %}<|assistant|>{% if think %}<think>\n{% endif %}{% endif %}"
 )
+"""With the argument `think`, it opens a thought, as the templates of reasoning models do."""
 
 
 def make_tiny_model(folder: Path) -> Path:

@@ -141,6 +141,11 @@ class Engine:
         "dead, stopped or silent one is started again sooner",
     )
     cpu_kv_cache_gib: int = knob(2, "size of the CPU engine's KV cache, in GiB")
+    opens_thought: bool = knob(
+        False,
+        "openai: the server's chat template ends with <think>, so that a completion without "
+        "</think> holds no answer. vllm looks at the template itself",
+    )
     base_url: str = knob("http://127.0.0.1:8000/v1", "openai: URL of the server")
     replay_file: str = knob("", "replay: a JSONL or JSONL.gz file of {task_id, completion}")
     synthetic_rate: float = knob(0.0, "synthetic: samples per second. 0: as fast as possible")

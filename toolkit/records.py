@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 Outcome = Literal["passed", "failed", "timed_out", "error"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
@@ -43,6 +43,23 @@ made elsewhere and is a whole answer.
 
 NO_ANSWER = "no answer"
 """The detail of a sample whose completion holds no answer. Such a sample has failed."""
+
+THOUGHT: Final = "<think>"
+"""Opens a reasoning model's thought, which is no part of its answer.
+
+Some chat templates write it themselves: DeepSeek-R1's and QwQ's prompts end with it. A completion
+then begins within the thought and never holds this tag. If it is cut before `THOUGHT_END`, its text
+alone does not tell. So sampling records what the template does (`EngineFacts.opens_thought`), and
+such a completion is read with this tag before it.
+"""
+THOUGHT_END: Final = "</think>"
+
+
+def after_thoughts(text: str) -> str | None:
+    """The text after a reasoning model's last thought; None if one is begun and does not end."""
+    said = text.rpartition(THOUGHT_END)[2]
+    return None if THOUGHT in said else said
+
 
 Setting = str | int | float | bool
 """The value of one of a judge's settings."""
@@ -289,6 +306,8 @@ class EngineFacts:
     max_model_len: the most tokens of a prompt and its completion together. tensor_parallel_size:
     how many GPUs the engine uses. served_model: the server's name of the model. replay_file: the
     file with the recorded completions. model_commit: the commit of a model of the Hugging Face hub.
+    opens_thought: whether the chat template opens the model's thought, so that a completion begins
+    within it.
     """
 
     engine: str | None = None
@@ -299,3 +318,4 @@ class EngineFacts:
     served_model: str | None = None
     replay_file: str | None = None
     model_commit: str | None = None
+    opens_thought: bool | None = None

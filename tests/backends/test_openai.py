@@ -16,6 +16,10 @@ import polars as pl
 import pytest
 from run_jobs import assert_each_sample_once, job, samples
 
+from toolkit.runs.run import open_run
+from toolkit.runs.taxonomy import read_taxonomy
+from toolkit.verifiers.judges import judge_of_run
+
 FLAGS = (
     *"--backend openai --launcher inline --limit 2 --max-tokens 12 --samples 6 --top-p 1".split(),
     *("--replicates", "100"),
@@ -92,7 +96,10 @@ def test_no_server_is_said_in_one_line(tmp_path):
 
 
 class _Recorder(BaseHTTPRequestHandler):
-    """Answers any chat with "hi", and keeps what it was asked."""
+    """Answers any chat with "hi", and keeps what it was asked.
+
+    If the template has arguments, it is a reasoning parser, and the model's thought is cut.
+    """
 
     asked: ClassVar[list[dict]] = []
 
@@ -100,6 +107,9 @@ class _Recorder(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(json.loads(body))
         choice = {"message": {"content": "hi"}, "finish_reason": "stop"}
+        if "chat_template_kwargs" in self.asked[-1]:
+            cut = {"content": None, "reasoning_content": "hm"}
+            choice = {"message": cut, "finish_reason": "length"}
         answer = {"choices": [choice], "usage": {"completion_tokens": 1, "prompt_tokens": 1}}
         said = json.dumps(answer).encode()
         self.send_response(200)
@@ -126,3 +136,7 @@ def test_a_server_gets_the_arguments_of_its_chat_template(tmp_path, given):
     assert done.returncode == 0, done.stderr
     wanted = {"enable_thinking": False, "effort": "low"} if given else None
     assert [body.get("chat_template_kwargs") for body in _Recorder.asked] == [wanted] * 12
+    assert set(samples(tmp_path / "run")["completion"]) == {"<think>hm" if given else "hi"}
+    run = open_run(tmp_path / "run")
+    found = read_taxonomy(run, judge_of_run(run))
+    assert found.cut == ({"no_answer": 12} if given else {})

@@ -12,6 +12,11 @@ import polars as pl
 import pytest
 from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
+from toolkit.runs.outcomes import sample_outcomes
+from toolkit.runs.run import open_run
+from toolkit.runs.taxonomy import read_taxonomy
+from toolkit.verifiers.judges import judge_of_run
+
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
 
@@ -137,7 +142,8 @@ def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
 def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model, tmp_path):
     node = tmp_path / "node"
     staged = ("--stage-model", str(node))
-    for name, more in (("a", staged), ("b", (*staged, "--base-seed", "1")), ("c", ())):
+    thinking = (*staged, "--chat-arg", "think=true")
+    for name, more in (("a", staged), ("b", thinking), ("c", ())):
         done = job(
             "launch.py", *flags(tiny_model, "--samples", "8", "--run", name), *more, cwd=tmp_path
         )
@@ -147,6 +153,12 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
         assert ("staged already" in said) == (name == "b")
         assert ("compiled code of an earlier engine" in said) == (name == "b")
     assert samples(tmp_path / "a").equals(samples(tmp_path / "c"))
+    # The template of b opens a thought, and twelve tokens do not end it.
+    run = open_run(tmp_path / "b")
+    assert set(sample_outcomes(run, judge_of_run(run))["kind"]) == {"no_answer"}
+    assert read_taxonomy(run, judge_of_run(run)).cut["no_answer"] > 0
+    run = open_run(tmp_path / "a")
+    assert set(sample_outcomes(run, judge_of_run(run))["kind"]).isdisjoint({"no_answer"})
     (model,) = (node / f"inference-scaling-{os.getuid()}" / "models").glob("[!.]*")
     assert (model / "model.safetensors").is_file()
     said = job("status.py", "a", cwd=tmp_path).stdout

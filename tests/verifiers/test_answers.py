@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
 from toolkit.verifiers.answers import (
-    after_thinking,
     candidates,
     check_rule,
     fenced_blocks,
@@ -74,22 +73,6 @@ RULES = [*PLAIN, "marker:####", r"regex:is (\d+)", "marker:#### | boxed | last_n
 )
 def test_what_a_rule_takes(rule, text, answer):
     assert take(rule, text) == answer
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("5", "5"),
-        ("<think>4</think>5", "5"),
-        ("4</think>5", "5"),
-        ("<think>4</think>5<think>6</think>7", "7"),
-        ("<think>4", None),
-        ("<think>4</think>5<think>6", None),
-    ],
-)
-def test_thoughts_are_no_answer(text, said):
-    assert after_thinking(text) == said
-    assert take("whole", text) == said
 
 
 def test_alternatives_come_in_their_order():

@@ -5,6 +5,7 @@ it is read from OPENAI_API_KEY.
 """
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -12,7 +13,7 @@ import httpx
 
 from toolkit.config import Config, chat_arguments
 from toolkit.errors import EngineFailure, UsageError
-from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
+from toolkit.records import THOUGHT, THOUGHT_END, EngineFacts, FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0
 RETRIES = 4
@@ -61,7 +62,12 @@ class OpenAIBackend:
 
     def describe(self) -> EngineFacts:
         """See `Backend.describe`."""
-        return EngineFacts("openai", device=self._url, served_model=self._model)
+        opens_thought = self._config.engine.opens_thought
+        if self._config.sampling.prompt_style != "chat":
+            opens_thought = False
+        return EngineFacts(
+            "openai", device=self._url, served_model=self._model, opens_thought=opens_thought
+        )
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -83,11 +89,11 @@ class OpenAIBackend:
             if arguments := chat_arguments(sampling):
                 body["chat_template_kwargs"] = arguments
             answer = self._send("POST", "/chat/completions", body)
-            text = answer["choices"][0]["message"]["content"]
+            text = _as_written(answer["choices"][0]["message"])
         else:
             body["prompt"] = prompt.text
             answer = self._send("POST", "/completions", body)
-            text = answer["choices"][0]["text"]
+            text = answer["choices"][0]["text"] or ""
         reason: FinishReason = (
             "length" if answer["choices"][0]["finish_reason"] == "length" else "stop"
         )
@@ -95,7 +101,7 @@ class OpenAIBackend:
         return Sample(
             request.task_id,
             request.seed,
-            text or "",
+            text,
             int(usage["completion_tokens"]),
             reason,
             prompt_tokens=usage.get("prompt_tokens"),
@@ -128,3 +134,16 @@ class OpenAIBackend:
             f"{self._url}{path}: status {response.status_code} after {RETRIES} attempts; see the "
             "server's log, then launch again"
         )
+
+
+def _as_written(message: Mapping[str, Any]) -> str:
+    """A chat's message as the model wrote it, with its thought.
+
+    A server with a reasoning parser gives the thought apart, under one of two names. A message
+    without an answer is then cut within its thought.
+    """
+    said: str = message.get("content") or ""
+    thought: str = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not thought:
+        return said
+    return f"{THOUGHT}{thought}{THOUGHT_END}{said}" if said else THOUGHT + thought

@@ -27,7 +27,7 @@ from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
 from toolkit.models.staging import stage_model
-from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample
+from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample, after_thoughts
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +116,8 @@ class VllmBackend:
                     f"{self._model}: the model has no chat template; launch with "
                     "--prompt-style completion"
                 )
-            text = self._tokenizer.apply_chat_template(
-                request.prompt.chat(),
-                tokenize=False,
-                add_generation_prompt=True,
-                **chat_arguments(self._config.sampling),
-            )
             # The template has written the special tokens already.
+            text = self._in_template(request.prompt.chat())
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         else:
             tokens = self._tokenizer.encode(request.prompt.text)
@@ -132,6 +127,16 @@ class VllmBackend:
                 f"{self._config.engine.max_model_len}; launch again with a larger one"
             )
         return cast(list[int], tokens)
+
+    def _in_template(self, messages: list[dict[str, str]]) -> str:
+        """The text that the model continues to answer these messages."""
+        text = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=True,
+            **chat_arguments(self._config.sampling),
+        )
+        return cast(str, text)
 
     def step(self) -> list[Sample]:
         """See `Backend.step`. One step of the engine makes one token of each running sequence."""
@@ -194,7 +199,14 @@ class VllmBackend:
             dtype=str(model_config.dtype).removeprefix("torch."),
             max_model_len=model_config.max_model_len,
             tensor_parallel_size=self._config.engine.tensor_parallel_size,
+            opens_thought=self._opens_thought(),
         )
+
+    def _opens_thought(self) -> bool:
+        """Whether the chat template ends within a thought, whatever it is asked."""
+        if self._config.sampling.prompt_style != "chat" or not self._tokenizer.chat_template:
+            return False
+        return after_thoughts(self._in_template([{"role": "user", "content": "?"}])) is None
 
     def close(self) -> None:
         """See `Backend.close`."""

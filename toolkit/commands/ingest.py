@@ -40,6 +40,12 @@ def main() -> int:
         "verbatim, to be used unchanged after the prompt [verbatim for programs, else chat]",
     )
     parser.add_argument(
+        "--opens-thought",
+        action="store_true",
+        help="the completions begin in a reasoning model's thought: the chat template ended with "
+        "<think>. One without </think> then holds no answer",
+    )
+    parser.add_argument(
         "--model",
         default="",
         help="name of the model that made the samples, for the report [the file's name]",
@@ -67,6 +73,7 @@ def main() -> int:
         problems_source=flags.problems,
         model=flags.model,
         style=flags.style,
+        opens_thought=flags.opens_thought,
         timeout=flags.timeout,
         libraries=flags.libraries,
     )

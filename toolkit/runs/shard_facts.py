@@ -216,6 +216,7 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "served_model": engine.served_model,
         "replay_file": engine.replay_file,
         "model_commit": engine.model_commit,
+        "opens_thought": engine.opens_thought or None,
         "engine_restarts": start.restarts,
         "staging_seconds": _rounded(start.staging_seconds, 1),
         "startup_seconds": _rounded(start.startup_seconds, 1),
@@ -265,6 +266,7 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             served_model=found.get("served_model"),
             replay_file=found.get("replay_file"),
             model_commit=found.get("model_commit"),
+            opens_thought=True if found.get("opens_thought") == "True" else None,
         ),
         start=EngineStart(
             restarts=_whole(found, "engine_restarts"),

@@ -20,7 +20,16 @@ import polars as pl
 from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard, UsageError
 from toolkit.progress_bar import progress_bar, time_left
-from toolkit.records import Answer, Judge, Problem, PromptStyle, Slice, Verdict, answer_digest
+from toolkit.records import (
+    THOUGHT,
+    Answer,
+    Judge,
+    Problem,
+    PromptStyle,
+    Slice,
+    Verdict,
+    answer_digest,
+)
 from toolkit.runs.answers import distinct_answers, map_is_current, map_path, write_map
 from toolkit.runs.damage import damaged_maps, damaged_verdicts, set_aside
 from toolkit.runs.judge import judge_choice
@@ -31,6 +40,7 @@ from toolkit.runs.second_judge import (
     second_judge,
     second_judges,
 )
+from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.shards import read_shard
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts
 from toolkit.stages.pace import Pace
@@ -206,10 +216,11 @@ class _Taking:
         if map_is_current(self.run, each.name, self.verifier.extraction):
             return
         samples = read_shard(self.run, each)
+        thinking = self._begins_in_thought(each)
         digests: dict[tuple[str, str], int | None] = {}
         for key in samples.select("task_id", "completion").iter_rows():
             if key not in digests:
-                text = self._extract(*key)
+                text = self._extract(*key, thinking=thinking)
                 digests[key] = None if text is None else answer_digest(text)
         keys = samples.select("task_id", "completion").iter_rows()
         column = pl.Series("answer", [digests[key] for key in keys], dtype=pl.UInt64)
@@ -245,12 +256,19 @@ class _Taking:
                 corrupt.add(str(name))
                 continue
             samples = shard.join(rows, on=["task_id", "seed"])
+            thinking = self._begins_in_thought(by_name[str(name)])
             for row in samples.select("task_id", "answer", "completion").iter_rows():
                 task_id, digest, completion = row
-                if (text := self._extract(task_id, completion)) is not None:
+                text = self._extract(task_id, completion, thinking=thinking)
+                if text is not None:
                     yield Answer(task_id, digest, text)
 
-    def _extract(self, task_id: str, completion: str) -> str | None:
+    def _begins_in_thought(self, each: Slice) -> bool:
+        """Whether the completions of a shard begin in a thought that their prompts have opened."""
+        return bool(read_facts(self.run.shard_path(each.name)).engine.opens_thought)
+
+    def _extract(self, task_id: str, completion: str, *, thinking: bool) -> str | None:
+        completion = THOUGHT + completion if thinking else completion
         return self.verifier.extract(self.problems[task_id], completion, self.style)
 
 

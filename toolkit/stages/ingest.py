@@ -24,7 +24,7 @@ from toolkit.jsonl import read_jsonl, text_field
 from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.problems.load import problems_digest
-from toolkit.records import EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
+from toolkit.records import THOUGHT, EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round
@@ -52,14 +52,16 @@ def ingest(
     problems_source: str = "",
     model: str = "",
     style: PromptStyle | None = None,
+    opens_thought: bool = False,
     timeout: float | None = None,
     libraries: str | None = None,
 ) -> Run:
     """Make the run at `path` from the samples in `source` (JSONL or JSONL.gz).
 
     task, problems_source: a task, and the file of its data; "" for the task's own. style: how the
-    completions were asked for; None for the usual way. timeout (seconds), libraries: settings of
-    the run's judge. None: the task's.
+    completions were asked for; None for the usual way. opens_thought: whether the completions
+    begin in a reasoning model's thought, whose `<think>` stood in the prompt. timeout (seconds),
+    libraries: settings of the run's judge. None: the task's.
 
     The whole file is checked before anything is written. `UsageError` names the line and the field.
     The log warns if most samples hold no answer that can be read. The same file may be ingested
@@ -70,35 +72,41 @@ def ingest(
     known = {p.task_id: p for p in loaded.problems}
     field, samples = read_samples(source, known)
     style = _style(field, style, loaded.judge.verifier)
-    counts = Counter(s.task_id for s in samples)
-    problems = [p for p in known.values() if p.task_id in counts]
+    asked = {s.task_id for s in samples}
+    problems = [p for p in known.values() if p.task_id in asked]
     identity = {
         "backend": "ingest",
         "model": model or source.name.split(".")[0],
         "prompt_style": style,
         "problems": problems_digest(problems),
         "completions": _digest(samples),
+        **({"opens_thought": True} if opens_thought else {}),
     }
     own = loaded.judge
     judge = choice_of(own.verifier, timeout, libraries, dict(own.settings))
-    _warn_of_unread(source, samples, known, judge, style)
+    begin = _beginning(style) if opens_thought else ""
+    texts = [(s.task_id, begin + s.completion) for s in samples]
+    _warn_of_unread(source, texts, known, judge, style)
     label = (problems_source or HUMANEVAL) if task == HUMANEVAL else loaded.name
     run = create_or_open(
         path, identity, problems=problems, **_facts(label, problems, model, style, judge)
     )
-    quantity = Config().quantity
-    slices = plan_round(
-        0, counts, {}, slice_samples=quantity.slice_samples, slice_seeds=quantity.slice_seeds
-    )
-    if not run.round_count():
-        freeze_round(run, 0, slices)
-    by_key = {(s.task_id, s.seed): s for s in samples}
-    done = run.done()
-    facts = ShardFacts(engine=EngineFacts(f"ingest {source.name}"))
-    for slice_ in (s for s in run.slices() if s.name not in done):
-        write_shard(run, slice_, (by_key[key] for key in slice_.sample_keys()), facts)
+    _write_missing(run, samples, EngineFacts(f"ingest {source.name}", opens_thought=opens_thought))
     point_latest(run)
     return run
+
+
+def _write_missing(run: Run, samples: Sequence[Sample], engine: EngineFacts) -> None:
+    """Plan the samples as one round, and write the shards that are not there yet."""
+    if not run.round_count():
+        counts, quantity = Counter(s.task_id for s in samples), Config().quantity
+        sizes = {"slice_samples": quantity.slice_samples, "slice_seeds": quantity.slice_seeds}
+        freeze_round(run, 0, plan_round(0, counts, {}, **sizes))
+    by_key = {(s.task_id, s.seed): s for s in samples}
+    done = run.done()
+    for slice_ in (s for s in run.slices() if s.name not in done):
+        drawn = (by_key[key] for key in slice_.sample_keys())
+        write_shard(run, slice_, drawn, ShardFacts(engine=engine))
 
 
 def read_samples(source: Path, known: dict[str, Problem]) -> tuple[str, list[Sample]]:
@@ -147,19 +155,32 @@ def _style(field: str, asked: PromptStyle | None, verifier: str) -> PromptStyle:
     return asked or ("verbatim" if verifier == PYTHON_TESTS else "chat")
 
 
+def _beginning(style: PromptStyle) -> str:
+    """What the prompts of texts that begin in a thought ended with. `UsageError` but for chats."""
+    if style != "chat":
+        raise UsageError(
+            f"--opens-thought: these texts are read as {style}, and only a chat has thoughts; give "
+            "--style chat as well, or leave it out"
+        )
+    return THOUGHT
+
+
 def _warn_of_unread(
     source: Path,
-    samples: Sequence[Sample],
+    samples: Sequence[tuple[str, str]],
     known: dict[str, Problem],
     judge: JudgeChoice,
     style: PromptStyle,
 ) -> None:
-    """Warn if most samples hold no answer, or none that can be read, and name a better style."""
+    """Warn if most samples hold no answer, or none that can be read, and name a better style.
+
+    samples: task_id and text of each.
+    """
     verifier = open_verifier(judge)
     some = samples[:: -(-len(samples) // LOOKED_AT)]
 
     def unread(style: PromptStyle) -> int:
-        return sum(not _is_read(verifier, known[s.task_id], s.completion, style) for s in some)
+        return sum(not _is_read(verifier, known[task_id], text, style) for task_id, text in some)
 
     lost = unread(style)
     if 2 * lost <= len(some):

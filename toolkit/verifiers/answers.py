@@ -14,7 +14,7 @@ r"""From a completion to the answer in it, by a rule that the task names. Pure, 
 Rules are tried in turn where ` | ` stands between them: `marker:#### | last_number`.
 
 A reasoning model's thoughts are no answer: the text up to the last `</think>` is not read, and a
-thought that does not end leaves no answer.
+thought that does not end leaves no answer (`after_thoughts`).
 
 The supervisor does this itself, so the time is linear in the text, whatever the text. Of what
 follows the thoughts, no more than the last `_MAX_CHARACTERS` are read.
@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from toolkit.errors import UsageError
+from toolkit.records import after_thoughts
 from toolkit.verifiers.linear_regex import LinearRegex
 
 ANSWERS_VERSION = 1
@@ -99,19 +100,13 @@ def take(rule: str, text: str) -> str | None:
 def candidates(rule: str, text: str) -> Iterator[str]:
     """What each of the rules that are tried in turn finds, without those that find nothing."""
     check_rule(rule)
-    said = after_thinking(text)
+    said = after_thoughts(text)
     if said is None:
         return
     said = said[-_MAX_CHARACTERS:]
     for one in rule.split(OR):
         if found := (_take(one, said) or "").strip():
             yield found
-
-
-def after_thinking(text: str) -> str | None:
-    """The text after a reasoning model's thoughts; None if the thoughts do not end."""
-    said = text.rpartition("</think>")[2]
-    return None if "<think>" in said else said
 
 
 def up_to_stop(text: str, stop: tuple[str, ...]) -> str:

@@ -6,12 +6,13 @@
 | fenced blocks, none of which does | the last; it then fails |
 | no fenced block | the text |
 
-A reasoning model's thoughts are no answer, as in `toolkit.verifiers.answers`.
+A reasoning model's thoughts are no answer, see `after_thoughts`.
 """
 
 from typing import Final
 
-from toolkit.verifiers.answers import after_thinking, fenced_blocks
+from toolkit.records import after_thoughts
+from toolkit.verifiers.answers import fenced_blocks
 from toolkit.verifiers.python_program import parses
 
 FENCED: Final = "fenced"
@@ -25,7 +26,7 @@ _MAX_BLOCKS: Final = 8
 
 def fenced_program(completion: str) -> str | None:
     """The program, None if there is none. Never raises, whatever the text."""
-    said = after_thinking(completion)
+    said = after_thoughts(completion)
     if said is None:
         return None
     blocks = fenced_blocks(said[-_MAX_CHARACTERS:])

@@ -10,11 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from toolkit.errors import UsageError
-from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
+from toolkit.records import (
+    Answer,
+    Examples,
+    Judge,
+    Problem,
+    Prompt,
+    PromptStyle,
+    Setting,
+    Verdict,
+    after_thoughts,
+)
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers import coq, lean, metamath
-from toolkit.verifiers.answers import ANSWERS_VERSION, after_thinking, fenced_blocks, up_to_stop
+from toolkit.verifiers.answers import ANSWERS_VERSION, fenced_blocks, up_to_stop
 from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
 from toolkit.verifiers.prover import Prover, Refused
@@ -53,7 +63,7 @@ class Proof:
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """See `Verifier.extract`: the last block of code, else the text; of it the proof alone."""
-        said = after_thinking(completion)
+        said = after_thoughts(completion)
         if said is None:
             return None
         if style == "completion":

@@ -29,10 +29,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
-from toolkit.records import PromptStyle
+from toolkit.records import PromptStyle, after_thoughts
 from toolkit.verifiers.python_prompt import bare_prompt
 
-EXTRACTION_VERSION = 2
+EXTRACTION_VERSION = 3
 """Raised with every change of what this module returns. Answers are then extracted again."""
 
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
@@ -82,15 +82,23 @@ def _tree_or_line(code: str) -> tuple[ast.Module | None, int]:
         return None, 0  # null bytes, surrogates, or too deeply nested for the parser
 
 
-def extract_program(prompt: str, entry_point: str, completion: str, style: PromptStyle) -> str:
+def extract_program(
+    prompt: str, entry_point: str, completion: str, style: PromptStyle
+) -> str | None:
     """The text of the program, without the tests. Never raises, whatever the completion.
 
-    prompt: the beginning of the function that was asked for. entry_point: its name.
+    None for a chat that ends within a reasoning model's thought (`after_thoughts`). prompt: the
+    beginning of the function that was asked for. entry_point: its name.
     """
     if style == "solution":
         return completion
     if style == "verbatim":
         return prompt + completion
+    if style == "chat":
+        said = after_thoughts(completion)
+        if said is None:
+            return None
+        completion = said
     unread = (bare_prompt(prompt) if style == "completion" else prompt) + completion
     if len(completion) > _MAX_CHARACTERS:
         return unread

@@ -83,7 +83,7 @@ class PythonTests:
         return function_prompt(problem.prompt)
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
-        """See `Verifier.extract`. Every completion gives a program, even if one that fails."""
+        """See `Verifier.extract`. A program that may fail; none where a thought does not end."""
         tests = unit_tests(problem.reference)
         return extract_program(_beginning(problem), tests.entry_point, completion, style)
 
