@@ -79,9 +79,9 @@ def test_counts_tell_how_many_of_the_passes_are_suspect(run):
     found = count_outcomes(run, JUDGE)
     assert found.schema == COUNT_COLUMNS
     assert found.rows() == [
-        ("a", 6, 5, 3, 3, 12, 0),
-        ("b", 5, 1, 1, 4, 12, 1),
-        ("c", 0, 0, 0, 0, 0, 0),
+        ("a", 6, 5, 3, 3, 12, 0, 6),
+        ("b", 5, 1, 1, 4, 12, 1, 6),
+        ("c", 0, 0, 0, 0, 0, 0, 0),
     ]
 
 
@@ -102,7 +102,7 @@ def test_under_a_rule_only_suspect_passes_up_to_the_look_count(tmp_path):
 def test_a_run_without_samples_has_the_same_columns(tmp_path):
     problem = python_problem("a", "def f():", "def check(f): pass", "f", "")
     run = create_or_open(tmp_path / "run", {"model": "m"}, problems=[problem])
-    assert count_outcomes(run, JUDGE).rows() == [("a", 0, 0, 0, 0, 0, 0)]
+    assert count_outcomes(run, JUDGE).rows() == [("a", 0, 0, 0, 0, 0, 0, 0)]
     assert count_outcomes(run, JUDGE).schema == COUNT_COLUMNS
 
 

@@ -31,6 +31,7 @@ LATER = {
     "judge": None,
     "taxonomy": None,
     "without_suspect": None,
+    "output_tokens": None,
     "files": None,
     "cost": None,
 }
@@ -51,6 +52,12 @@ def beta_counts(problems=80, n=60, seed=1):
     random = np.random.default_rng(seed)
     c = random.binomial(n, random.beta(0.3, 0.3, size=problems))
     return pl.DataFrame({"task_id": [f"t/{i}" for i in range(problems)], "n": n, "c": c})
+
+
+def with_tokens(counts, a_sample=20):
+    """Half of the problems have samples of so many output tokens, the others of twice as many."""
+    each = a_sample * (1 + pl.int_range(pl.len()) % 2)
+    return counts.with_columns(tokens=each * pl.col("n"), samples=pl.col("n"))
 
 
 @pytest.mark.slow
@@ -92,14 +99,14 @@ def test_the_reference_values(name):
 
 @pytest.mark.slow
 def test_results_are_written_whole_and_kept_while_the_counts_stay(tmp_path):
-    document, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
+    document, fresh = fit_counts(with_tokens(beta_counts()), tmp_path, CONTEXT, replicates=100)
     assert fresh
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     tables = {"counts.parquet", "curve.parquet", "fit.json", "report.html", "report.md"}
-    figures = ("pass_at_k", "fail_at_k", "slope", "difficulty")
+    figures = ("pass_at_k", "fail_at_k", "slope", "difficulty", "coverage_by_tokens")
     assert names == tables | {f"figures/{f}.{s}" for f in figures for s in ("svg", "png")}
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    again, fresh = fit_counts(beta_counts(), tmp_path, CONTEXT, replicates=100)
+    again, fresh = fit_counts(with_tokens(beta_counts()), tmp_path, CONTEXT, replicates=100)
     assert not fresh
     assert again == document
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
@@ -236,6 +243,32 @@ def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
         "Unsolved: t/",
     ):
         assert said in markdown, said
+
+
+def test_coverage_against_output_tokens(tmp_path, whole):
+    """Four problems, two with 20 tokens a sample and two with 40: 30 on average."""
+    _, counts = whole
+    rule = StoppingRule(2, (3, 6, 9))
+    document = fit_document(with_tokens(counts), CONTEXT, rule, replicates=100)
+    found = document.output_tokens
+    assert (found.a_sample, found.standard_error) == pytest.approx((30, np.sqrt(400 / 3) / 2))
+    assert found.at_k == pytest.approx({k: 30 * k for k in document.pass_at_k})
+    write_fit(document, tmp_path)
+    assert read_fit(tmp_path) == document
+    text = " ".join(str(block) for block in report_blocks(document, counts))
+    assert f"['9', '270', '{100 * document.pass_at_k[9]:.1f} %']" in text
+    assert "A sample has 30.0 output tokens, as a mean over problems (s.e. 5.8, such" in text
+
+
+@pytest.mark.parametrize("tokens", [[60, None, 180, 240], [0, 0, 0, 0]])
+def test_without_all_token_counts_there_is_no_curve_of_them(whole, tokens):
+    _, counts = whole
+    counts = counts.with_columns(pl.Series("tokens", tokens), samples=pl.col("n"))
+    document = fit_document(counts, CONTEXT, StoppingRule(2, (3, 6, 9)), replicates=100)
+    assert document.output_tokens is None
+    text = " ".join(str(block) for block in report_blocks(document, counts))
+    assert "Nobody knows how many output tokens" in text
+    assert "coverage_by_tokens" not in text
 
 
 def test_the_report_says_how_it_was_sampled_and_judged(whole):

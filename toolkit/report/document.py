@@ -146,6 +146,19 @@ class Overtakes:
     hi: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class OutputTokens:
+    """What samples cost in output tokens, as means over problems (`toolkit.stats.tokens`).
+
+    a_sample: of one sample, with its standard error for such problems; None for a single problem.
+    at_k: expected tokens a problem where each gets k samples, for the k of the unbiased curve.
+    """
+
+    a_sample: float
+    standard_error: float | None
+    at_k: dict[int, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitContext:
     """What was fitted. Without a run (`jobs/fit.py --counts`) only the title is known."""
@@ -195,6 +208,8 @@ class FitDocument(FitContext):
 
     Under a stopping rule the largest k may be under k_max: see `toolkit.stats.suspect`.
     """
+    output_tokens: OutputTokens | None = None
+    """What coverage costs; None where the tokens of a sample are not known."""
     fail_at_k: dict[int, float]
     se_fixed_set: dict[int, float | None]
     """Standard error for these problems; None where 2k is not supported."""

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
-from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint
+from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint, OutputTokens
 from toolkit.report.style import (
     BLUE,
     GREEN,
@@ -35,7 +35,11 @@ SMALLEST = 1e-9
 
 
 def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> None:
-    """Write pass_at_k, fail_at_k, slope, difficulty and, of a run, outcomes, as SVG and PNG."""
+    """Write the figures as SVG and PNG.
+
+    pass_at_k, fail_at_k, slope, difficulty; of a run, outcomes; where tokens are known,
+    coverage_by_tokens.
+    """
     make_directory(folder)
     judged = counts.filter(pl.col("n") > 0)
     with mpl.rc_context(STYLE):
@@ -43,6 +47,8 @@ def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> N
         save(_fail_figure(document), folder / "fail_at_k")
         save(_slope_figure(document), folder / "slope")
         save(_difficulty_figure(judged), folder / "difficulty")
+        if document.output_tokens:
+            save(_tokens_figure(document, document.output_tokens), folder / "coverage_by_tokens")
         if document.taxonomy:
             save(_outcomes_figure(document.taxonomy), folder / "outcomes")
 
@@ -67,6 +73,29 @@ def _pass_figure(document: FitDocument) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(loc="best", fontsize=8)
+    return figure
+
+
+def _tokens_figure(document: FitDocument, tokens: OutputTokens) -> Figure:
+    """Coverage against what it costs; above, the k of each point."""
+    figure, axes = new_figure("expected output tokens per problem", "pass@k (coverage)")
+    low, high = _ends(document.band)
+    _fill(axes, [tokens.at_k[k] for k in document.band], 1 - high, 1 - low)
+    cost, passed = list(tokens.at_k.values()), [document.pass_at_k[k] for k in tokens.at_k]
+    axes.plot(cost, passed, "o-", color=BLUE, ms=4, label="unbiased pass@k")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    each = tokens.a_sample
+    tries = axes.secondary_xaxis(
+        "top",
+        functions=(
+            lambda tokens: np.asarray(tokens, dtype=float) / each,
+            lambda k: np.asarray(k, dtype=float) * each,
+        ),
+    )
+    tries.set_xlabel("tries per problem k")
     axes.legend(loc="best", fontsize=8)
     return figure
 
@@ -205,7 +234,7 @@ def _ends(intervals: Mapping[int, Band | ForecastPoint]) -> tuple[Floats, Floats
     return low, high
 
 
-def _fill(axes: Axes, k: Sequence[int], low: Floats, high: Floats) -> None:
+def _fill(axes: Axes, k: Sequence[float], low: Floats, high: Floats) -> None:
     axes.fill_between(k, low, high, color=BLUE, alpha=0.18, label="95 %, such problems")
 
 

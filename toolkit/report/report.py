@@ -90,6 +90,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     yield Picture("pass_at_k", "pass@k, the share of problems that k tries solve.")
     yield Heading("The unbiased curve")
     yield from _curve(document)
+    yield from _output_tokens(document)
     yield Heading("Is it a power law?")
     yield from _power_law(document)
     yield Picture("slope", "The local slope; a power law has the same one everywhere.")
@@ -210,6 +211,30 @@ def _curve(document: FitDocument) -> Iterator[Block]:
         "There are two standard errors (s.e.), for two questions. How far would the curve move if "
         "*these problems* were sampled again? That error is undefined beyond half the largest k. "
         "How far would it move if other *such problems* had been drawn instead?"
+    )
+
+
+def _output_tokens(document: FitDocument) -> Iterator[Block]:
+    """What coverage costs, where it is known."""
+    yield Heading("Coverage against output tokens")
+    found = document.output_tokens
+    if not found:
+        yield Paragraph(
+            "Nobody knows how many output tokens each sample has, so there is no such curve."
+        )
+        return
+    yield Picture("coverage_by_tokens", "pass@k against the output tokens that k tries take.")
+    rows = [
+        [str(k), f"{tokens:,.0f}", _percent(document.pass_at_k[k])]
+        for k, tokens in found.at_k.items()
+    ]
+    yield Table(["k", "output tokens a problem", "pass@k"], rows)
+    error = found.standard_error
+    shown = "" if error is None else f" (s.e. {error:,.1f}, such problems)"
+    yield Paragraph(
+        f"A sample has {found.a_sample:,.1f} output tokens, as a mean over problems{shown}. The "
+        "table gives k times that: what is expected if each problem gets k samples. So models with "
+        "short and with long answers can be compared."
     )
 
 

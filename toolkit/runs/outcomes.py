@@ -17,7 +17,7 @@ from toolkit.stats.stopping import StoppingRule
 COUNT_COLUMNS = pl.Schema(
     {"task_id": pl.String()}
     | {name: pl.UInt32() for name in ("n", "c", "suspect", "distinct")}
-    | {"tokens": pl.UInt64(), "unjudged": pl.UInt32()}
+    | {"tokens": pl.UInt64(), "unjudged": pl.UInt32(), "samples": pl.UInt32()}
 )
 IS_SUSPECT = pl.col("suspect").list.len() > 0
 """Whether a verdict, or a sample with its verdict, is a pass that is suspect."""
@@ -123,7 +123,8 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
 
     n: samples with a verdict of this judge. c: those of them that passed. suspect: those of the c
     that are suspect. distinct: different answers among the n. tokens: output tokens of all samples,
-    null if they are not known. unjudged: samples without a verdict.
+    null if they are not known. unjudged: samples without a verdict. samples: all samples, judged or
+    not.
 
     Under a stopping rule, n, c and suspect are those of the look at which sampling stopped. If it
     has not stopped, they are those of the last look whose samples all have verdicts
@@ -145,6 +146,7 @@ def counts_of(
         (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
         _sum_of_known(pl.col("tokens")),
         samples.filter(~judged).sum().alias("unjudged"),
+        samples.sum(),
     )
     if rule := run.stopping_rule():
         settled = _settle(run, present, judge, rule)

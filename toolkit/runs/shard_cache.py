@@ -31,7 +31,7 @@ from toolkit.errors import CorruptShard, ToolkitError, WriteFailure
 from toolkit.runs.run import Run, metadata, read_table, write_table
 from toolkit.runs.shard_facts import ShardFacts, facts_of_metadata, facts_to_metadata, read_facts
 
-VERSION = f"{__version__}, 1"
+VERSION = f"{__version__}, 2"
 """Another version of the toolkit may read more. The last number is raised within a version."""
 CHECKED = 256
 """How many unchanged files are compared by size and time, each time."""

@@ -30,6 +30,7 @@ from toolkit.report.document import (
     FittedModels,
     ForecastPoint,
     JudgeFacts,
+    OutputTokens,
     Overtakes,
     SamplingFacts,
     ScaledFit,
@@ -54,10 +55,11 @@ from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
 from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
 from toolkit.stats.suspect import largest_k_without, pass_at_k_without
+from toolkit.stats.tokens import tokens_of_samples
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 4
+FIT_VERSION = 5
 """Raised when the same counts would give other results: results of an older one are redone."""
 METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
 ESTIMAND = (
@@ -232,6 +234,7 @@ def fit_document(
         k_max=top,
         pass_at_k=_by_k(shown.k, shown.pass_at_k),
         without_suspect=_without_suspect(judged, table, shown.k),
+        output_tokens=_output_tokens(table, shown.k),
         fail_at_k=_by_k(shown.k, shown.fail_at_k),
         se_fixed_set=_defined_by_k(shown.k, shown.se_fixed_set),
         se_superpopulation=_defined_by_k(shown.k, shown.se_superpopulation),
@@ -259,6 +262,18 @@ def _without_suspect(judged: Counts, table: pl.DataFrame, shown: Ints) -> dict[i
     suspect = table["suspect"].to_numpy().astype(np.int64)
     top = shown[shown <= largest_k_without(judged, suspect)].max()
     return {k: pass_at_k_without(judged, suspect, k) for k in sorted({1, int(top)})}
+
+
+def _output_tokens(table: pl.DataFrame, k: Ints) -> OutputTokens | None:
+    """What k samples of a problem cost; None where the tokens of a sample are not known."""
+    known = {"tokens", "samples"} <= set(table.columns) and not table["tokens"].has_nulls()
+    if not known or not table["tokens"].sum():  # nor is there an axis for completions of nothing
+        return None
+    found = tokens_of_samples(table["tokens"].to_numpy(), table["samples"].to_numpy())
+    error = found.standard_error
+    return OutputTokens(
+        found.mean, error if math.isfinite(error) else None, _by_k(k, found.at_k(k))
+    )
 
 
 def _forecast_point(found: Inference, k: int) -> ForecastPoint:
