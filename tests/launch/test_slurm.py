@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
+from toolkit.models.embedded import EMBEDDED_MODEL_NAME
+from toolkit.report.document import read_fit
 from toolkit.runs.history import launches
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import read_facts
@@ -139,14 +141,24 @@ def test_a_requeued_task_goes_on_with_what_is_missing(cluster, tmp_path):
 
 
 @pytest.mark.vllm
-def test_two_tasks_of_real_vllm_run_to_the_report(cluster, tmp_path, tiny_model):
-    work = ("--limit", "2", "--samples", "6", "--max-tokens", "12", "--slice-samples", "6")
-    flags = (*VLLM, "--model", tiny_model, *work, "--wait")
-    done = job("launch.py", *flags, cwd=tmp_path, env=cluster, timeout=500)
+def test_gsm8k_by_the_embedded_model_runs_to_the_report(cluster, tmp_path):
+    """Two array tasks, each with the real engine; sums that a small model can do, in GSM8K's form."""
+    sums = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in (1, 2)]
+    (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sums))
+    few = ("--problems", "gsm8k.jsonl", "--task-ids", "gsm8k/0", "gsm8k/1", "--samples", "6")
+    work = ("--preset", "gsm8k-quickstart", *few, "--max-tokens", "40", "--slice-samples", "6")
+    done = job("launch.py", *VLLM, *work, "--wait", cwd=tmp_path, env=cluster, timeout=500)
     assert done.returncode == 0, done.stderr
     assert_each_sample_once(tmp_path / "run", problems=2, n=6)
-    assert samples(tmp_path / "run")["n_tokens"].max() <= 12
-    assert "tiny-llama" in (tmp_path / "run/results/report.md").read_text()
+    assert samples(tmp_path / "run")["n_tokens"].max() <= 40
+    found = read_fit(tmp_path / "run/results")
+    assert (found.complete, found.judge.verifier, found.sampling.model) == (
+        *(True, "number"),
+        EMBEDDED_MODEL_NAME,
+    )
+    assert found.pass_at_k[6] > 0
+    assert found.output_tokens.a_sample == samples(tmp_path / "run")["n_tokens"].mean()
+    assert "SmolLM2" in (tmp_path / "run/results/report.md").read_text()
 
 
 def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
