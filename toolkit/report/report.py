@@ -7,12 +7,15 @@ import base64
 import dataclasses
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from toolkit.files import replace_file
+from toolkit.report.blocks import Block, Bullets, Heading, Paragraph, Picture, Table
+from toolkit.report.blocks import number as _number
+from toolkit.report.blocks import percent as _percent
+from toolkit.report.blocks import span as _range
 from toolkit.report.document import FitDocument
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
@@ -23,47 +26,6 @@ MOST_NAMED = 40
 
 MOST_SUSPECT = 10
 """Problems with suspect passes that are named one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """The title of a section."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """A sentence or more; `warning` sets it off."""
-
-    text: str
-    warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bullets:
-    """A list of parallel facts."""
-
-    items: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells as they are shown."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure of results/figures, by its name without suffix."""
-
-    name: str
-    caption: str
-
-
-Block = Heading | Paragraph | Bullets | Table | Picture
 
 
 def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None:
@@ -450,15 +412,3 @@ def render_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{CSS}</style>'
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _range(low: float, high: float) -> str:
-    return f"{_number(low)} to {_number(high)}"

@@ -1,0 +1,60 @@
+"""What a report is made of, whatever it is rendered to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A sentence or more; `warning` sets it off."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list of parallel facts."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as they are shown."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of results/figures, by its name without suffix."""
+
+    name: str
+    caption: str
+
+
+Block = Heading | Paragraph | Bullets | Table | Picture
+
+
+def percent(value: float) -> str:
+    """A share, such as `90.5 %`."""
+    return f"{100 * value:.1f} %"
+
+
+def number(value: float | None) -> str:
+    """Four digits; a dash for None."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def span(low: float, high: float) -> str:
+    """The two ends of an interval."""
+    return f"{number(low)} to {number(high)}"
