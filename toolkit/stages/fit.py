@@ -49,6 +49,7 @@ from toolkit.runs.usage import Cost
 from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
+from toolkit.stats.consistency import LARGEST_K, measure
 from toolkit.stats.curve import Counts, Curve, curve
 from toolkit.stats.inference import Inference, infer
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
@@ -252,6 +253,12 @@ def fit_document(
         replicates=replicates,
         power_law=found.power_law,
         estimand=ESTIMAND,
+        consistency=measure(
+            judged,
+            k_grid(min(n_min, LARGEST_K)),
+            (found.count_fits.map.a, found.count_fits.map.b),
+            replicates=replicates,
+        ),
     )
 
 
