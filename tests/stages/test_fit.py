@@ -103,7 +103,7 @@ def test_results_are_written_whole_and_kept_while_the_counts_stay(tmp_path):
     assert fresh
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     tables = {"counts.parquet", "curve.parquet", "fit.json", "report.html", "report.md"}
-    figures = ("pass_at_k", "fail_at_k", "slope", "difficulty", "coverage_by_tokens")
+    figures = ("pass_at_k", "fail_at_k", "slope", "difficulty", "consistency", "coverage_by_tokens")
     assert names == tables | {f"figures/{f}.{s}" for f in figures for s in ("svg", "png")}
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     again, fresh = fit_counts(with_tokens(beta_counts()), tmp_path, CONTEXT, replicates=100)

@@ -5,13 +5,22 @@ the answer is taken: see --style. A solution is a whole program, as evalplus wri
 
 The whole file is checked before anything is written. After that, run jobs/evaluate.py RUN and
 jobs/fit.py RUN.
+
+With --scores: add scores of the samples, such as a reward model's, to the run of --run. It may be
+made in the same call, or be there already; then no file of samples is given.
 """
 
+import argparse
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.cli import Parser, run_job
+from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.problems.humaneval import HUMANEVAL
+
+if TYPE_CHECKING:
+    from toolkit.runs.run import Run
 
 
 def main() -> int:
@@ -19,10 +28,17 @@ def main() -> int:
     parser = Parser(__doc__ or "")
     parser.add_argument(
         "samples",
+        nargs="?",
         type=Path,
         help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}",
     )
     parser.add_argument("--run", type=Path, required=True, help="directory of the new run")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="a parquet file of scores of the run's samples: task_id, seed, score, name",
+    )
     parser.add_argument(
         "--task", default=HUMANEVAL, help=f"what was asked, and how it is judged [{HUMANEVAL}]"
     )
@@ -63,7 +79,21 @@ def main() -> int:
         "none [numpy]",
     )
     flags = parser.parse_args()
+    if not (flags.samples or flags.scores):
+        raise UsageError("nothing to ingest: give a file of samples, or --scores FILE, or both")
     # Imported after parsing, so that --help and a wrong flag answer at once.
+    from toolkit.runs.run import open_run
+    from toolkit.runs.scores import add_scores
+
+    run = ingest_samples(flags) if flags.samples else open_run(flags.run)
+    if flags.scores:
+        for name, count in add_scores(run, flags.scores).items():
+            print(f"{run.path}: {count} scores of {name}")
+    return EXIT_DONE
+
+
+def ingest_samples(flags: argparse.Namespace) -> "Run":
+    """Make the run, and say what is in it and what comes next."""
     from toolkit.stages.ingest import describe_counts, ingest
 
     run = ingest(
@@ -80,7 +110,7 @@ def main() -> int:
     counts = Counter(r.task_id for s in run.slices() for r in s.ranges for _ in range(len(r)))
     print(f"{run.path}: {describe_counts(counts.values())}")
     print(f"next: python jobs/evaluate.py {flags.run} && python jobs/fit.py {flags.run}")
-    return 0
+    return run
 
 
 if __name__ == "__main__":

@@ -11,7 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.report.style import BLUE, GREY, ORANGE, STYLE, log_log, new_figure, save, series_styles
+from toolkit.report.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    STYLE,
+    k_axis,
+    log_log,
+    new_figure,
+    save,
+    series_styles,
+)
+from toolkit.stats.selectors import Selected
 
 
 def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
@@ -63,6 +74,23 @@ def draw_coverage(
             ),
         )
         dollars.set_xlabel("US dollars")
+        save(figure, path)
+
+
+def draw_selection(curves: Mapping[str, Mapping[int, Selected]], path: Path) -> None:
+    """What each selector gets of k samples; label -> k -> value. The first one is the oracle."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("samples per problem k", "share of the problems answered right")
+        for (label, by_k), style in zip(curves.items(), series_styles(), strict=False):
+            k, points = list(by_k), list(by_k.values())
+            low, high = [p.lo for p in points], [p.hi for p in points]
+            axes.fill_between(k, low, high, color=style["color"], alpha=0.13, lw=0)
+            axes.plot(k, [p.right for p in points], label=label, **style)
+        k_axis(axes, list(next(iter(curves.values()))))
+        lowest = min(p.lo for by_k in curves.values() for p in by_k.values())
+        axes.set_ylim(0 if lowest < 0.5 else 0.9 * lowest, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(loc="best", fontsize=8)
         save(figure, path)
 
 

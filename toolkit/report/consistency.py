@@ -7,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent
 from toolkit.report.document import FitDocument
-from toolkit.report.style import new_figure, series_styles
+from toolkit.report.style import k_axis, new_figure, series_styles
 from toolkit.stats.consistency import Consistency, Measured
 
 
@@ -26,7 +26,7 @@ def consistency_figure(document: FitDocument) -> Figure:
         low, high = ([getattr(p, end) for p in points.values()] for end in ("lo", "hi"))
         axes.fill_between(list(points), low, high, color=style["color"], alpha=0.13, lw=0)
         axes.plot(list(points), [p.estimate for p in points.values()], label=label, **style)
-    axes.set_xscale("log")
+    k_axis(axes, ks)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(fontsize=8)

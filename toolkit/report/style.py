@@ -4,12 +4,13 @@ Readable in greyscale and by the colour-blind: series differ in line style, mark
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, PercentFormatter
+from matplotlib.ticker import LogFormatterSciNotation, NullFormatter, PercentFormatter
 
 from toolkit.files import replace_file
 
@@ -47,6 +48,13 @@ def series_styles() -> list[dict[str, Any]]:
         {"color": c, "marker": m, "linestyle": s, "markersize": 4}
         for c, m, s in zip(colors, markers, lines, strict=True)
     ]
+
+
+def k_axis(axes: Axes, k: Sequence[int]) -> None:
+    """A logarithmic horizontal axis with a number at each k, as whole numbers."""
+    axes.set_xscale("log")
+    axes.set_xticks(k, [f"{each:g}" for each in k])
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def log_log(axes: Axes) -> None:

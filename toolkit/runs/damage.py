@@ -15,6 +15,7 @@ from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.files import make_directory, sync_directory, writing
 from toolkit.runs.answers import map_path, read_map
 from toolkit.runs.run import UNREADABLE, Run, read_json
+from toolkit.runs.scores import read_scores, score_names
 from toolkit.runs.second_judge import second_judge, second_judges
 from toolkit.runs.shards import verify_shards
 from toolkit.runs.verdicts import read_batch
@@ -56,6 +57,11 @@ def damaged_records(run: Run) -> Iterator[ToolkitError]:
     for name in second_judges(run):
         try:
             second_judge(run, name)
+        except ToolkitError as error:
+            yield error
+    for name in score_names(run):
+        try:
+            read_scores(run, name)
         except ToolkitError as error:
             yield error
     for path in sorted((run.path / "isolation").glob("*.json")):

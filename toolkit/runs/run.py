@@ -9,6 +9,7 @@
       answers/<slice>.parquet    which answer each sample of the shard gives (a cache)
       verdicts/*.parquet    outcomes of distinct answers, by judge
       judges/<name>.parquet references of a judge besides the run's own
+      scores/<name>.parquet scores of the samples, such as a reward model's
       isolation/<host>.json how a node confined what it executed
       launches.jsonl        what was launched, and as which jobs
       launching             who launches the run right now
@@ -88,6 +89,8 @@ def remedy(path: Path) -> str:
                 f"delete it: `python jobs/evaluate.py {run} --task {shlex.quote(path.stem)}` makes "
                 "it anew"
             )
+        case "scores":
+            return "delete it, and ingest the scores again"
         case "isolation":
             return "delete it: it only records how a node confined what it executed"
         case "answers" | format1.ANSWERS_DIRECTORY:
@@ -132,6 +135,11 @@ class Run:
     def judges_dir(self) -> Path:
         """Holds the references of judges besides the run's own. Not there if there is none."""
         return self.path / "judges"
+
+    @property
+    def scores_dir(self) -> Path:
+        """Holds scores of the samples, one file for each scorer. Not there if there is none."""
+        return self.path / "scores"
 
     @property
     def results_dir(self) -> Path:
