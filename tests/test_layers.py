@@ -40,6 +40,7 @@ OWNERS = {
     "matplotlib": {
         "toolkit/report/consistency.py",
         "toolkit/report/style.py",
+        "toolkit/report/weak_tests.py",
         "toolkit/report/figures.py",
         "toolkit/report/comparisons.py",
     },

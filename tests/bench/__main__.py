@@ -15,6 +15,7 @@ import sampling
 import scale
 import stdin
 import unchanged
+import weak_tests
 
 BENCHES = {
     "execution": execution.bench,
@@ -26,6 +27,7 @@ BENCHES = {
     "coverage": coverage.bench,
     "math": math_answers.bench,
     "stdin": stdin.bench,
+    "weak_tests": weak_tests.bench,
 }
 
 

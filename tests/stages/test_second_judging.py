@@ -83,6 +83,14 @@ def test_it_is_fitted_into_a_folder_of_its_own(run, tmp_path):
     assert document.pass_at_k[1] == pytest.approx(0.25)
     assert read_fit(run.results_dir).pass_at_k[1] == pytest.approx(0.75)
     assert {p: p.read_bytes() for p in own} == own
+    weak = fit_run(run, judge=judge_of_run(run), replicates=100).weak_tests["humaneval+"]
+    assert (weak.passes, weak.false_positives, weak.missed) == (6, 4, 0)
+    assert weak.accuracy[4].estimate == pytest.approx(1 / 3)
+    report = (run.results_dir / "report.md").read_text()
+    assert "right on at most 33.3 %" in report.split("## ")[0]  # a warning at the head
+    assert "| a | 33.3 % (" in report
+    assert (run.results_dir / "figures" / "weak_tests-humaneval+.svg").is_file()
+    assert read_fit(results_of(run, "humaneval+")).weak_tests is None
     (run.results_dir / "humaneval+" / "fit.json").unlink()
     with pytest.raises(UsageError, match=r"fit.py \S+/run --judge humaneval\+`"):
         read_fit(results_of(run, "humaneval+"))

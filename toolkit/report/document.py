@@ -25,6 +25,7 @@ from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
 from toolkit.stats.stopping import StoppingRule
+from toolkit.stats.weak_tests import WeakTests
 
 FIT_JSON = "fit.json"
 TABLES_AND_REPORTS = ("counts.parquet", "curve.parquet", "report.md", "report.html")
@@ -184,6 +185,8 @@ class FitContext:
     """Of all samples with a verdict; None also in results from before there were kinds."""
     cost: Cost | None = None
     """What the run is paid for, as it was known at the fit."""
+    weak_tests: dict[str, WeakTests] | None = None
+    """By the name of each judge beside the run's own that is taken as the truth; None without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

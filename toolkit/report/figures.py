@@ -27,6 +27,7 @@ from toolkit.report.style import (
     new_figure,
     save,
 )
+from toolkit.report.weak_tests import figure_name, weak_tests_figure
 from toolkit.runs.taxonomy import PASSED, Taxonomy
 from toolkit.stats.arrays import Floats
 from toolkit.stats.laws import BetaBinomial
@@ -52,6 +53,8 @@ def draw_figures(document: FitDocument, counts: pl.DataFrame, folder: Path) -> N
             save(_tokens_figure(document, document.output_tokens), folder / "coverage_by_tokens")
         if document.consistency:
             save(consistency_figure(document), folder / "consistency")
+        for judge, found in (document.weak_tests or {}).items():
+            save(weak_tests_figure(found, judge), folder / figure_name(judge))
         if document.taxonomy:
             save(_outcomes_figure(document.taxonomy), folder / "outcomes")
 

@@ -18,6 +18,7 @@ from toolkit.report.blocks import percent as _percent
 from toolkit.report.blocks import span as _range
 from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
+from toolkit.report.weak_tests import weak_tests_blocks, weak_tests_warnings
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
 from toolkit.stats.inference import FLOOR_CRITICAL
@@ -65,6 +66,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     )
     yield Heading("Forecast")
     yield from _forecast(document)
+    yield from weak_tests_blocks(document)
     yield from consistency_blocks(document)
     yield Heading("The problems")
     yield Picture("difficulty", "Each problem's share of passing samples.")
@@ -86,6 +88,7 @@ def _warnings(document: FitDocument) -> Iterator[Block]:
             "about the benchmark they come from.",
             warning=True,
         )
+    yield from weak_tests_warnings(document)
     yield from _suspect_warning(document.taxonomy)
 
 

@@ -44,7 +44,9 @@ from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
+from toolkit.runs.second_judge import second_judges
 from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
+from toolkit.runs.two_verdicts import two_verdicts
 from toolkit.runs.usage import Cost
 from toolkit.runs.verdicts import other_judges
 from toolkit.stats import laws
@@ -57,6 +59,8 @@ from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
 from toolkit.stats.suspect import largest_k_without, pass_at_k_without
 from toolkit.stats.tokens import tokens_of_samples
+from toolkit.stats.weak_tests import WeakTests, weak_tests
+from toolkit.verifiers.judges import judge_of_run
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +106,9 @@ def fit_run(
     if name:  # published figures are those of HumanEval's own tests
         title = f"{context.title}, judged by {name}"
         context = dataclasses.replace(context, title=title, full_humaneval=False)
+    else:
+        found = _weak_tests(run, judge, replicates)
+        context = dataclasses.replace(context, weak_tests=found)
     document, _ = fit_counts(
         counts,
         results_of(run, name),
@@ -110,6 +117,18 @@ def fit_run(
         replicates=replicates,
     )
     return document
+
+
+def _weak_tests(run: Run, judge: Judge, replicates: int) -> dict[str, WeakTests] | None:
+    """The run's tests measured by each judge beside it. None for an adaptive run: it is biased."""
+    if run.stopping_rule():
+        return None
+    found = {}
+    for name in second_judges(run):
+        if seen := two_verdicts(run, judge, judge_of_run(run, name=name)):
+            grid = k_grid(int(seen.n.min()))
+            found[name] = weak_tests(seen, grid, replicates=replicates)
+    return found or None
 
 
 def results_of(run: Run, name: str) -> Path:
