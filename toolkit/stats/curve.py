@@ -9,6 +9,9 @@ from toolkit.stats import passk
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.stopping import StoppingRule
 
+ENTRIES = 2**22
+"""Of a table that is in memory at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -33,8 +36,22 @@ class Counts:
     @property
     def k_max(self) -> int:
         """Largest k that every problem supports; where all of them were stopped, the cap."""
-        most = int(self.n.max()) if self.rule is None else self.rule.cap
-        return min(int(self.support().min()), most)
+        return min(int(self.support().min()), self._most)
+
+    @property
+    def k_most(self) -> int:
+        """Largest k that any problem supports; where one was stopped, the cap."""
+        return min(int(self.support().max()), self._most)
+
+    @property
+    def _most(self) -> int:
+        return int(self.n.max()) if self.rule is None else self.rule.cap
+
+    def distinct(self) -> tuple["Counts", Ints]:
+        """The distinct (n, c), shape (G,), and how many problems have each."""
+        key, weight = np.unique(self.n * (int(self.n.max()) + 1) + self.c, return_counts=True)
+        n, c = np.divmod(key, int(self.n.max()) + 1)
+        return Counts(n, c, self.rule), weight
 
     def log_fail_at_k(self, k: ArrayLike) -> Floats:
         """log of each problem's unbiased fail@k, shape (P, K); nan where k is not supported."""
@@ -79,25 +96,80 @@ def curve(counts: Counts, k: ArrayLike) -> Curve:
     - Fixed set: sqrt(sum_i [U_i(k)^2 - U_i(2k)]) / P. The variance is unbiased, since
       E U_i(2k) = (1 - p_i)^(2k).
     - Super-population: s / sqrt(P), where s is the standard deviation of U_i over problems.
+
+    Problems with the same (n, c) are computed once, and a part of them at a time.
     """
     k = np.asarray(k, dtype=np.int64)
-    support = counts.support()
-    columns = [_point(counts, support, int(k_j)) for k_j in k]
-    passed, failed, fixed, superpopulation, problems = np.array(columns).reshape(-1, 5).T
-    return Curve(k, passed, failed, fixed, superpopulation, problems.astype(np.int64))
-
-
-def _point(counts: Counts, support: Ints, k: int) -> tuple[float, float, float, float, float]:
+    groups, weight = counts.distinct()
+    both = np.unique(np.concatenate([k, 2 * k]))
+    logs, support = _log_fail(groups, both), groups.support()[:, None]
+    log_fail, twice = (logs[:, np.searchsorted(both, j)] for j in (k, 2 * k))
     has = support >= k
-    count = int(has.sum())
-    if not count:
-        return np.nan, np.nan, np.nan, np.nan, 0.0
-    some = Counts(counts.n[has], counts.c[has], counts.rule)
-    log_fail = some.log_fail_at_k([k])[:, 0]
-    fail = np.exp(log_fail)
-    fixed = np.nan
-    if np.all(support[has] >= 2 * k):
-        variance = np.sum(fail**2 - some.fail_at_k([2 * k])[:, 0])
-        fixed = np.sqrt(max(variance, 0.0)) / count
-    spread = float(fail.std(ddof=1)) / np.sqrt(count) if count > 1 else np.nan
-    return float(np.mean(-np.expm1(log_fail))), float(fail.mean()), fixed, spread, count
+    fail, passed = np.exp(log_fail), -np.expm1(log_fail)
+    problems = weight @ has
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = weight @ np.where(has, fail, 0.0) / problems
+        square = weight @ np.where(has, (fail - mean) ** 2, 0.0)
+        inside = weight @ np.where(support >= 2 * k, fail**2 - np.exp(twice), 0.0)
+        all_have = weight @ (has & (support < 2 * k)) == 0
+        fixed = np.sqrt(np.maximum(inside, 0.0)) / problems
+        return Curve(
+            k,
+            weight @ np.where(has, passed, 0.0) / problems,
+            mean,
+            np.where(all_have, fixed, np.nan),
+            np.where(problems > 1, np.sqrt(square / (problems - 1) / problems), np.nan),
+            problems.astype(np.int64),
+        )
+
+
+def _parts(rows: int, columns: int) -> list[slice]:
+    """Slices over the rows of a table, each of at most `ENTRIES` entries or of one row."""
+    step = max(1, ENTRIES // max(1, columns))
+    return [slice(start, start + step) for start in range(0, rows, step)]
+
+
+def _log_fail(groups: Counts, k: Ints) -> Floats:
+    """`log_fail_at_k`, a part of the rows at a time."""
+    parts = _parts(len(groups), 8 * len(k))
+    rows = [Counts(groups.n[p], groups.c[p], groups.rule).log_fail_at_k(k) for p in parts]
+    return np.concatenate(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """The curve in a Bayesian bootstrap over problems; rows (R, K), see `resample_curve`."""
+
+    means: Floats
+    low: Floats
+    high: Floats
+
+
+def resample_curve(
+    counts: Counts, k: ArrayLike, replicates: int, random: np.random.Generator
+) -> Resampled:
+    """Mean fail@k over the problems that support k, under random weights of the problems.
+
+    The weights are Dirichlet(1, ..., 1) (Rubin 1981, "The Bayesian bootstrap", Ann. Statist. 9).
+    For the ends of an interval one problem more is drawn: in `low` it is solved at once, in `high`
+    never. Where problems are either solved or not, an end is then that of the exact binomial
+    interval (Clopper and Pearson 1934), and it has a width also where all problems agree.
+
+    Problems with the same (n, c) have a weight together, which is gamma distributed.
+    """
+    k = np.asarray(k, dtype=np.int64)
+    groups, weight = counts.distinct()
+    supported = groups.support()[:, None] >= k
+    has, fail = supported.astype(float), np.where(supported, np.exp(_log_fail(groups, k)), 0.0)
+    shares = weight.astype(float)
+    rows = []
+    for part in _parts(replicates, len(groups)):
+        size = len(range(replicates)[part])
+        drawn = random.gamma(shares, size=(size, len(shares)))
+        more = random.gamma(1.0, size=(size, 1))
+        total, failed = drawn @ has, drawn @ fail
+        rows.append(
+            np.stack([failed / total, failed / (total + more), (failed + more) / (total + more)])
+        )
+    means, low, high = np.concatenate(rows, axis=1)
+    return Resampled(means, low, high)

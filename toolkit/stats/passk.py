@@ -36,15 +36,17 @@ def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     result[impossible] = -np.inf
     open_ = defined & ~impossible & (few > 0)
     # Equal (n, M) share one cumulative sum: a benchmark has few distinct n.
-    pairs = np.stack([n[open_], many[open_]], axis=1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    terms, values = few[open_], np.empty(pairs.shape[0])
+    terms = few[open_]
+    base = int(n.max(initial=0)) + 1
+    unique, inverse = np.unique(n[open_] * base + many[open_], return_inverse=True)
+    longest = np.zeros(len(unique), dtype=np.int64)
+    np.maximum.at(longest, inverse, terms)
+    values = np.empty(len(terms))
     order = np.argsort(inverse, kind="stable")
-    bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1))
-    for (n_j, many_j), start, stop in zip(unique, bounds[:-1], bounds[1:], strict=True):
-        members = order[start:stop]
-        sums = np.cumsum(_log_ratios(int(n_j), int(many_j), int(terms[members].max())))
+    bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1)).tolist()
+    for j, (key, count) in enumerate(zip(unique.tolist(), longest.tolist(), strict=True)):
+        members = order[bounds[j] : bounds[j + 1]]
+        sums = np.cumsum(_log_ratios(*divmod(key, base), count))
         values[members] = sums[terms[members] - 1]
     result[open_] = values
     return result
@@ -53,8 +55,12 @@ def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
 def _log_ratios(n: int, many: int, count: int) -> Floats:
     """log((n - i - many) / (n - i)) for i < count."""
     left = n - np.arange(count, dtype=np.float64)
-    ratio = many / left
-    return np.where(ratio < 0.5, np.log1p(-np.minimum(ratio, 0.5)), np.log((left - many) / left))
+    # The ratio many / left rises with i: the first terms are those under 1/2.
+    small = min(count, max(0, n - 2 * many))
+    terms = np.empty(count)
+    terms[:small] = np.log1p(-many / left[:small])
+    terms[small:] = np.log((left[small:] - many) / left[small:])
+    return terms
 
 
 def fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
