@@ -3,20 +3,17 @@
 A known law answers in place of the model. tests/launch/test_slurm.py has the real one.
 """
 
-import functools
 import json
 
 import polars as pl
 import pytest
 from run_jobs import assert_each_sample_once, files, samples
 
-from toolkit.launch import tasks
 from toolkit.launch.local import launch_inline
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.status import read_status
 from toolkit.report.document import read_fit
 from toolkit.resolve import resolve
-from toolkit.stages.fit import fit_run
 from toolkit.verifiers.judges import judge_of_run
 
 pytestmark = pytest.mark.slow
@@ -26,14 +23,13 @@ RULE = {"adaptive": True, "stop_r": 2, "stop_min": 4, "stop_cap": 16, "stop_batc
 
 
 @pytest.fixture
-def launch(tmp_path, monkeypatch):
+def launch(tmp_path):
     """Launches GSM8K's task on a dozen problems in its published form, in this process."""
-    monkeypatch.setattr(tasks, "fit_run", functools.partial(fit_run, replicates=50))
     rows = [{"question": f"{n} + 1?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in range(12)]
     path = tmp_path / "gsm8k.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     where = {"task": "gsm8k", "problems": str(path), "backend": "synthetic", "launcher": "inline"}
-    sizes = {"slice_samples": 8, "slice_seeds": 4, "eval_cpus": 1}
+    sizes = {"slice_samples": 8, "slice_seeds": 4, "eval_cpus": 1, "replicates": 100}
 
     def run(**flags):
         config = resolve(where | sizes | {"workers": 1} | flags)

@@ -46,7 +46,7 @@ def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1)).tolist()
     for j, (key, count) in enumerate(zip(unique.tolist(), longest.tolist(), strict=True)):
         members = order[bounds[j] : bounds[j + 1]]
-        sums = np.cumsum(_log_ratios(*divmod(key, base), count))
+        sums = np.cumsum(_log_ratios(key // base, key % base, count))
         values[members] = sums[terms[members] - 1]
     result[open_] = values
     return result
