@@ -34,6 +34,7 @@ PREPARED = (
 
 VENV = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[vllm]'"
 ARRAY = "tests/launch/test_slurm.py::test_an_array_of_ten_runs_to_the_report"
+GSM8K = "tests/launch/test_slurm.py::test_gsm8k_by_the_embedded_model_runs_to_the_report"
 ELSEWHERE = {
     # what needs more than this machine, or more time: the test that runs it
     ". .venv/bin/activate": "tests/test_docs.py::test_the_environment_is_the_one_that_make_makes",
@@ -41,6 +42,8 @@ ELSEWHERE = {
     "make run": "tests/test_docs.py::test_make_run_is_the_quickstart",
     "make test": "tests/test_docs.py::test_ci_runs_make_test",
     "python jobs/launch.py --array 10 --partition gpu": ARRAY,
+    "python jobs/launch.py --preset gsm8k-quickstart --launcher local": GSM8K,
+    "python jobs/launch.py --preset gsm8k-quickstart --launcher local --problems test.jsonl": GSM8K,
     "sbatch sbatch/evaluate.sh": ARRAY,
     "sbatch sbatch/fit.sh": ARRAY,
     "python jobs/cancel.py": "tests/launch/test_slurm.py::"

@@ -206,6 +206,45 @@ def test_arguments_of_the_chat_template_are_identity_only_where_they_are_given(t
     assert "has no chat template" in refused(job("launch.py", *flags, cwd=tmp_path))
 
 
+def test_all_that_a_task_asks_is_identity_and_how_it_judges_is_not(folder):
+    def digest(toml=TOML, shot="", **flags):
+        (folder / "sums.toml").write_text(toml)
+        (folder / "shots.jsonl").write_text(shot)
+        given = {"task": str(folder / "sums.toml"), "backend": "vllm"} | flags
+        config = resolve({"prompt_style": "completion"} | given)
+        return identity_digest(run_identity(config, load_task(given["task"]).problems))
+
+    shown = TOML.replace("[prompt]", '[prompt]\nshots = "shots.jsonl"')
+    shot = json.dumps({"question": "What is 1 + 4?", "answer": "5"}) + "\n"
+    own = digest()
+    others = [
+        digest(TOML.replace("Question: {question}", "Q: {question}")),
+        digest(shown, shot),
+        digest(shown, shot.replace("5", "It is 5.")),
+        digest(TOML.replace('["Question:"]', '["Question:", "Q:"]')),
+        digest(stop=[]),
+        digest(prompt_style="chat"),
+        digest(prompt_style="chat", chat_arg=["enable_thinking=true"]),
+        digest(prompt_style="chat", chat_arg=["enable_thinking=false"]),
+    ]
+    assert len({own, *others}) == 1 + len(others)
+    for same in (
+        digest(TOML + 'answer = "marker:#### | last_number"\n'),
+        digest('about = "sums"\n' + TOML),
+        digest(stop=["Question:"]),
+        digest(opens_thought=True),
+    ):
+        assert same == own
+    write(folder, [ROWS[0] | {"answer": 3}, *ROWS[1:]])
+    assert digest() != own
+
+
+def test_humaneval_by_its_name_is_the_run_that_no_task_names():
+    problems = load_task(limit=2).problems
+    named = resolve({"task": "humaneval", "chat_arg": None, "opens_thought": False})
+    assert run_identity(named, problems) == run_identity(resolve({}), problems)
+
+
 def test_programs_by_standard_input_are_a_task_of_two_files(tmp_path):
     echo = {"input": "3\n", "output": "6\n"}
     rows = [

@@ -60,6 +60,30 @@ def test_a_preset_fits_its_gpu(preset, gib):
     assert 1.0 <= tokens / (400 * engine.max_num_seqs) < 2.0
 
 
+QWEN_7B = {
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "hidden_size": 3584,
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "length"), [("math500-r1-7b-a100", 3800), ("livecodebench-r1-7b-a100", 7600)]
+)
+def test_a_preset_of_a_reasoning_model_fits_an_a100(preset, length):
+    """All sequences at this length, and some at their longest; prompts have room beside thoughts."""
+    config = resolve({}, ROOT / "jobs" / "presets" / f"{preset}.toml")
+    engine, sampling = config.engine, config.sampling
+    need = Footprint(15_231_233_024, kv_bytes_per_token(QWEN_7B, engine.dtype))
+    assert need.kv_per_token == 56 * 1024
+    tokens = need.kv_tokens(40 * 2**30, engine.gpu_memory_utilization)
+    assert 1.0 <= tokens / (length * engine.max_num_seqs) < 1.1
+    assert tokens > 10 * engine.max_model_len
+    assert sampling.max_tokens == 32_768 <= engine.max_model_len - 2048
+    assert (sampling.temperature, sampling.top_p, sampling.prompt_style) == (0.6, 0.95, "chat")
+
+
 def test_a_node_offers_a_generic_resource_or_not():
     assert _offers("gpu:a100:4(S:0-1)", "gpu:2")
     assert _offers("gpu:a100:4(S:0-1),fpga:1", "gpu:a100:4,fpga")

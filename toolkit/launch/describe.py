@@ -18,6 +18,9 @@ from toolkit.verifiers.base import prompts_of
 
 ASSUMED_TOKENS = 130
 """Output tokens of a sample before any is known: the experiment's were 100 to 150."""
+THINKING_TOKENS = 4000
+"""The same where a sample may have more than `ALLOWED_TO_THINK`: reasoning models on MATH."""
+ALLOWED_TO_THINK = 8192
 ASSUMED_RATE = 4000
 """Output tokens/s of one A100-40GB with an 8B model, as in the experiment."""
 
@@ -25,7 +28,10 @@ ASSUMED_RATE = 4000
 def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]]) -> str:
     """The run, what is planned and missing, the resources and a first estimate of the cost."""
     r, s = plan.config.resources, plan.config.sampling
-    tokens = plan.samples_missing * min(ASSUMED_TOKENS, s.max_tokens)
+    a_sample = min(ASSUMED_TOKENS, s.max_tokens)
+    if s.max_tokens > ALLOWED_TO_THINK:
+        a_sample = THINKING_TOKENS
+    tokens = plan.samples_missing * a_sample
     hours = tokens / ASSUMED_RATE / 3600
     asked = source_of(plan.config.problem_set)
     lines = [
@@ -47,7 +53,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
     on_gpus = launcher == "slurm" and s.backend == "vllm" and s.model and r.gres != ""
     if on_gpus and plan.samples_missing:
         lines.append(
-            f"estimate   {tokens / 1e6:.2f} M tokens (assuming {ASSUMED_TOKENS} a sample); an 8B "
+            f"estimate   {tokens / 1e6:.2f} M tokens (assuming {a_sample:,} a sample); an 8B "
             f"model on A100-40GB (assuming {ASSUMED_RATE} tokens/s a GPU): {hours:.2f} GPU-hours, "
             f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
         )
