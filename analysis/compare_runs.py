@@ -1,118 +1,155 @@
-"""Does run A beat run B? Paired by problem, at every k that both have, with a 95 % interval.
+"""Does one run beat another? Paired by problem, at every k that all have, at once.
 
-python analysis/compare_runs.py A B [--usd-per-gpu-hour 2] [--tokens-per-second 4000]
+python analysis/compare_runs.py A B [C ...] [--gate K] [--usd-per-gpu-hour 2]
 
-Compared is the mean difference of the unbiased pass@k over the problems that both runs have. The
-interval is that mean +- 1.96 of its standard errors, and speaks of such problems.
+Compared is the mean difference of the unbiased pass@k over the problems that all runs have. The
+intervals are simultaneous: with 95 % they hold for all k and all pairs of runs at once. They speak
+of such problems. Where two curves cross is said with an interval, or that they do not.
 
 Coverage is also set against the output tokens and dollars of k samples of every problem: k tries
-of one model may cost what k/10 of another do.
+of one model may cost what k/10 of another do. analysis/frontier.py goes on from there.
+
+With --gate K the exit code says how A does against B at this k: 0 better, 3 worse, 4 cannot tell.
+Of a k that was chosen beforehand, the interval is of this k alone. Without --gate it is 0.
 """
 
+import argparse
+import json
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.errors import UsageError
-from toolkit.report.comparisons import draw_coverage, draw_scatter
-from toolkit.report.document import read_fit
-from toolkit.runs.run import open_run, result_file
-from toolkit.stats.arrays import Floats
-from toolkit.stats.curve import Counts
-from toolkit.stats.passk import k_grid
+from toolkit.errors import EXIT_DONE, UsageError
+from toolkit.files import replace_file
+from toolkit.report.comparisons import draw_coverage, draw_differences, draw_scatter
+from toolkit.report.run_pairs import (
+    Comparison,
+    Pair,
+    compare,
+    comparison_document,
+    crossover_line,
+    read_runs,
+)
+from toolkit.stats.comparison import differences, verdict
 
-Row = tuple[int, float, float, float, float]
-"""k, pass@k of A and of B, and the ends of the interval of their difference."""
+EXIT_CODES = {"better": EXIT_DONE, "worse": 3, "cannot tell": 4}
 
 
 def main() -> int:
-    """Join the two runs' counts by problem and compare them k by k."""
-    parser = Parser(__doc__ or "")
-    parser.add_argument("a", type=Path, metavar="A", help="a run that was fitted")
-    parser.add_argument("b", type=Path, metavar="B", help="another")
-    parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
-    speed = "of one GPU, to turn tokens into dollars [4000, an 8B model on an A100-40GB]"
-    parser.add_argument("--tokens-per-second", type=float, default=4000.0, help=speed)
-    parser.add_argument("--out", type=Path, default=Path("compare"), help="figure, no suffix")
-    flags = parser.parse_args()
-    both = read_counts(flags.a).join(read_counts(flags.b), on="task_id", suffix="_b")
-    both = both.filter((pl.col("n") > 0) & (pl.col("n_b") > 0))
-    if both.height < 2:
-        raise UsageError(
-            f"{flags.a} and {flags.b} share {both.height} problems: nothing to compare"
-        )
-    first, second = (read_fit(open_run(path).results_dir) for path in (flags.a, flags.b))
-    a = Counts.of(both["n"], both["c"], first.stopping)
-    b = Counts.of(both["n_b"], both["c_b"], second.stopping)
-    print(f"A {flags.a}\nB {flags.b}\n{both.height} problems in common")
+    """Read the runs, compare each pair, print, draw, and say what a script can use."""
+    flags = parsed()
+    compared = compare(read_runs(flags.runs))
+    print("\n".join(run.label for run in compared.runs))
+    print(f"{len(compared.runs[0].counts)} problems in common")
     print(
         f"dollars assume a GPU of {flags.tokens_per_second:g} tokens/s at "
         f"{flags.usd_per_gpu_hour:g} $ an hour, whatever the runs were sampled on\n"
     )
-    if first.judge and second.judge and first.judge != second.judge:
-        print(f"judged otherwise: A by {first.judge.line()}; B by {second.judge.line()}\n")
-    rows = compare(a, b)
-    tokens = [mean_tokens(both, suffix) for suffix in ("", "_b")]
     usd_per_token = flags.usd_per_gpu_hour / 3600 / flags.tokens_per_second
-    print_rows(rows, tokens, usd_per_token)
-    rates = [(1 - counts.fail_at_k([1])[:, 0]).tolist() for counts in (a, b)]
-    draw_scatter(*rates, ("pass@1 of a problem, A", "pass@1 of a problem, B"), flags.out)
-    by_tokens = flags.out.with_name(flags.out.name + "-tokens")
-    curves = {
-        f"{'AB'[i]} {path}": ([row[0] * tokens[i] for row in rows], [row[1 + i] for row in rows])
-        for i, path in enumerate((flags.a, flags.b))
-    }
-    draw_coverage(curves, usd_per_token, by_tokens)
-    print(f"figures: {flags.out}.png, {by_tokens}.png, and .svg")
-    return 0
+    for pair in compared.pairs:
+        print_pair(compared, pair, usd_per_token)
+    write_figures(compared, flags.out, usd_per_token)
+    document = comparison_document(compared)
+    code = EXIT_DONE
+    if flags.gate is not None:
+        document["gate"] = gate = gate_verdict(compared, flags.gate)
+        code = EXIT_CODES[str(gate["verdict"])]
+        print(
+            f"gate: A against B at k = {flags.gate}: {gate['verdict']} (difference "
+            f"{gate['difference']:.4f}, 95 %: {gate['lo']:.4f} to {gate['hi']:.4f}; one of "
+            f"{gate['detectable']:.4f} would be found with 80 %)"
+        )
+    out = flags.out.with_name(flags.out.name + ".json")
+    replace_file(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    print(f"all values: {out}")
+    return code
 
 
-def print_rows(rows: list[Row], tokens: list[float], usd_per_token: float) -> None:
-    """The table, and the verdict at its largest k; `tokens` of one sample of every problem."""
-    spent = f"{'A tokens':>11} {'B tokens':>11} {'A $':>8} {'B $':>8}"
-    print(f"{'k':>6} {'A':>8} {'B':>8} {'A - B':>8} {'95 %':>18} {spent}")
-    for k, first, second, low, high in rows:
+def parsed() -> argparse.Namespace:
+    """The flags."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs that were fitted")
+    parser.add_argument(
+        "--gate", type=int, metavar="K", help="a verdict on A against B at this k, as exit code"
+    )
+    parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
+    speed = "of one GPU, to turn tokens into dollars [4000, an 8B model on an A100-40GB]"
+    parser.add_argument("--tokens-per-second", type=float, default=4000.0, help=speed)
+    parser.add_argument("--out", type=Path, default=Path("compare"), help="figures, no suffix")
+    flags = parser.parse_args()
+    if len(flags.runs) < 2:
+        raise UsageError(f"{flags.runs[0]}: one run alone; name two or more to compare")
+    return flags
+
+
+def print_pair(compared: Comparison, pair: Pair, usd_per_token: float) -> None:
+    """The table of a pair, then the verdict at the largest k, and the crossover."""
+    first, second = compared.runs[pair.first], compared.runs[pair.second]
+    a, b = first.letter, second.letter
+    judges = [run.fit.judge for run in (first, second)]
+    if judges[0] and judges[1] and judges[0] != judges[1]:
+        print(f"judged otherwise: {a} by {judges[0].line()}; {b} by {judges[1].line()}\n")
+    spent = f"{a + ' tokens':>11} {b + ' tokens':>11} {a + ' $':>8} {b + ' $':>8}"
+    print(f"{'k':>6} {a:>8} {b:>8} {a + ' - ' + b:>8} {'95 %':>18} {'detects':>8} {spent}")
+    found = compared.found
+    low, high, detects = (each[pair.columns] for each in (found.lo, found.hi, found.detectable))
+    tokens = [float(run.tokens.sum()) for run in (first, second)]
+    for i, k in enumerate(compared.k.tolist()):
+        one, two = compared.curves[pair.first, i], compared.curves[pair.second, i]
         used = [k * each for each in tokens]
         usd = [each * usd_per_token for each in used]
         spent = f"{used[0]:11.0f} {used[1]:11.0f} {usd[0]:8.4f} {usd[1]:8.4f}"
-        difference = f"{first - second:8.4f} {low:8.4f} .. {high:6.4f}"
-        print(f"{k:>6} {first:8.4f} {second:8.4f} {difference} {spent}")
-    k, _, _, low, high = rows[-1]
-    a_wins, b_wins = ("supported" if wins else "not supported" for wins in (low > 0, high < 0))
-    print(f"\n'A beats B' at k = {k}: {a_wins}; 'B beats A': {b_wins}")
+        apart = f"{one - two:8.4f} {low[i]:8.4f} .. {high[i]:6.4f} {detects[i]:8.4f}"
+        print(f"{k:>6} {one:8.4f} {two:8.4f} {apart} {spent}")
+    k, last = compared.k.tolist(), verdict(low[-1], high[-1])
+    wins = ["supported" if last == word else "not supported" for word in ("better", "worse")]
+    print(f"\n'{a} beats {b}' at k = {k[-1]}: {wins[0]}; '{b} beats {a}': {wins[1]}")
+    for name, sure in ((a, low > 0), (b, high < 0)):
+        if sure.any():
+            print(f"{name} is better at k = {', '.join(str(k[i]) for i in np.flatnonzero(sure))}")
+    print(f"{crossover_line(pair.crossover, a, b, k[-1])}\n")
 
 
-def compare(a: Counts, b: Counts) -> list[Row]:
-    """One row for each k that both have."""
-    rows = []
-    for k in k_grid(min(a.k_max, b.k_max)):
-        first, second = (1 - counts.fail_at_k([k])[:, 0] for counts in (a, b))
-        low, high = difference(first, second)
-        rows.append((int(k), float(first.mean()), float(second.mean()), low, high))
-    return rows
+def gate_verdict(compared: Comparison, k: int) -> dict[str, float | str]:
+    """A against B at one k. Raises `UsageError` for a k that not all problems support."""
+    a, b, *_ = compared.runs
+    top = min(a.counts.k_max, b.counts.k_max)
+    if not 1 <= k <= top:
+        raise UsageError(f"--gate {k}: both runs have an estimate for k = 1 to {top} only")
+    first, second = (1 - run.counts.fail_at_k([k]) for run in (a, b))
+    found = differences(first - second, replicates=100)
+    lo, hi, detectable = found.one(0)
+    return {
+        "k": k,
+        "verdict": verdict(lo, hi),
+        "difference": float(found.mean[0]),
+        "lo": lo,
+        "hi": hi,
+        "detectable": detectable,
+    }
 
 
-def mean_tokens(both: pl.DataFrame, suffix: str) -> float:
-    """Output tokens of one sample of every problem; nan where they are not known."""
-    if both[f"tokens{suffix}"].has_nulls():
-        return float("nan")
-    samples = both[f"n{suffix}"] + both[f"unjudged{suffix}"]
-    return float((both[f"tokens{suffix}"] / samples).sum())
-
-
-def read_counts(path: Path) -> pl.DataFrame:
-    """task_id, n, c, tokens, unjudged of a run's results."""
-    table = result_file(open_run(path), "counts.parquet")
-    return pl.read_parquet(table).select("task_id", "n", "c", "tokens", "unjudged")
-
-
-def difference(first: Floats, second: Floats) -> tuple[float, float]:
-    """95 % interval of the mean of first - second, paired by problem."""
-    apart = first - second
-    error = 1.96 * float(apart.std(ddof=1)) / np.sqrt(len(apart))
-    return float(apart.mean()) - error, float(apart.mean()) + error
+def write_figures(compared: Comparison, out: Path, usd_per_token: float) -> None:
+    """Problem by problem (of A and B), differences, and coverage against tokens."""
+    a, b, *_ = compared.runs
+    rates, others = ((1 - run.counts.fail_at_k([1])[:, 0]).tolist() for run in (a, b))
+    draw_scatter(rates, others, ("pass@1 of a problem, A", "pass@1 of a problem, B"), out)
+    found = compared.found
+    shown = {}
+    for pair in compared.pairs:
+        name = f"{compared.runs[pair.first].letter} - {compared.runs[pair.second].letter}"
+        shown[name] = tuple(each[pair.columns] for each in (found.mean, found.lo, found.hi))
+    draw_differences(compared.k, shown, out.with_name(out.name + "-difference"))
+    curves = {
+        run.label: (
+            [int(k) * float(run.tokens.sum()) for k in compared.k],
+            compared.curves[i].tolist(),
+        )
+        for i, run in enumerate(compared.runs)
+    }
+    draw_coverage(curves, usd_per_token, out.with_name(out.name + "-tokens"))
+    print(f"figures: {out}.png, {out}-difference.png, {out}-tokens.png, and .svg")
 
 
 if __name__ == "__main__":

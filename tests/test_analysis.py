@@ -1,5 +1,6 @@
 """The scripts over finished runs: each prints a table and writes a figure."""
 
+import json
 import subprocess
 import sys
 
@@ -31,6 +32,7 @@ def script(name, *arguments, cwd):
         ("curves.py", ("a", "b"), "curves", "pass@k by run"),
         ("per_problem.py", ("a", "b"), "per_problem", "2 problems"),
         ("compare_runs.py", ("a", "b"), "compare", "'A beats B' at k = 4: not supported"),
+        ("frontier.py", ("a", "b"), "frontier", "one try of A"),
         ("cost.py", ("a", "b"), "cost", "usd_per_percent"),
         ("feed.py", ("a",), "feed", "in flight: as a share of max_num_seqs"),
     ],
@@ -52,6 +54,21 @@ def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):
     assert k == 4
     assert cost[2] == pytest.approx(cost[0] * 3.6 / 3600 / 4000, abs=1e-4)
     assert (runs / "compare-tokens.png").stat().st_size > 4000
+
+
+def test_a_gate_speaks_by_its_exit_code(runs):
+    """Two problems decide nothing; a k without an estimate is refused."""
+    done = script("compare_runs.py", "a", "b", "--gate", "2", cwd=runs)
+    assert done.returncode == 4, done.stderr
+    assert "gate: A against B at k = 2: cannot tell" in done.stdout
+    found = json.loads((runs / "compare.json").read_text())
+    assert found["gate"]["verdict"] == "cannot tell"
+    (pair,) = found["pairs"]
+    assert pair["lo"]["4"] < pair["difference"]["4"] < pair["hi"]["4"]
+    assert set(pair["crossover"]) == {"crosses", "k", "lo", "hi"}
+    refused = script("compare_runs.py", "a", "b", "--gate", "5", cwd=runs)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "an estimate for k = 1 to 4 only" in refused.stderr
 
 
 def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import adaptive
+import comparing
 import coverage
 import execution
 import math_answers
@@ -28,6 +29,7 @@ BENCHES = {
     "math": math_answers.bench,
     "stdin": stdin.bench,
     "weak_tests": weak_tests.bench,
+    "comparing": comparing.bench,
 }
 
 

@@ -22,6 +22,8 @@ from toolkit.report.style import (
     save,
     series_styles,
 )
+from toolkit.stats.arrays import Floats, Ints
+from toolkit.stats.frontier import Frontier
 from toolkit.stats.selectors import Selected
 
 
@@ -74,6 +76,42 @@ def draw_coverage(
             ),
         )
         dollars.set_xlabel("US dollars")
+        save(figure, path)
+
+
+def draw_frontier(runs: Mapping[str, Sequence[Frontier]], path: Path) -> None:
+    """Coverage against dollars; label -> a run's frontiers, the first one with a band."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("US dollars for all problems", "pass@k (coverage)")
+        styles = itertools.cycle(series_styles())
+        for (label, found), style in zip(runs.items(), styles, strict=False):
+            look = {"color": style["color"], "lw": 1.5}
+            for each, line in zip(found, ("-", ":"), strict=False):
+                name = f"{label}, {each.policy}"
+                axes.plot(each.cost, each.coverage, label=name, linestyle=line, **look)
+            first = found[0]
+            axes.fill_between(
+                first.cost, first.lo, first.hi, color=style["color"], alpha=0.15, lw=0
+            )
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8)
+        save(figure, path)
+
+
+def draw_differences(k: Ints, pairs: Mapping[str, tuple[Floats, ...]], path: Path) -> None:
+    """Differences of pass@k with simultaneous intervals; `pairs`: label -> mean, lo, hi."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("tries per problem k", "difference of pass@k")
+        axes.axhline(0, color=GREY, lw=1, ls=":")
+        styles = itertools.cycle(series_styles())
+        for (label, (mean, low, high)), style in zip(pairs.items(), styles, strict=False):
+            axes.fill_between(k, low, high, color=style["color"], alpha=0.15, lw=0)
+            axes.plot(k, mean, label=f"{label}, with 95 % for all k at once", **style)
+        k_axis(axes, k.tolist())
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend(fontsize=8)
         save(figure, path)
 
 
