@@ -8,9 +8,9 @@ The mean of each column has the standard error
 The 1 is half a problem at either end. So no interval has width zero: where all differences are 0,
 it is about +-3/P, as the rule of three has it.
 
-- Simultaneous: mean +- q s, with q the 95 % quantile of the largest |t| over all columns, by a
-  bootstrap over problems (max-t; Westfall and Young 1993, Romano and Wolf 2005, Econometrica 73,
-  1237-1282). With 95 % all columns hold their truth at once.
+- Simultaneous: mean +- q s. Here q is the 95 % quantile of the largest |t| over all columns, by a
+  bootstrap over problems. With 95 % all columns hold their truth at once. (Max-t: Westfall and
+  Young 1993; Romano and Wolf 2005, Econometrica 73, 1237-1282.)
 - Of one column: mean +- t s, with P - 1 degrees of freedom. For a k that was chosen beforehand.
 - Detectable: the difference that is found with probability 80 %.
 """

@@ -90,8 +90,8 @@ def at_equal_cost(
 ) -> tuple[list[int | None], Differences | None]:
     """Others against one try of `one`, each with the largest k that costs no more.
 
-    Returns the k of each (None where one sample costs more), and the differences of the coverage,
-    one column for each that has a k, with intervals that hold at once; None where none has.
+    Returns the k of each, None where one sample costs more. Then the differences of the coverage,
+    with intervals that hold at once: one column for each that has a k, None where none has.
     """
     columns, chosen = [], []
     for other in others:
