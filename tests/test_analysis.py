@@ -1,12 +1,14 @@
 """The scripts over finished runs: each prints a table and writes a figure."""
 
 import json
+import runpy
 import subprocess
 import sys
 
 import pytest
 from run_jobs import ROOT, SMOKE, job
 
+from toolkit.errors import UsageError
 from toolkit.records import Sample
 
 pytestmark = pytest.mark.slow
@@ -69,6 +71,105 @@ def test_a_gate_speaks_by_its_exit_code(runs):
     refused = script("compare_runs.py", "a", "b", "--gate", "5", cwd=runs)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "an estimate for k = 1 to 4 only" in refused.stderr
+
+
+def inside(name, *arguments, monkeypatch, cwd):
+    """The script's exit code, run in this process; its errors are raised."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    return runpy.run_path(str(ROOT / "analysis" / name))["main"]()
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_curves_of_groups_of_problems(runs, monkeypatch, capsys):
+    ids = ["HumanEval/0", "HumanEval/1"]
+    write_rows(runs / "levels.jsonl", [{"task_id": t, "level": i} for i, t in enumerate(ids)])
+    write_rows(runs / "short.jsonl", [{"task_id": ids[0], "level": 1}])
+    write_rows(runs / "nameless.jsonl", [{"level": 1}])
+    by = ("curves.py", "a", "--by", "level", "--of")
+    assert inside(*by, "levels.jsonl", "--out", "by", monkeypatch=monkeypatch, cwd=runs) == 0
+    found = json.loads((runs / "by.json").read_text())
+    assert list(found) == ["level 0", "level 1"]
+    counts = read_counts(runs / "a")
+    for label, (n, c) in zip(found, counts, strict=True):
+        assert found[label]["problems"] == 1
+        passed = found[label]["pass_at_k"]["1"]
+        assert passed == pytest.approx(c / n)
+        assert found[label]["lo"]["1"] <= passed <= found[label]["hi"]["1"]
+    assert (runs / "by.png").stat().st_size > 4000
+    for file, says in (
+        ("short.jsonl", "1 problems of a have no value, such as HumanEval/1"),
+        ("nameless.jsonl", "line 1: no field 'task_id'"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            inside(*by, file, monkeypatch=monkeypatch, cwd=runs)
+    with pytest.raises(UsageError, match="no field 'type'; there is: level, task_id"):
+        inside(
+            "curves.py",
+            "a",
+            "--by",
+            "type",
+            "--of",
+            "levels.jsonl",
+            monkeypatch=monkeypatch,
+            cwd=runs,
+        )
+    capsys.readouterr()
+
+
+def read_counts(path):
+    import polars as pl
+
+    return pl.read_parquet(path / "results" / "counts.parquet").select("n", "c").rows()
+
+
+def test_many_numbers_are_cut_into_quarters_and_data_as_published_are_known(tmp_path):
+    from toolkit.report.groups import column_of_file
+
+    rows = [
+        {
+            "idx": str(i),
+            "problem": "?",
+            "solution": "\\boxed{1}",
+            "length": i,
+            "level": f"Level {i % 2}",
+        }
+        for i in range(20)
+    ]
+    write_rows(tmp_path / "math.jsonl", rows)
+    lengths = column_of_file(tmp_path / "math.jsonl", "length", "math")
+    assert next(iter(lengths)) == "math/0"
+    sizes = [list(lengths.values()).count(label) for label in dict.fromkeys(lengths.values())]
+    assert (sum(sizes), len(sizes), max(sizes)) == (20, 4, 6)
+    assert lengths["math/0"] == "length 0 to 5"
+    levels = column_of_file(tmp_path / "math.jsonl", "level", "math")
+    assert (levels["math/3"], set(levels.values())) == ("Level 1", {"Level 0", "Level 1"})
+    with pytest.raises(UsageError, match="20 different values; at most 12"):
+        column_of_file(tmp_path / "math.jsonl", "idx", "math")
+
+
+def test_temperature_as_an_axis_over_runs(runs, tmp_path, monkeypatch, capsys):
+    for name, temperature in (("cold", 0.2), ("warm", 0.8)):
+        subprocess.run(["cp", "-a", runs / "a", tmp_path / name], check=True)
+        fit = tmp_path / name / "results" / "fit.json"
+        document = json.loads(fit.read_text())
+        document["sampling"]["temperature"] = temperature
+        fit.write_text(json.dumps(document))
+    over = ("curves.py", "--over", "temperature")
+    assert inside(*over, "warm", "cold", "--out", "t", monkeypatch=monkeypatch, cwd=tmp_path) == 0
+    assert list(json.loads((tmp_path / "t.json").read_text())) == [
+        "temperature 0.2",
+        "temperature 0.8",
+    ]
+    assert (tmp_path / "t.svg").stat().st_size > 4000
+    with pytest.raises(UsageError, match=r"cold has 0\.2 as another run has"):
+        inside(*over, "cold", "cold", monkeypatch=monkeypatch, cwd=tmp_path)
+    with pytest.raises(UsageError, match="sampled without one"):
+        inside(*over, str(runs / "a"), monkeypatch=monkeypatch, cwd=tmp_path)
+    capsys.readouterr()
 
 
 def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from toolkit.report.groups import GroupCurve
 from toolkit.report.style import (
     BLUE,
     GREY,
@@ -38,6 +39,38 @@ def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
             axes.plot(shown["k"], shown["fail_at_k"], label=label, **style)
         log_log(axes)
         axes.legend()
+        save(figure, path)
+
+
+def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
+    """pass@k of groups of problems, with bands."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("tries per problem k", "pass@k")
+        for each, style in zip(groups, itertools.cycle(series_styles()), strict=False):
+            axes.fill_between(each.k, each.lo, each.hi, color=style["color"], alpha=0.12, lw=0)
+            label = f"{each.label} ({each.problems} problems)"
+            axes.plot(each.k, each.passed, label=label, **style)
+        k_axis(axes, max((each.k.tolist() for each in groups), key=len))
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8)
+        save(figure, path)
+
+
+def draw_over(runs: Mapping[float, GroupCurve], name: str, path: Path) -> None:
+    """pass@k against a setting of sampling, a line for each k that all runs have."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(name.replace("_", " "), "pass@k")
+        shared = set.intersection(*(set(each.k.tolist()) for each in runs.values()))
+        shown = sorted(shared)[:: max(1, -(-len(shared) // 5))]
+        for k, style in zip(shown, series_styles(), strict=False):
+            at = [(each, each.k.tolist().index(k)) for each in runs.values()]
+            low, high = [each.lo[i] for each, i in at], [each.hi[i] for each, i in at]
+            axes.fill_between(list(runs), low, high, color=style["color"], alpha=0.12, lw=0)
+            axes.plot(list(runs), [each.passed[i] for each, i in at], label=f"k = {k}", **style)
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8)
         save(figure, path)
 
 
