@@ -1,9 +1,9 @@
 """Curves side by side: of runs, of groups of problems, or over a setting of sampling.
 
-python analysis/curves.py RUN [RUN ...]                              fail@k of runs
-python analysis/curves.py RUN --by level --of FILE [--task math]     pass@k of groups of problems
-python analysis/curves.py RUN --by difficulty --of OTHER_RUN         the same, by another run
-python analysis/curves.py RUN RUN ... --over temperature             pass@k against a setting
+    python analysis/curves.py RUN [RUN ...]                              fail@k of runs
+    python analysis/curves.py RUN --by level --of FILE [--task math]  pass@k of groups of problems
+    python analysis/curves.py RUN --by difficulty --of OTHER_RUN  the same, by another run
+    python analysis/curves.py RUN RUN ... --over temperature  pass@k against a setting
 
 With --by, a group is a value of a column of the problems' data: FILE is JSONL or parquet with
 task_id and the column. Or it is a task's data as published, and --task names the task. Numbers with

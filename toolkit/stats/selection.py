@@ -172,10 +172,11 @@ def _winners(ballot: Ballot, weights: Floats, subsets: Ints) -> Floats:
     """The correctness of the winner of each subset, shape (S,). subsets: shape (S, k)."""
     answers, number = np.unique(ballot.groups, return_inverse=True)
     number = number.reshape(-1)
-    rows = np.arange(len(subsets))[:, None]
-    sums, votes = np.zeros((2, len(subsets), len(answers)))
-    np.add.at(sums, (rows, number[subsets]), weights[subsets])
-    np.add.at(votes, (rows, number[subsets]), 1.0)
+    shape = (len(subsets), len(answers))
+    cells = (np.arange(len(subsets))[:, None] * len(answers) + number[subsets]).reshape(-1)
+    size = len(subsets) * len(answers)
+    sums = np.bincount(cells, weights[subsets].reshape(-1), minlength=size).reshape(shape)
+    votes = np.bincount(cells, minlength=size).reshape(shape)
     some = (votes > 0) & (answers != NO_ANSWER)
     best = np.where(some, sums, -np.inf).max(axis=1, keepdims=True)
     # Sums of the same weights in another order may differ in the last bits.
