@@ -93,14 +93,15 @@ def _tokens_figure(document: FitDocument, tokens: OutputTokens) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    each = tokens.a_sample
-    tries = axes.secondary_xaxis(
-        "top",
-        functions=(
-            lambda tokens: np.asarray(tokens, dtype=float) / each,
-            lambda k: np.asarray(k, dtype=float) * each,
-        ),
-    )
+    shown = {k: cost for k, cost in tokens.at_k.items() if str(k).rstrip("0") in ("1", "2", "5")}
+    tries = axes.twiny()
+    for axis, labels in ((axes, shown.values()), (tries, shown)):
+        axis.set_xscale("log")
+        axis.set_xticks(list(shown.values()), [f"{number:,.0f}" for number in labels], fontsize=8)
+        axis.minorticks_off()
+    tries.set_xlim(axes.get_xlim())
+    tries.spines["top"].set_visible(True)
+    tries.grid(visible=False)
     tries.set_xlabel("tries per problem k")
     axes.legend(loc="best", fontsize=8)
     return figure
