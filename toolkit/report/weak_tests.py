@@ -54,7 +54,7 @@ def weak_tests_warnings(document: FitDocument) -> Iterator[Block]:
         yield Paragraph(
             f"The run's own tests claim {percent(claimed)} at k = {k}. By {judge}, "
             f"{found.false_positives:,} of {found.passes:,} passes are false. So a user who takes "
-            f"the first answer that passes is right on at most {percent(ceiling.estimate)} "
+            f"the first answer that passes is right on about {percent(ceiling.estimate)} "
             f"(95 %: {_ends(ceiling)}), however large k is. The claim is {sure} this ceiling.",
             warning=True,
         )
