@@ -49,7 +49,10 @@ def main() -> int:
     document = {
         "runs": {run.letter: str(run.path) for run in runs},
         "usd_per_token": dict(zip(found, prices, strict=True)),
-        "frontiers": {letter: [plain(each) for each in both] for letter, both in found.items()},
+        "frontiers": {
+            letter: [plain(each, price) for each in both]
+            for (letter, both), price in zip(found.items(), prices, strict=True)
+        },
         "at_the_cost_of_one_try": equal,
     }
     replace_file(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
@@ -154,10 +157,11 @@ def compare_at_equal_cost(found: dict[str, list[Frontier]]) -> list[dict[str, ob
     return rows
 
 
-def plain(found: Frontier) -> dict[str, object]:
-    """For JSON: k -> value."""
+def plain(found: Frontier, price: float) -> dict[str, object]:
+    """For JSON: k -> value. price: of an output token."""
     k = [str(each) for each in found.k.tolist()]
-    columns = {"cost": found.cost, "coverage": found.coverage, "lo": found.lo, "hi": found.hi}
+    columns = {"tokens": found.cost / price, "cost": found.cost, "coverage": found.coverage}
+    columns |= {"lo": found.lo, "hi": found.hi}
     document: dict[str, object] = {"policy": found.policy}
     for name, values in columns.items():
         document[name] = dict(zip(k, values.tolist(), strict=True))

@@ -103,6 +103,7 @@ def test_curves_of_groups_of_problems(runs, monkeypatch, capsys):
     for file, says in (
         ("short.jsonl", "1 problems of a have no value, such as HumanEval/1"),
         ("nameless.jsonl", "line 1: no field 'task_id'"),
+        ("absent.jsonl", "--of absent.jsonl: no such file"),
     ):
         with pytest.raises(UsageError, match=says):
             inside(*by, file, monkeypatch=monkeypatch, cwd=runs)

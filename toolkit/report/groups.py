@@ -73,6 +73,8 @@ def column_of_file(source: Path, column: str, task: str = "") -> dict[str, str]:
     source: JSONL (or .gz) or parquet. Its rows have `task_id`, or they are a task's data as
     published, and `task` names it. Raises `UsageError` for a column or an id that is missing.
     """
+    if not source.is_file():
+        raise UsageError(f"--of {source}: no such file; give a table of problems with {column!r}")
     rows = list(read_rows(source))
     for where, row in rows:
         if row.get(column) is None:
