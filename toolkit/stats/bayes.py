@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.stats.arrays import Floats, Ints
 
 TAILS = (0.025, 0.975)
-POINTS = 32
+POINTS = 64
 """Equally likely points that stand for a posterior."""
 ENDS = 0.5
 """Problems that are added at either end: the prior of Jeffreys."""
