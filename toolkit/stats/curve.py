@@ -153,7 +153,7 @@ def resample_curve(
     The weights are Dirichlet(1, ..., 1) (Rubin 1981, "The Bayesian bootstrap", Ann. Statist. 9).
     For the ends of an interval one problem more is drawn: in `low` it is solved at once, in `high`
     never. Where problems are either solved or not, an end is then that of the exact binomial
-    interval (Clopper and Pearson 1934), and it has a width also where all problems agree.
+    interval (Clopper and Pearson 1934). It has a width also where all problems agree.
 
     Problems with the same (n, c) have a weight together, which is gamma distributed.
     """
