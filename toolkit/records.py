@@ -210,6 +210,10 @@ def _digest64(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+PLACES: Final = frozenset({"folder"})
+"""Settings that say where a judge's files are on a node. Their digest, another setting, decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeChoice:
     """How a run is judged, as the run records it: a verifier and its settings.
@@ -228,6 +232,19 @@ class JudgeChoice:
         """The choice with these settings, without those at their default."""
         changed = {k: v for k, v in settings.items() if v != defaults.get(k)}
         return cls(verifier, tuple(sorted(changed.items())))
+
+    @property
+    def decisive(self) -> dict[str, Setting]:
+        """The settings that decide verdicts: all but the places of files."""
+        return {k: v for k, v in self.settings if k not in PLACES}
+
+    def placed_as(self, other: "JudgeChoice") -> "JudgeChoice":
+        """This choice with the places of the other one, if both are of the same files."""
+        own, others = dict(self.settings), dict(other.settings)
+        if self.verifier != other.verifier or own.get("digest") != others.get("digest"):
+            return self
+        places = {k: v for k, v in others.items() if k in PLACES}
+        return JudgeChoice(self.verifier, tuple(sorted({**self.decisive, **places}.items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +289,8 @@ def judge_line(verifier: str, version: int, settings: Mapping[str, Setting]) -> 
 
 
 def judge_digest(choice: JudgeChoice, version: int) -> int:
-    """64-bit BLAKE2b of a judge as canonical JSON."""
-    key = [choice.verifier, version, dict(choice.settings)]
+    """64-bit BLAKE2b of a judge as canonical JSON, without the places of its files."""
+    key = [choice.verifier, version, choice.decisive]
     return _digest64(json.dumps(key, sort_keys=True, separators=(",", ":")).encode())
 
 

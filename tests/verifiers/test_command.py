@@ -136,6 +136,23 @@ def test_a_changed_checker_is_another_judge(folder):
         check_node(first)
 
 
+def test_a_moved_task_is_the_same_judge(folder):
+    (folder / "old").mkdir()
+    for name in ("task.toml", "check.py"):
+        (folder / name).rename(folder / "old" / name)
+    first = judge_of(choice_of_task(read_task(str(folder / "old/task.toml"))))
+    (folder / "old").rename(folder / "new")
+    with pytest.raises(UsageError, match="if the task has moved, launch again with --task"):
+        check_node(first)
+    moved = choice_of_task(read_task(str(folder / "new/task.toml")))
+    assert judge_of(moved).digest == first.digest
+    assert first.choice.placed_as(moved) == moved
+    check_node(judge_of(first.choice.placed_as(moved)))
+    (folder / "new/check.py").write_text(CHECK + "# more\n")
+    other = choice_of_task(read_task(str(folder / "new/task.toml")))
+    assert first.choice.placed_as(other) == first.choice
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -199,3 +216,11 @@ def test_a_task_with_a_command_runs_from_the_doctor_to_its_report(folder):
     assert "judge      command, version 1" in done.stdout
     fitted = json.loads((folder / "run/results/fit.json").read_text())
     assert fitted["judge"]["settings"]["command"] == "python3 check.py {answer} {problem}"
+    moved = folder / "moved"
+    moved.mkdir()
+    for name in ("task.toml", "check.py", "rows.jsonl"):
+        (folder / name).rename(moved / name)
+    done = job("launch.py", "--task", "moved/task.toml", *flags, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((folder / "run/manifest.json").read_text())
+    assert manifest["judge"]["settings"]["folder"] == str(moved)

@@ -122,6 +122,8 @@ def plan_launch(
     if run:
         check_identity(run, found.identity)
         judge = judge_of_run(run, timeout, libraries)
+        if found.judge:  # the task may have moved
+            judge = judge_of(judge.choice.placed_as(found.judge))
     else:
         asked = config.evaluation
         choice = found.judge or JudgeChoice(only_kind(found.problems))

@@ -87,12 +87,12 @@ def freeze_second_judge(
     path = _path(run, name)
     if path.is_file():
         known = second_judge(run, name)
-        if known.choice != choice:
+        if (known.choice.verifier, known.choice.decisive) != (choice.verifier, choice.decisive):
             raise UsageError(
                 f"--task {name}: the run has other references or settings of this name; leave "
                 f"--problems out to judge by those, or delete {path}"
             )
-        return known
+        return dataclasses.replace(known, choice=choice)
     make_directory(run.judges_dir)
     write_table(path, problems_frame(chosen), {"judge": json.dumps(judge_document(choice))})
     return SecondJudge(name, choice, tuple(chosen))
