@@ -386,6 +386,22 @@ def test_the_program_in_a_completion(text: str, program: str | None) -> None:
     assert verifier().extract(asked, text, "verbatim") == text
 
 
+@pytest.mark.skipif(not TASKS.is_dir(), reason=f"LiveCodeBench's outputs are not at {TASKS}")
+def test_programs_are_taken_from_answers_as_livecodebench_takes_them() -> None:
+    with gzip.open(TASKS / "livecodebench-outputs/open/o1_mini.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    assert len(rows) == 421
+    for row in rows:
+        (output,), (code,) = row["output_list"], row["code_list"]
+        program = verifier().extract(SUM, output, "chat") or ""
+        assert program.strip() == code.strip(), row["question_id"]
+
+
+@pytest.mark.parametrize("text", ["", "```python\n\n```", "``` \n```\n\n```py\n \n"])
+def test_where_nothing_stands_there_is_no_program(text: str) -> None:
+    assert verifier().extract(SUM, text, "chat") is None
+
+
 def test_examples_are_told_apart(judging: StdinJudging) -> None:
     asked = Problem("t/0", "Echo.", "stdin", problem(("5", "5")).reference, "print(input())\n")
     examples = verifier().examples(asked)

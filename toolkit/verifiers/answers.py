@@ -132,6 +132,11 @@ def fenced_blocks(text: str) -> list[str]:
     return [block for block in blocks if block.strip()]
 
 
+def has_only_fences(text: str) -> bool:
+    """Whether there is nothing in the text but fences without anything in them."""
+    return not _FENCE.sub("", text).strip()
+
+
 def phrase(rule: str, answer: str) -> str | None:
     """A completion in which the rule finds this answer; None if it must be written by hand."""
     name, _, argument = rule.split(OR)[0].partition(":")

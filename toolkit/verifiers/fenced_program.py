@@ -5,6 +5,7 @@
 | fenced blocks, some of which parse as Python | the last that does |
 | fenced blocks, none of which does | the last; it then fails |
 | no fenced block | the text |
+| nothing but empty blocks | none |
 
 A reasoning model's thoughts are no answer, see `after_thoughts`.
 """
@@ -12,11 +13,11 @@ A reasoning model's thoughts are no answer, see `after_thoughts`.
 from typing import Final
 
 from toolkit.records import after_thoughts
-from toolkit.verifiers.answers import fenced_blocks
+from toolkit.verifiers.answers import fenced_blocks, has_only_fences
 from toolkit.verifiers.python_program import parses
 
 FENCED: Final = "fenced"
-FENCED_VERSION: Final = 1
+FENCED_VERSION: Final = 2
 """Raised with every change of what this module returns. Answers are then extracted again."""
 _MAX_CHARACTERS: Final = 200_000
 """Of a completion: its end."""
@@ -33,5 +34,6 @@ def fenced_program(completion: str) -> str | None:
     for block in reversed(blocks[-_MAX_BLOCKS:]):
         if parses(block):
             return block
-    program = blocks[-1] if blocks else said
-    return program if program.strip() else None
+    if blocks:
+        return blocks[-1]
+    return None if has_only_fences(said) else said
