@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,7 @@ from graded import agreement, judge_all, needs_tasks, problem_of, read_graded
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
+from toolkit.verifiers import math_answer
 from toolkit.verifiers.math_answer import MEMORY_BYTES, MathAnswer, check_libraries, tidy
 from toolkit.verifiers.math_bounds import why_too_large
 
@@ -70,6 +72,17 @@ def test_equal_answers_pass_and_others_fail():
     assert all((v.kind, bool(v.detail)) == ("wrong_answer", True) for v in verdicts[len(EQUAL) :])
 
 
+def test_the_lenient_verdicts_are_those_of_the_page():
+    page = (ROOT / "docs/limits-of-verdicts.md").read_text()
+    table = page.partition("| answer | right answer |")[2].partition("\n\n")[0]
+    rows = [
+        (gold, answer) for answer, gold in re.findall(r"^\| `(.+?)` \| `(.+?)` \|", table, re.M)
+    ]
+    assert len(rows) == 6
+    verdicts = judge_all(MathAnswer, "math", boxed([*rows, (r"(-\infty,5)", "x<5")]), RULE)
+    assert [v.outcome for v in verdicts] == ["passed"] * 6 + ["failed"]
+
+
 def test_what_cannot_be_read_is_compared_as_a_text():
     long = "q" * 30_000
     rows = [*DIFFERENT[5:], (long, long)]
@@ -89,6 +102,23 @@ def test_the_canonical_form_depends_on_the_answer_only():
     )
     assert other.canonical == "51/100"
     assert len(longer.canonical) <= 200
+
+
+@pytest.mark.parametrize("change", ["another order", "one in each process", "all are doubted"])
+def test_no_verdict_depends_on_the_answers_that_share_its_process(change, monkeypatch):
+    def said(rows):
+        verdicts = judge_all(MathAnswer, "math", rows, "whole")
+        return [(v.outcome, v.kind, v.detail, v.canonical) for v in verdicts]
+
+    rows = [*EQUAL, *DIFFERENT]
+    together = said(rows)
+    if change == "another order":
+        rows, together = rows[::-1], together[::-1]
+    elif change == "one in each process":
+        monkeypatch.setattr(math_answer, "_TOGETHER", 1)
+    else:
+        monkeypatch.setattr(math_answer, "_AT_ONCE_SECONDS", 1e-6)
+    assert said(rows) == together
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from toolkit.sandbox import imports
 from toolkit.sandbox.errand_worker import ErrandFailed
-from toolkit.sandbox.protocol import LENGTH
+from toolkit.sandbox.protocol import part
 
 _FILE: Final = "program.py"
 _BUFFER_BYTES: Final = 1 << 16
@@ -98,7 +98,7 @@ def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
             value = _once(code, function)
             taken.seek(0)
             output = taken.read() + value
-        parts += [LENGTH.pack(len(output)), output]
+        parts.append(part(output))
     dup2(result, 1)
     return b"".join(parts)
 

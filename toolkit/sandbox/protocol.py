@@ -126,6 +126,23 @@ def reply(
     return REPLY.pack(number, code, load, index, seconds, suspicions, len(detail)) + detail
 
 
+def part(data: bytes) -> bytes:
+    """One of several outputs of an errand, after its length."""
+    return LENGTH.pack(len(data)) + data
+
+
+def parts(output: bytes) -> list[bytes]:
+    """The outputs in an errand's output that are there whole, in their order."""
+    found, at = [], 0
+    while at + LENGTH.size <= len(output):
+        end = at + LENGTH.size + LENGTH.unpack_from(output, at)[0]
+        if end > len(output):
+            break
+        found.append(output[at + LENGTH.size : end])
+        at = end
+    return found
+
+
 def errand(number: int, timeout: float, payload: bytes, stdin: bytes) -> bytes:
     """An errand, as it is sent."""
     return ERRAND.pack(number, timeout, len(payload), len(stdin)) + payload + stdin

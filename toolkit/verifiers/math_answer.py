@@ -1,21 +1,30 @@
 r"""Answers that are mathematical expressions, judged by math-verify in the sandbox.
 
 A problem's reference is {answer}: LaTeX or a number, alone or in a text with \boxed{...}. What
-decides is `toolkit.verifiers.math_check`. Each answer has a process of its own, under the judge's
-clock and in `MEMORY_BYTES`. An answer that is too large to be evaluated is compared as a text.
+decides is `toolkit.verifiers.math_check`, in processes under a clock and in `MEMORY_BYTES`. An
+answer that is too large to be evaluated is compared as a text.
+
+Answers come to a process several at a time, as that costs half. Only verdicts that are reached at
+once count there. The first answer that takes longer, or more memory, or ends the process, is
+*doubted*: it is judged at the end, in a process of its own, under the judge's clock. What stood
+behind it goes to another process. So no answer changes the verdict of another.
 
 A verdict depends on the libraries that read formulas, so their versions are fixed (`LIBRARIES`).
 With another version here, the judge gets another version too.
 """
 
 import importlib.metadata
+import itertools
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
+from toolkit.sandbox import protocol
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import (
@@ -27,6 +36,7 @@ from toolkit.verifiers.answers import (
     up_to_stop,
 )
 from toolkit.verifiers.errand_judging import ErrandJudging
+from toolkit.verifiers.exec_errand import failed
 
 LIBRARIES: Final[Mapping[str, str]] = {
     "math-verify": "0.9.0",
@@ -41,6 +51,10 @@ MAX_CANONICAL: Final = 200
 """Characters of a canonical form, as `math_check` bounds it too."""
 TIDY_VERSION: Final = 1
 """Raised with every change of `tidy`. Answers are then extracted again."""
+_TOGETHER: Final = 16
+"""Answers that are given to a process at a time."""
+_AT_ONCE_SECONDS: Final = 0.5
+"""Of CPU time: what an answer among others may take; half of the judge's limit if that is less."""
 _FUNCTION: Final = "toolkit.verifiers.math_check:check"
 _MAX_TIDIED: Final = 20_000
 _MARKED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
@@ -117,7 +131,7 @@ class MathAnswer:
             limits=Limits(memory_bytes=MEMORY_BYTES, tree_bytes=MEMORY_BYTES),
             isolation=isolation,
         )
-        return MathJudging(runner, right, float(judge.settings["timeout"]))
+        return MathJudging(runner, right, float(judge.settings["timeout"]), workers)
 
 
 def right_answer(problem: Problem) -> str:
@@ -129,39 +143,108 @@ def right_answer(problem: Problem) -> str:
 class MathJudging(ErrandJudging):
     """See `Judging`. right: task_id -> the right answer. timeout: of an answer, in seconds."""
 
-    def __init__(self, runner: Runner, right: Mapping[str, str], timeout: float) -> None:
+    def __init__(
+        self, runner: Runner, right: Mapping[str, str], timeout: float, workers: int
+    ) -> None:
         super().__init__(runner, timeout)
         self._right = right
+        self._workers = workers
+        self._at_once = min(_AT_ONCE_SECONDS, timeout / 2)
+        self._decided: deque[Verdict] = deque()
+        self._doubted: deque[Answer] = deque()
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
-        """See `Judging.judge`."""
-        for result in self._runner.run(self._errand(answer) for _, answer in pairs):
+        """See `Judging.judge`. Doubted answers come last."""
+        self._decided.clear()
+        self._doubted.clear()
+        for _ in self._runner.run(self._batches(answer for _, answer in pairs), self._follow):
+            while self._decided:
+                yield self._decided.popleft()
+        for result in self._runner.run(self._alone()):
             yield _verdict(result)
 
-    def _errand(self, answer: Answer) -> Errand:
-        given = {"answer": answer.text, "gold": self._right[answer.task_id]}
-        return Errand((answer.task_id, answer.digest), json.dumps(given).encode(), self._timeout)
+    def slow(self) -> tuple[int, float]:
+        """See `Judging.slow`: doubted answers too."""
+        count, seconds = self._runner.slow()
+        doubted = len(self._doubted)
+        return count + doubted, seconds + -(-doubted // self._workers) * self._timeout
+
+    def _batches(self, answers: Iterator[Answer]) -> Iterator[Errand]:
+        while batch := tuple(itertools.islice(answers, _TOGETHER)):
+            yield self._together(batch)
+
+    def _together(self, batch: tuple[Answer, ...]) -> Errand:
+        timeout = len(batch) * self._at_once + self._timeout  # each ends by its own share
+        return Errand(batch, self._payload(batch, self._at_once), timeout)
+
+    def _alone(self) -> Iterator[Errand]:
+        while self._doubted:
+            answer = self._doubted.popleft()
+            yield Errand(answer, self._payload([answer], None), self._timeout)
+
+    def _payload(self, answers: Sequence[Answer], seconds: float | None) -> bytes:
+        pairs = [(answer.text, self._right[answer.task_id]) for answer in answers]
+        return json.dumps({"answers": pairs, "seconds": seconds}).encode()
+
+    def _follow(self, result: Result) -> Errand | None:
+        """Believe what a process has told of its answers, and doubt the first that it has not.
+
+        Returns what those behind it need.
+        """
+        batch = cast(tuple[Answer, ...], result.key)  # as `_together` made it
+        verdicts = [told(p) for p in protocol.parts(result.output)[: len(batch)]]
+        count = next((i for i, verdict in enumerate(verdicts) if not verdict), len(verdicts))
+        share = result.seconds / max(count, 1)
+        self._decided += (
+            _decided(answer, verdict, share)
+            for answer, verdict in zip(batch, verdicts[:count], strict=False)
+            if verdict
+        )
+        self._doubted += batch[count : count + 1]
+        rest = batch[count + 1 :]
+        return self._together(rest) if rest else None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What `math_check` says of an answer; see `toolkit.verifiers.math_check.judged`."""
+
+    passed: bool
+    canonical: str
+    unread: str
+
+
+def told(part: bytes) -> Told | None:
+    """What a process has told of an answer, None if it is anything else."""
+    try:
+        found = json.loads(part)
+        said = Told(found["passed"] is True, str(found["canonical"]), str(found["unread"]))
+    except (ValueError, TypeError, KeyError):  # something else than our function has written
+        return None
+    return replace(said, canonical=said.canonical[:MAX_CANONICAL])
 
 
 def _verdict(result: Result) -> Verdict:
-    task_id, digest = cast(tuple[str, int], result.key)  # as `_errand` made it
-    if result.end == "error":
-        return Verdict(task_id, digest, "error", "", result.detail[:200], (), result.seconds)
-    if result.end == "timed_out":
-        return Verdict(task_id, digest, "timed_out", "time", "timed out", (), result.seconds)
-    if result.end == "failed":
-        return Verdict(
-            task_id, digest, "failed", result.kind, result.detail[:200], (), result.seconds
-        )
-    try:
-        found = json.loads(result.output)
-        passed, canonical, unread = found["passed"] is True, found["canonical"], found["unread"]
-    except (ValueError, TypeError, KeyError):  # something else than our function has written
-        detail = "its process told no verdict"
-        return Verdict(task_id, digest, "failed", "exit", detail, (), result.seconds)
-    canonical = str(canonical)[:MAX_CANONICAL]
-    if passed:
-        return Verdict(task_id, digest, "passed", "", "", (), result.seconds, canonical)
-    why = f"; compared as a text: {unread}"[:90] if unread else ""
-    detail = f"{canonical[:80]} does not equal the answer{why}"
-    return Verdict(task_id, digest, "failed", "wrong_answer", detail, (), result.seconds, canonical)
+    """The verdict on an answer that was alone."""
+    answer = cast(Answer, result.key)  # as `_alone` made it
+    key, seconds = (answer.task_id, answer.digest), result.seconds
+    match result.end:
+        case "error":
+            return Verdict(*key, "error", "", result.detail[:200], (), seconds)
+        case "timed_out":
+            return Verdict(*key, "timed_out", "time", "timed out", (), seconds)
+        case "failed":
+            return failed(answer, result.kind, result.detail, seconds)
+    parts = protocol.parts(result.output)
+    said = told(parts[0]) if len(parts) == 1 else None
+    if said is None:
+        return failed(answer, "exit", "its process told no verdict", seconds)
+    return _decided(answer, said, seconds)
+
+
+def _decided(answer: Answer, said: Told, seconds: float) -> Verdict:
+    if said.passed:
+        return Verdict(answer.task_id, answer.digest, "passed", "", "", (), seconds, said.canonical)
+    why = f"; compared as a text: {said.unread}"[:90] if said.unread else ""
+    detail = f"{said.canonical[:80]} does not equal the answer{why}"
+    return replace(failed(answer, "wrong_answer", detail, seconds), canonical=said.canonical)

@@ -2,23 +2,35 @@
 
 math-verify and sympy read the text of a model here, in a child that the sandbox ends by its own
 clock and memory. math-verify's limits count wall time, so that a busy machine fails right answers.
+
+A child may judge several answers in turn. No verdict depends on those before it: sympy's cache is
+emptied before each, and its random numbers begin anew. The child is ended at the first answer that
+takes more than a little time or memory. That one is then to be judged in a child of its own.
 """
 
 import hashlib
 import json
 import logging
+import os
 import re
+import resource
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
 import sympy
+import sympy.core.cache
+import sympy.core.random
 from math_verify import parse, verify
 
+from toolkit.sandbox.protocol import part
 from toolkit.verifiers.math_bounds import why_too_large
 
 MAX_CANONICAL: Final = 200
+_LITTLE_MEMORY: Final = 512 << 20
+"""Bytes that a child may have held when it tells the verdict on one of several answers."""
 _DELIMITED = re.compile(r"(?<!\\)\$[^$]*(?<!\\)\$|\\\(|\\\[|\\boxed|\\fbox")
 _PLAIN_NUMBER = re.compile(r"\s*-?(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:\.\d+)?\s*%?\s*")
 _PAIR_OR_DECIMAL = re.compile(r"-?\d+,\d+")
@@ -37,18 +49,36 @@ def prepare(libraries: Sequence[str]) -> None:
     logging.disable(logging.CRITICAL)
     sys.set_int_max_str_digits(0)  # the numbers are bounded
     for answer in _FIRST_ANSWERS:
-        check(json.dumps({"answer": answer, "gold": r"\frac{2}{4}"}).encode())
+        judged(answer, r"\frac{2}{4}")
 
 
 def check(payload: bytes) -> bytes:
-    """Judge one answer.
+    """Judge answers in turn; each verdict is written to descriptor 1 as soon as it is reached.
 
-    payload: JSON {answer, gold}, two texts. Returns JSON {passed, canonical, unread}. canonical: a
-    form that equal answers share, at most 200 characters. unread: why the answer is compared as a
-    text, "" if it is not.
+    payload: JSON {answers: [[answer, right answer], ...], seconds}. seconds: of CPU time, after
+    which an answer ends the process; null for one that is alone. A verdict is JSON, after its
+    length: see `judged`. Returns nothing.
     """
     given = json.loads(payload)
-    answer, gold = str(given["answer"]), str(given["gold"])
+    seconds = given["seconds"]
+    for answer, gold in given["answers"]:
+        if seconds:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+        sympy.core.cache.clear_cache()
+        sympy.core.random.seed(0)
+        found = judged(str(answer), str(gold))
+        if seconds and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 > _LITTLE_MEMORY:
+            break
+        os.write(1, part(json.dumps(found).encode()))
+    return b""
+
+
+def judged(answer: str, gold: str) -> dict[str, object]:
+    """The verdict {passed, canonical, unread} on one answer; gold: the right one.
+
+    canonical: a form that equal answers share, at most 200 characters. unread: why the answer is
+    compared as a text, "" if it is not.
+    """
     unread = why_too_large(answer)
     if unread:
         passed, form = answer == gold, answer
@@ -57,8 +87,7 @@ def check(payload: bytes) -> bytes:
         form = _form(read)
         passed = answer == gold or bool(verify(read_answer(gold), read, timeout_seconds=None))
         unread = "" if form else "it is no formula that can be read"
-    found = {"passed": passed, "canonical": shortened(form or answer), "unread": unread}
-    return json.dumps(found).encode()
+    return {"passed": passed, "canonical": shortened(form or answer), "unread": unread}
 
 
 def read_answer(text: str) -> Parsed:

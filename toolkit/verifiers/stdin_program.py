@@ -38,8 +38,8 @@ from toolkit.records import (
     Setting,
     Verdict,
 )
+from toolkit.sandbox import protocol
 from toolkit.sandbox.confine import IsolationLevel, Limits
-from toolkit.sandbox.protocol import LENGTH
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, take
 from toolkit.verifiers.checkers import PROGRAM, VALUE, VALUE_IN_LIST, check_checker, difference
@@ -238,14 +238,10 @@ class _Trial:
 
 
 def _parts(output: bytes, count: int) -> list[bytes] | None:
-    """The outputs of so many tests, each after its length; None if it is anything else."""
-    parts, at = [], 0
-    while at + LENGTH.size <= len(output):
-        size = LENGTH.unpack_from(output, at)[0]
-        at += LENGTH.size
-        parts.append(output[at : at + size])
-        at += size
-    return parts if at == len(output) and len(parts) == count else None
+    """The outputs of so many tests; None if there is more or less."""
+    found = protocol.parts(output)
+    whole = len(output) == sum(map(len, found)) + protocol.LENGTH.size * count
+    return found if whole and len(found) == count else None
 
 
 def _trial(result: Result) -> _Trial:
