@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter
 
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
@@ -95,9 +95,11 @@ def _tokens_figure(document: FitDocument, tokens: OutputTokens) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     shown = {k: cost for k, cost in tokens.at_k.items() if str(k).rstrip("0") in ("1", "2", "5")}
     tries = axes.twiny()
-    for axis, labels in ((axes, shown.values()), (tries, shown)):
+    in_words = EngFormatter(sep="")  # 1.2M, since 1,200,000 would run into its neighbour
+    for axis, numbers in ((axes, shown.values()), (tries, shown)):
         axis.set_xscale("log")
-        axis.set_xticks(list(shown.values()), [f"{number:,.0f}" for number in labels], fontsize=8)
+        labels = [in_words(float(f"{number:.3g}")) for number in numbers]
+        axis.set_xticks(list(shown.values()), labels, fontsize=8)
         axis.minorticks_off()
     tries.set_xlim(axes.get_xlim())
     tries.spines["top"].set_visible(True)
