@@ -111,7 +111,7 @@ chaos: $(VENV)/.cpu $(VENV)/.dev
 	$(BIN)/python tests/slurm/chaos.py --faults 50
 
 # Provers and peers that are too large for `make test`.
-interop: $(VENV)/.cpu $(VENV)/.dev $(VENV)-evalplus/.created
+interop: $(VENV)/.dev $(VENV)-evalplus/.created
 	bash tests/install_apt.sh coq
 	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/pytest -m interop
 
