@@ -32,6 +32,8 @@ LATER = {
     "taxonomy": None,
     "without_suspect": None,
     "output_tokens": None,
+    "consistency": None,
+    "weak_tests": None,
     "files": None,
     "cost": None,
 }
