@@ -229,7 +229,7 @@ def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
     context = dataclasses.replace(CONTEXT, complete=False, evaluated=10, planned=20, chosen=True)
     document, _ = fit_counts(beta_counts(), tmp_path, context, replicates=100)
     html = (tmp_path / "report.html").read_text()
-    assert html.count('src="data:image/svg+xml;base64,') == 4
+    assert html.count('src="data:image/svg+xml;base64,') == 5
     assert "http" not in html.split("<body>")[1].replace("data:image", "")
     markdown = (tmp_path / "report.md").read_text()
     for said in (
@@ -344,7 +344,7 @@ def test_the_report_begins_with_suspect_passes(tmp_path):
         in markdown
     )
     assert "No pass is suspect" not in markdown
-    assert (tmp_path / "report.html").read_text().count('src="data:image/svg+xml;base64,') == 5
+    assert (tmp_path / "report.html").read_text().count('src="data:image/svg+xml;base64,') == 6
 
 
 def test_the_report_shows_the_kinds_of_failure_and_what_was_cut(tmp_path):
