@@ -115,7 +115,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(name, prepared, tmp_path
     folder = tmp_path / "checkout"
     shutil.copytree(prepared, folder, symlinks=True)
     for path, language, content in files_shown(BY_NAME[name]):
-        if language in ("json", "csv", "toml") and not path.startswith("~"):
+        if language in ("json", "csv", "toml", "python") and not path.startswith("~"):
             (folder / path).write_text(content)
     for command in runnable(name):
         run(command, folder)

@@ -30,7 +30,7 @@ from toolkit.runs.slices import deal, missing_slices, plan_round, planned_sample
 from toolkit.stages.task import load_task, task_document
 from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import check_node, only_kind
-from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run
+from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run, with_files_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ def plan_launch(
     """Find the run of this configuration (in `runs`, or at `path`) and plan what it lacks.
 
     A new run is judged as the configuration says. A run that exists keeps its judge. Only `timeout`
-    (seconds) and `libraries` change that: what the user has named for this launch.
+    (seconds) and `libraries` change that: what the user has named for this launch. So do the files
+    of the task's judge, if they have changed.
 
     problems: the run's own, frozen ones, if it is resumed. Otherwise the configuration names them.
     A resumed run needs its model, or its file of completions, only if something is to be sampled.
@@ -121,9 +122,8 @@ def plan_launch(
     run = open_run(found.path) if found.exists else None
     if run:
         check_identity(run, found.identity)
-        judge = judge_of_run(run, timeout, libraries)
-        if found.judge:  # the task may have moved
-            judge = judge_of(judge.choice.placed_as(found.judge))
+        # The task's own files may have changed, or moved.
+        judge = with_files_of(judge_of_run(run, timeout, libraries), found.judge)
     else:
         asked = config.evaluation
         choice = found.judge or JudgeChoice(only_kind(found.problems))

@@ -112,6 +112,10 @@ def open_verifier(choice: JudgeChoice) -> Verifier:
             from toolkit.verifiers.command import Command
 
             return Command(settings)
+        case "file":
+            from toolkit.verifiers.python_file import PythonFile
+
+            return PythonFile(settings)
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "
@@ -133,6 +137,10 @@ def check_node(judge: Judge) -> None:
         from toolkit.verifiers.command import check_command
 
         check_command(judge.settings)
+    elif judge.verifier == "file":
+        from toolkit.verifiers.python_file import check_file
+
+        check_file(judge.settings)
 
 
 def only_kind(problems: Iterable[Problem]) -> str:

@@ -140,7 +140,8 @@ def _on_node(settings: Mapping[str, Setting]) -> tuple[list[str], list[str]]:
     if files_digest(named) != settings["digest"]:
         raise UsageError(
             f"judge command: what {command!r} names in {folder} is not as it was at the launch; "
-            "put it back; if the task has moved, launch again with --task; else launch a new run"
+            "put it back; if the task has moved, launch again with --task, or to judge by it as it "
+            "is now"
         )
     program = _program(words[0], folder)
     rest = [str(Path(folder) / word) if is_beside(word, folder) else word for word in words[1:]]

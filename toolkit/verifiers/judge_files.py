@@ -1,4 +1,5 @@
-"""The files that decide verdicts beside the toolkit: a user's command, a database of theorems.
+"""The files that decide verdicts beside the toolkit: a user's command or Python file, a database of
+theorems.
 
 Their digests are settings of the judge, so another file is another judge.
 """
@@ -13,9 +14,8 @@ from typing import Final
 
 from toolkit.errors import UsageError
 from toolkit.records import Setting
+from toolkit.verifiers.judge_source import DIGEST_CHARACTERS, read_source
 
-DIGEST_CHARACTERS: Final = 16
-"""Of a digest in hexadecimal, as a setting."""
 METAMATH_VARIABLE: Final = "METAMATH_DATABASE"
 """The environment variable that names set.mm."""
 METAMATH_DATABASE: Final = "/usr/share/metamath/databases/set.mm"
@@ -25,16 +25,30 @@ METAMATH_DATABASE: Final = "/usr/share/metamath/databases/set.mm"
 def settings_of_files(kind: str, settings: Mapping[str, Setting], task: Path) -> dict[str, Setting]:
     """What a judge's settings say of its files. task: the TOML file, which paths are beside.
 
-    Raises `UsageError` for a command that cannot be.
+    Raises `UsageError` for a command, or a Python file, that cannot be.
     """
+    folder = str(task.parent.absolute())
+    if kind == "file":
+        return {"folder": folder, **_settings_of_source(str(settings.get("file", "")), folder)}
     if kind == "command":
-        folder = str(task.parent.absolute())
         words = command_words(str(settings.get("command", "")))
         return {"folder": folder, "digest": files_digest(named_paths(words, folder))}
     if kind == "proof" and settings.get("prover", "metamath") == "metamath":
         path = Path(os.environ.get(METAMATH_VARIABLE, METAMATH_DATABASE))
         return {"digest": file_digest(path) if path.is_file() else ""}
     return {}
+
+
+def _settings_of_source(name: str, folder: str) -> dict[str, Setting]:
+    """Of a judge's Python file. Raises `UsageError` for one that cannot be."""
+    if not name:
+        raise UsageError("file is missing; name the judge's Python file, such as file = 'check.py'")
+    if not is_beside(name, folder) or not (Path(folder) / name).is_file():
+        raise UsageError(
+            f"file = {name!r}: no such file in {folder}; put it beside the task's file"
+        )
+    source = read_source(Path(folder) / name)
+    return {"digest": source.digest, "own_version": source.version}
 
 
 def command_words(command: str) -> list[str]:

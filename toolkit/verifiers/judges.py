@@ -58,7 +58,13 @@ KINDS: Mapping[str, Kind] = {
             "digest": "",
         },
     ),
+    "file": Kind(
+        version=1,
+        defaults={"timeout": 10.0, "file": "", "folder": "", "digest": "", "own_version": ""},
+    ),
 }
+OF_FILES = ("folder", "digest", "own_version")
+"""The settings that say which files of the user's decide, as they are now."""
 NO_LIBRARIES = "none"
 """The setting `libraries` of a judge whose programs see the standard library only."""
 
@@ -116,6 +122,22 @@ def choice_of_task(task: Task) -> JudgeChoice:
         libraries=None if libraries is None else str(libraries),
         settings={**task.settings, **of_files},
     )
+
+
+def with_files_of(judge: Judge, task: JudgeChoice | None) -> Judge:
+    """The judge with its task's files as they are now, where only these have changed since.
+
+    task: how the task is judged now; None: not known. A judge of another kind, or by another
+    command or file, stays as it is, but for the place of the same files.
+    """
+    if task is None:
+        return judge
+    old, now = judge.settings, judge_of(task).settings
+    own = judge.verifier in ("command", "file") and task.verifier == judge.verifier
+    if not own or any(old[n] != now.get(n) for n in old if n not in (*OF_FILES, "timeout")):
+        return judge_of(judge.choice.placed_as(task))
+    settings = old | {name: now[name] for name in OF_FILES if name in old}
+    return judge_of(choice_of(judge.verifier, settings=settings))
 
 
 def judge_of_run(

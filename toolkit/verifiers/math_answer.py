@@ -35,6 +35,7 @@ from toolkit.verifiers.answers import (
     take,
     up_to_stop,
 )
+from toolkit.verifiers.canonical import MAX_CANONICAL
 from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import failed
 
@@ -47,8 +48,6 @@ LIBRARIES: Final[Mapping[str, str]] = {
 """Distribution -> the version that this version of the judge needs."""
 MEMORY_BYTES: Final = 2 << 30
 """Of each answer."""
-MAX_CANONICAL: Final = 200
-"""Characters of a canonical form, as `math_check` bounds it too."""
 TIDY_VERSION: Final = 1
 """Raised with every change of `tidy`. Answers are then extracted again."""
 _TOGETHER: Final = 16

@@ -8,7 +8,6 @@ emptied before each, and its random numbers begin anew. The child is ended at th
 takes more than a little time or memory. That one is then to be judged in a child of its own.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -26,9 +25,9 @@ import sympy.core.random
 from math_verify import parse, verify
 
 from toolkit.sandbox.protocol import part
+from toolkit.verifiers.canonical import shortened
 from toolkit.verifiers.math_bounds import why_too_large
 
-MAX_CANONICAL: Final = 200
 _LITTLE_MEMORY: Final = 512 << 20
 """Bytes that a child may have held when it tells the verdict on one of several answers."""
 _DELIMITED = re.compile(r"(?<!\\)\$[^$]*(?<!\\)\$|\\\(|\\\[|\\boxed|\\fbox")
@@ -104,15 +103,6 @@ def read_answer(text: str) -> Parsed:
     if _PAIR_OR_DECIMAL.fullmatch(text):
         read += parse(text, parsing_timeout=None)
     return read
-
-
-def shortened(form: str) -> str:
-    """A text as it is, or in `MAX_CANONICAL` characters: its beginning and a digest of all."""
-    form = form.encode("utf-8", "backslashreplace").decode()
-    if len(form) <= MAX_CANONICAL:
-        return form
-    digest = hashlib.blake2b(form.encode(), digest_size=8).hexdigest()
-    return f"{form[: MAX_CANONICAL - 17]} {digest}"
 
 
 def _form(read: Parsed) -> str:

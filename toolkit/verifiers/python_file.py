@@ -1,0 +1,182 @@
+"""Answers that a Python file of the user's takes and decides.
+
+The setting `file` names it, beside the task's TOML file (`toolkit.verifiers.judge_source`). Both
+functions get the problem as a dictionary: its row, as the task's file has it, without `solution`.
+
+| function | where it runs | limits |
+|---|---|---|
+| `extract` | in a process beside the job (`toolkit.verifiers.extract_process`) | 2 s of CPU time |
+| `judge` | in the sandbox, each answer in a process of its own | `timeout`, 2 GiB |
+
+An answer that takes `judge` over a limit does not pass. What either function raises is an error of
+the judge: the outcome is `error`, which is never counted against the model.
+
+The settings `folder`, `digest` and `own_version` are set by whoever makes the judge's choice. So a
+changed file is another judge.
+"""
+
+import functools
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from toolkit.errors import UsageError
+from toolkit.records import (
+    Answer,
+    Examples,
+    Judge,
+    Problem,
+    Prompt,
+    PromptStyle,
+    Setting,
+    Verdict,
+    after_thoughts,
+)
+from toolkit.sandbox.confine import IsolationLevel, Limits
+from toolkit.sandbox.runner import Errand, Result, Runner
+from toolkit.verifiers.answers import ANSWERS_VERSION, up_to_stop
+from toolkit.verifiers.canonical import shortened
+from toolkit.verifiers.errand_judging import ErrandJudging
+from toolkit.verifiers.extract_process import ExtractFailed, Extractor
+from toolkit.verifiers.judge_source import JudgeSource, check_imports, read_source
+
+MEMORY_BYTES: Final = 2 << 30
+"""Of each answer."""
+NOT_TAKEN: Final = "\0extract: "
+"""Begins what stands for an answer where `extract` has failed. It is judged as an error."""
+_FUNCTION: Final = "toolkit.sandbox.judge_program:run"
+_FILE_VERSION: Final = 1
+"""Raised with every change of how `extract` is called. Answers are then extracted again."""
+_MOST_CHARACTERS: Final = 1_000_000
+"""Of a completion's end, which `extract` is given."""
+_DETAIL_CHARACTERS: Final = 200
+_WRONG: Final = ("unknown", "no idea at all", "-7919.25", "It is $\\boxed{-7919.25}$.")
+
+
+class PythonFile:
+    """The verifier of answers that a user's file takes and judges. settings: see above."""
+
+    def __init__(self, settings: Mapping[str, Setting]) -> None:
+        self._settings = settings
+        self.extraction = f"file {settings['digest']} {ANSWERS_VERSION}.{_FILE_VERSION}"
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """See `Verifier.prompt`."""
+        return Prompt(messages=(("user", problem.prompt),), text=problem.prompt)
+
+    def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
+        """See `Verifier.extract`. Raises `UsageError` if the file is not as it was."""
+        said = after_thoughts(completion)
+        if said is None:
+            return None
+        if style == "completion":
+            said = up_to_stop(said, (problem.phrased or self.prompt(problem)).stop)
+        try:
+            found = self._extractor.extract(_row(problem), said[-_MOST_CHARACTERS:])
+        except ExtractFailed as why:
+            return f"{NOT_TAKEN}{why}"
+        return found or None
+
+    def examples(self, problem: Problem) -> Examples:
+        """See `Verifier.examples`."""
+        return Examples((problem.solution,) if problem.solution else (), _WRONG)
+
+    def judging(
+        self, problems: Sequence[Problem], judge: Judge, *, workers: int, isolation: IsolationLevel
+    ) -> "PythonFileJudging":
+        """See `Verifier.judging`. Raises `UsageError` where `check_file` does."""
+        path, source = check_file(judge.settings)
+        runner = Runner(
+            _FUNCTION,
+            workers=workers,
+            limits=Limits(memory_bytes=MEMORY_BYTES, tree_bytes=MEMORY_BYTES),
+            isolation=isolation,
+            libraries=source.imports,
+        )
+        given = {"source": source.text, "name": path.name}
+        return PythonFileJudging(runner, given, float(judge.settings["timeout"]))
+
+    @functools.cached_property
+    def _extractor(self) -> Extractor:
+        path, source = check_file(self._settings)
+        return Extractor(source, path)
+
+
+def check_file(settings: Mapping[str, Setting]) -> tuple[Path, JudgeSource]:
+    """The judge's file on this node, and what it says.
+
+    Raises `UsageError` if it is gone, or not as it was at the launch, or imports what is not there.
+    """
+    path = Path(str(settings["folder"])) / str(settings["file"])
+    source = read_source(path) if path.is_file() else None
+    if source is None or source.digest != settings["digest"]:
+        is_now = "is not as it was at the launch" if source else "is no longer there"
+        raise UsageError(
+            f"judge file: {path} {is_now}; put it back, or launch again with --task to judge by "
+            "the file as it is now"
+        )
+    check_imports(source, path)
+    return path, source
+
+
+class PythonFileJudging(ErrandJudging):
+    """See `Judging`. given: source and name of the file. timeout: of an answer, in seconds."""
+
+    def __init__(self, runner: Runner, given: Mapping[str, str], timeout: float) -> None:
+        super().__init__(runner, timeout)
+        self._given = given
+
+    def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
+        """See `Judging.judge`. Where `extract` has failed there is nothing to execute."""
+        failed: deque[Verdict] = deque()
+        for result in self._runner.run(self._errands(pairs, failed)):
+            while failed:
+                yield failed.popleft()
+            yield _verdict(result)
+        yield from failed
+
+    def _errands(
+        self, pairs: Iterable[tuple[Problem, Answer]], failed: deque[Verdict]
+    ) -> Iterator[Errand]:
+        for problem, answer in pairs:
+            key = (answer.task_id, answer.digest)
+            if answer.text.startswith(NOT_TAKEN):
+                failed.append(_error(key, answer.text.removeprefix("\0"), 0.0))
+                continue
+            problem_row = json.loads(_row(problem))
+            payload = {**self._given, "problem": problem_row, "answer": answer.text}
+            yield Errand(key, json.dumps(payload).encode(), self._timeout)
+
+
+@functools.lru_cache(maxsize=256)
+def _row(problem: Problem) -> str:
+    """The problem as its functions get it: a JSON object."""
+    row: dict[str, Any] = {"task_id": problem.task_id, "question": problem.prompt}
+    return json.dumps(row | json.loads(problem.reference))
+
+
+def _error(key: tuple[str, int], detail: str, seconds: float) -> Verdict:
+    shown = detail.encode("utf-8", "backslashreplace").decode()[:_DETAIL_CHARACTERS]
+    return Verdict(*key, "error", "", shown, (), seconds)
+
+
+def _verdict(result: Result) -> Verdict:
+    key, seconds = cast(tuple[str, int], result.key), result.seconds  # as `_errands` made it
+    if result.end == "timed_out":
+        return Verdict(*key, "timed_out", "time", "timed out", (), seconds)
+    if result.end == "failed" and result.kind == "memory":
+        return Verdict(*key, "failed", "memory", result.detail[:_DETAIL_CHARACTERS], (), seconds)
+    if result.end != "done":
+        return _error(key, f"judge: {result.detail}", seconds)
+    try:
+        said = json.loads(result.output)
+        if "error" in said:
+            return _error(key, f"judge: {said['error']}", seconds)
+        passed, canonical = said["passed"] is True, shortened(str(said["canonical"]))
+    except (ValueError, TypeError, KeyError):  # something else has written over our word
+        return _error(key, "judge: its process told no verdict", seconds)
+    if passed:
+        return Verdict(*key, "passed", "", "", (), seconds, canonical)
+    return Verdict(*key, "failed", "wrong_answer", "judge says no", (), seconds, canonical)
