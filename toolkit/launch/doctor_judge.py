@@ -16,6 +16,7 @@ from toolkit.progress_bar import progress_bar
 from toolkit.records import NO_ANSWER, Answer, Judge, Problem, Verdict, answer_digest
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel, below_minimum
 from toolkit.verifiers.base import Judging, Verifier, check_node, open_verifier
+from toolkit.verifiers.judges import harness_of
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ def examine_judge(
     tells right examples of the problems' verifier from wrong ones.
     """
     verifier = open_verifier(judge.choice)
+    if harness := harness_of(judge):
+        yield from _examine_answers(verifier, problems, harness)
+        return
     try:
         check_node(judge)
     except UsageError as error:
@@ -54,6 +58,22 @@ def examine_judge(
         if judging.isolation and (why := below_minimum(judging.isolation)):
             yield Finding("warn", "isolation", f"weak, {why}")
         yield from _examine_verdicts(verifier, judging, problems)
+
+
+def _examine_answers(
+    verifier: Verifier, problems: Sequence[Problem], harness: str
+) -> Iterator[Finding]:
+    """Where a harness elsewhere judges: only whether answers are found in the known solutions."""
+    found = f"no reference can be judged here: {harness} judges"
+    remedy = "evaluate.py --export-predictions, then --import-report"
+    yield Finding("warn", "judge", found, remedy)
+    known = [p for p in problems if p.solution]
+    lost = {p.task_id: NO_ANSWER for p in known if not verifier.extract(p, p.solution, "chat")}
+    if lost:
+        yield Finding("fail", "answers", f"{len(lost)} known solutions hold no answer")
+        yield from _named("fail", lost, problems)
+    elif known:
+        yield Finding("ok", "answers", f"found in all {len(known)} known solutions, not judged")
 
 
 def _examine_verdicts(

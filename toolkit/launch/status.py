@@ -6,6 +6,7 @@ squeue and sacct are asked once each, and only if the run has jobs.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -23,6 +24,7 @@ from toolkit.runs.summary import read_summary
 from toolkit.runs.taxonomy import Taxonomy, counted
 from toolkit.runs.usage import Cost, Spent, spent_of
 from toolkit.stats.curve import Counts, curve
+from toolkit.verifiers.judges import harness_of, harness_steps
 
 RECENT_SECONDS = 300.0
 """`tokens/s now` is over the shards that ended within this time of the last one."""
@@ -58,6 +60,7 @@ class Status:
     tasks: what Slurm still holds. silence: why that is not known, "" where it is.
     unaccounted: why accounting said nothing, "" where it did.
     failures: what has failed in the newest launch and is not made good.
+    waiting: samples without a verdict that a harness elsewhere must give. harness: which, in words.
     """
 
     run: str
@@ -78,6 +81,8 @@ class Status:
     silence: str
     unaccounted: str
     failures: list[Failure]
+    waiting: int = 0
+    harness: str = ""
 
     @property
     def complete(self) -> bool:
@@ -103,6 +108,7 @@ class Status:
             + (f", {self.open_problems} problems go on" if self.open_problems else ""),
             f"judge      {self.judge}",
             *self._outdated_line(),
+            *self._waiting_line(),
             "so far     " + (", ".join(shown) or "no verdicts"),
             *_taxonomy_lines(self.taxonomy),
             "tokens     unknown"
@@ -143,6 +149,13 @@ class Status:
             kept = sum(self.partial.values())
             yield f"partial    {kept} samples of {len(self.partial)} interrupted slices are kept"
 
+    def _waiting_line(self) -> Iterator[str]:
+        if self.waiting:
+            yield (
+                f"waiting    {self.waiting} samples wait for the verdicts of {self.harness}: "
+                f"{harness_steps(Path(self.run))}"
+            )
+
     def _outdated_line(self) -> Iterator[str]:
         if self.outdated:
             yield (
@@ -163,10 +176,14 @@ def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Sta
     counts, partials = found.outcomes.counts, list_partials(run)
     shards = [*found.shards, *(partial.facts for partial in partials)]
     tried = counts.filter(pl.col("n") > 0)
+    if harness_of(judge) and not run.stopping_rule():
+        # A sample without a patch has failed at once. Beside patches that wait, it misleads.
+        tried = tried.filter(pl.col("unjudged") == 0)
     done = progress(run, counts)
     tasks, silence = _queue(run)
     accounts = read_accounts(run) if accounts is None else accounts
     lacking = {"sample"} if not ledger.sampled else set()
+    harness = harness_of(judge)
     if done.evaluated < done.sampled:
         lacking.add("evaluate")
     return Status(
@@ -188,6 +205,8 @@ def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Sta
         silence=silence,
         unaccounted=accounts.silence,
         failures=read_failures(run, lacking, None if silence else tasks, accounts),
+        waiting=int(counts["unjudged"].sum()) if harness else 0,
+        harness=harness,
     )
 
 

@@ -32,6 +32,7 @@ from toolkit.problems.minif2f import read_minif2f_lean, read_minif2f_metamath
 from toolkit.problems.own import JUDGED_BY, read_own
 from toolkit.problems.phrase import Phrasing, named_fields, phrased
 from toolkit.problems.rows import read_rows
+from toolkit.problems.swe_bench import read_swe_bench
 from toolkit.records import Problem, Setting
 
 TASKS = Path(__file__).resolve().parents[1] / "tasks"
@@ -49,6 +50,7 @@ FORMATS: Mapping[str, Callable[[Path], list[Problem]]] = {
     "apps": read_apps,
     "minif2f_lean": read_minif2f_lean,
     "minif2f_metamath": read_minif2f_metamath,
+    "swe_bench": read_swe_bench,
 }
 """How data are published -> its reader. A user's own format stands in `toolkit.problems.own`."""
 OTHER_KINDS = {"python": PYTHON_TESTS}

@@ -14,7 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.files import make_directory, sync_directory, writing
 from toolkit.runs.answers import map_path, read_map
-from toolkit.runs.run import UNREADABLE, Run, read_json
+from toolkit.runs.predictions import SCHEMA as PREDICTIONS
+from toolkit.runs.run import UNREADABLE, Run, read_json, read_table
 from toolkit.runs.scores import read_scores, score_names
 from toolkit.runs.second_judge import second_judge, second_judges
 from toolkit.runs.shards import verify_shards
@@ -62,6 +63,11 @@ def damaged_records(run: Run) -> Iterator[ToolkitError]:
     for name in score_names(run):
         try:
             read_scores(run, name)
+        except ToolkitError as error:
+            yield error
+    for path in sorted(run.predictions_dir.glob("*.parquet")):
+        try:
+            read_table(path, PREDICTIONS)
         except ToolkitError as error:
             yield error
     for path in sorted((run.path / "isolation").glob("*.json")):

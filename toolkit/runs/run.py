@@ -10,6 +10,7 @@
       verdicts/*.parquet    outcomes of distinct answers, by judge
       judges/<name>.parquet references of a judge besides the run's own
       scores/<name>.parquet scores of the samples, such as a reward model's
+      predictions/<name>.parquet what a harness elsewhere was given to judge
       isolation/<host>.json how a node confined what it executed
       launches.jsonl        what was launched, and as which jobs
       launching             who launches the run right now
@@ -91,6 +92,11 @@ def remedy(path: Path) -> str:
             )
         case "scores":
             return "delete it, and ingest the scores again"
+        case "predictions":
+            return (
+                f"delete it: `python jobs/evaluate.py {run} --export-predictions DIR` makes it "
+                "anew, unless the answers have verdicts already"
+            )
         case "isolation":
             return "delete it: it only records how a node confined what it executed"
         case "answers" | format1.ANSWERS_DIRECTORY:
@@ -140,6 +146,11 @@ class Run:
     def scores_dir(self) -> Path:
         """Holds scores of the samples, one file for each scorer. Not there if there is none."""
         return self.path / "scores"
+
+    @property
+    def predictions_dir(self) -> Path:
+        """Holds what a harness elsewhere was given to judge. Not there if it was given nothing."""
+        return self.path / "predictions"
 
     @property
     def results_dir(self) -> Path:

@@ -46,7 +46,7 @@ from toolkit.runs.verdicts import decided_verdicts, write_verdicts
 from toolkit.stages.pace import Pace
 from toolkit.stages.task import load_task
 from toolkit.verifiers.base import Verifier, open_verifier
-from toolkit.verifiers.judges import judge_of_run
+from toolkit.verifiers.judges import harness_of, judge_of_run
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,10 @@ BATCH_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSummary:
-    """What one evaluation has done: counts of its share of the answers. seconds: wall clock."""
+    """What one evaluation has done: counts of its share of the answers. seconds: wall clock.
+
+    waiting: the answers without a verdict where a harness elsewhere judges; harness: its name.
+    """
 
     samples: int
     distinct: int
@@ -66,18 +69,22 @@ class EvaluationSummary:
     seconds: float
     missing_slices: int
     corrupt: int
+    waiting: int = 0
+    harness: str = ""
 
     @property
     def complete(self) -> bool:
         """Whether every planned sample is there and every answer of this share has a verdict."""
-        return not self.errors and not self.missing_slices and not self.corrupt
+        return not (self.errors or self.missing_slices or self.corrupt or self.waiting)
 
     def line(self) -> str:
         """One line for the log and the terminal."""
         rate = self.judged / self.seconds if self.seconds else 0.0
         parts = [
             f"{self.samples} samples are {self.distinct} distinct answers",
-            f"{self.judged} judged in {self.seconds:.1f} s ({rate:.0f}/s)",
+            f"{self.waiting} wait for the verdicts of {self.harness}"
+            if self.harness
+            else f"{self.judged} judged in {self.seconds:.1f} s ({rate:.0f}/s)",
         ]
         if self.errors:
             parts.append(f"{self.errors} undecided (not the model's fault): evaluate again")
@@ -105,12 +112,13 @@ def evaluate_run(
     the run's own verifier does, so that they are the same for all judges.
 
     A damaged shard is named in the log and left out. Damaged verdicts are moved to quarantine/, and
-    their answers are judged again.
+    their answers are judged again. Where a harness elsewhere judges, nothing is judged here: the
+    summary says how many answers wait.
     Raises `IsolationUnavailable` if this node cannot confine answers as `settings.isolation` asks.
     """
     judge = judge or judge_of_run(run)
     verifier = open_verifier(judge.choice)
-    taking = _Taking.of(run, _taker(run, verifier))
+    taking = Taking.of(run, _taker(run, verifier))
     judged = {p.task_id: p for p in references or run.problems()}
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
@@ -133,7 +141,8 @@ def evaluate_run(
     log.info("%d distinct answers, %d to judge", answers.height, todo.height)
     started = time.monotonic()
     errors = 0
-    if todo.height:
+    harness = harness_of(judge)
+    if todo.height and not harness:
         with verifier.judging(
             list(judged.values()), judge, workers=workers, isolation=settings.isolation
         ) as judging:
@@ -147,11 +156,13 @@ def evaluate_run(
     return EvaluationSummary(
         samples=int(answers["samples"].sum()),
         distinct=answers.height,
-        judged=todo.height,
+        judged=0 if harness else todo.height,
         errors=errors,
         seconds=time.monotonic() - started,
         missing_slices=missing,
         corrupt=len(corrupt),
+        waiting=todo.height if harness else 0,
+        harness=harness,
     )
 
 
@@ -194,7 +205,7 @@ def _readable_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taking:
+class Taking:
     """Takes the answers from a run's completions, with the run's verifier."""
 
     run: Run
@@ -203,7 +214,8 @@ class _Taking:
     style: PromptStyle
 
     @classmethod
-    def of(cls, run: Run, verifier: Verifier) -> "_Taking":
+    def of(cls, run: Run, verifier: Verifier) -> "Taking":
+        """By this verifier, which is the run's own."""
         problems = {p.task_id: p for p in run.problems()}
         return cls(run, verifier, problems, run.prompt_style())
 

@@ -48,7 +48,7 @@ from toolkit.runs.second_judge import second_judges
 from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
 from toolkit.runs.two_verdicts import two_verdicts
 from toolkit.runs.usage import Cost
-from toolkit.runs.verdicts import other_judges
+from toolkit.runs.verdicts import decided_verdicts, other_judges
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.consistency import LARGEST_K, measure
@@ -60,7 +60,7 @@ from toolkit.stats.stopping import StoppingRule
 from toolkit.stats.suspect import largest_k_without, pass_at_k_without
 from toolkit.stats.tokens import tokens_of_samples
 from toolkit.stats.weak_tests import WeakTests, weak_tests
-from toolkit.verifiers.judges import judge_of_run
+from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ def fit_run(
             "outcome by `python analysis/outcomes.py`"
         )
     counts = count_outcomes(run, judge)
+    if harness := harness_of(judge):
+        counts = with_all_verdicts(run, judge, counts, harness)
     if not counts["n"].sum() and (others := other_judges(run, judge)):
         raise ToolkitError(
             f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
@@ -129,6 +131,27 @@ def _weak_tests(run: Run, judge: Judge, replicates: int) -> dict[str, WeakTests]
             grid = k_grid(int(seen.n.min()))
             found[name] = weak_tests(seen, grid, replicates=replicates)
     return found or None
+
+
+def with_all_verdicts(run: Run, judge: Judge, counts: pl.DataFrame, harness: str) -> pl.DataFrame:
+    """The counts without the problems of which patches wait for a harness's verdicts.
+
+    Samples without a patch have failed at once. So where patches wait, their share of passes would
+    be too low. Counts by a stopping rule are of complete looks already. Raises `ToolkitError` where
+    patches wait and no verdict has come at all.
+    """
+    waiting = int(counts["unjudged"].sum())
+    if waiting and decided_verdicts(run, judge).is_empty():
+        raise ToolkitError(
+            f"{run.path}: {waiting} samples wait for the verdicts of {harness}: "
+            f"{harness_steps(run.path)}"
+        )
+    if not run.stopping_rule():
+        counts = counts.with_columns(
+            pl.when(pl.col("unjudged") > 0).then(0).otherwise(name).cast(pl.UInt32).alias(name)
+            for name in ("n", "c", "suspect", "distinct")
+        )
+    return counts
 
 
 def results_of(run: Run, name: str) -> Path:

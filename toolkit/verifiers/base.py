@@ -116,6 +116,10 @@ def open_verifier(choice: JudgeChoice) -> Verifier:
             from toolkit.verifiers.python_file import PythonFile
 
             return PythonFile(settings)
+        case "swebench":
+            from toolkit.verifiers.patch import Patch
+
+            return Patch(settings)
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "

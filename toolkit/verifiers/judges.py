@@ -6,12 +6,15 @@ loading the sandbox.
 
 import keyword
 import math
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
+from toolkit.problems.swe_bench import KIND as SWE_BENCH
 from toolkit.problems.task import Task
 from toolkit.records import Judge, JudgeChoice, Setting
 from toolkit.runs.judge import judge_choice
@@ -26,11 +29,12 @@ class Kind:
 
     version: raised when the same answer may get another verdict. Older verdicts then count as
     missing. defaults: the value of each setting that nobody chose. They never change within a
-    version.
+    version. harness: who judges instead of this toolkit, in words; "" if the toolkit does.
     """
 
     version: int
     defaults: Mapping[str, Setting]
+    harness: str = ""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -62,6 +66,7 @@ KINDS: Mapping[str, Kind] = {
         version=1,
         defaults={"timeout": 10.0, "file": "", "folder": "", "digest": "", "own_version": ""},
     ),
+    SWE_BENCH: Kind(version=1, defaults={}, harness="SWE-bench's harness"),
 }
 OF_FILES = ("folder", "digest", "own_version")
 """The settings that say which files of the user's decide, as they are now."""
@@ -149,6 +154,19 @@ def judge_of_run(
     """
     choice = second_judge(run, name).choice if name else judge_choice(run)
     return judge_of(_with_settings(choice, timeout, libraries))
+
+
+def harness_of(judge: Judge) -> str:
+    """Who gives this judge's verdicts, in words; "" if the toolkit judges by itself."""
+    return KINDS[judge.verifier].harness
+
+
+def harness_steps(run: Path) -> str:
+    """What to do where answers of the run in this directory wait for the verdicts of a harness."""
+    return (
+        f"`python jobs/evaluate.py {shlex.quote(str(run))} --export-predictions DIR`, run the "
+        "harness on each file there, then --import-report with its reports"
+    )
 
 
 def library_names(setting: Setting) -> tuple[str, ...]:
