@@ -16,6 +16,7 @@ import sampling
 import scale
 import stdin
 import unchanged
+import verdict
 import weak_tests
 
 BENCHES = {
@@ -26,6 +27,7 @@ BENCHES = {
     "status": unchanged.bench,
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,
+    "verdict": verdict.bench,
     "math": math_answers.bench,
     "stdin": stdin.bench,
     "weak_tests": weak_tests.bench,

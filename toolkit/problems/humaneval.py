@@ -16,6 +16,8 @@ REQUIRED_FIELDS = ("task_id", "prompt", "test", "entry_point")
 
 GPT4O_PASS_AT_1 = 0.902
 """pass@1 of GPT-4o on HumanEval as reported: one try for each problem."""
+GPT4O_PASSES, GPT4O_PROBLEMS = 148, 164
+"""What 90.2 % of the 164 problems can only be: 148 / 164 = .90244."""
 
 
 def humaneval_path() -> Path:

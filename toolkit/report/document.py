@@ -22,8 +22,8 @@ from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
 from toolkit.stats.consistency import Consistency
 from toolkit.stats.forecast import Interval
-from toolkit.stats.inference import PowerLaw
 from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
+from toolkit.stats.power_law import PowerLaw
 from toolkit.stats.stopping import StoppingRule
 from toolkit.stats.weak_tests import WeakTests
 
@@ -67,6 +67,35 @@ class Band:
 
     lo: float
     hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartialPoint:
+    """pass@k of the problems that support k, where not all do; 95 % interval of such problems."""
+
+    problems: int
+    pass_at_k: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstReference:
+    """pass@k less the pass@1 of a reference, with its 95 % interval.
+
+    The reference has one try of each of 164 problems, and so an error of its own. Its outcomes by
+    problem are not known: the two are taken as independent.
+    """
+
+    k: int
+    difference: float
+    lo: float
+    hi: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether 0 is outside of the interval."""
+        return self.lo > 0 or self.hi < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +168,21 @@ class FittedModels:
 
 @dataclass(frozen=True, slots=True)
 class Overtakes:
-    """The k whose pass@k reaches a reference's one try; None for "not up to 10^7"."""
+    """The k whose pass@k reaches a reference's one try; None for "not up to 10^7".
+
+    `pass_at_1` is taken as exact for k, lo and hi. Its own error is in `against`.
+    """
 
     reference: str
     pass_at_1: float
     k: int | None
     lo: int | None
     hi: int | None
+    pass_at_1_lo: float | None = None
+    """Exact binomial 95 % interval of `pass_at_1`; None in older results, as the next."""
+    pass_at_1_hi: float | None = None
+    against: tuple[AgainstReference, ...] = ()
+    """At each k of the curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +260,10 @@ class FitDocument(FitContext):
     """Problems that support k."""
     band: dict[int, Band]
     """95 % of fail@k, by a bootstrap over problems."""
+    partial: dict[int, PartialPoint] = dataclasses.field(default_factory=dict)
+    """For k over k_max, of the problems that have as many samples."""
+    short: dict[str, int] = dataclasses.field(default_factory=dict)
+    """task_id -> n of the problems with under half of the median n; none where a rule stopped."""
     fits: FittedModels
     exponent: Interval
     """a of the MAP fit: the slope that fail@k tends to is -a."""
@@ -236,8 +277,8 @@ class FitDocument(FitContext):
     """For k over k_max."""
     overtakes: Overtakes | None
     """None without the whole of HumanEval."""
-    goodness_of_fit: float
-    """p-value of the beta-binomial by a parametric bootstrap."""
+    goodness_of_fit: float | None
+    """p-value of the beta-binomial by a parametric bootstrap; None where it would take minutes."""
     floor_likelihood_ratio: float | None
     """For problems that can never be solved; None where the counts cannot say."""
     replicates: int
@@ -364,6 +405,6 @@ def _record(kind: Any, found: dict[str, Any], where: str) -> Any:
         key = _key(field)
         if key in found:
             values[field.name] = _parsed(hints[field.name], found[key], f"{where}: {key}")
-        elif field.default is dataclasses.MISSING:
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} lacks {key!r}")
     return kind(**values)

@@ -66,6 +66,7 @@ def _pass_figure(document: FitDocument) -> Figure:
     _fill(axes, list(document.band), 1 - high, 1 - low)
     k, values = list(document.pass_at_k), list(document.pass_at_k.values())
     axes.plot(k, values, "o-", color=BLUE, ms=4, label="unbiased pass@k")
+    _draw_partial(document, axes, fail=False)
     if model := _map_model(document):
         ks, top = _grid(document), document.k_max
         inside, beyond = ks[ks <= top], ks[ks >= top]
@@ -117,6 +118,7 @@ def _fail_figure(document: FitDocument) -> Figure:
     seen = {k: document.fail_at_k[k] for k in document.band if document.fail_at_k[k] > 0}
     points, label = (list(seen), list(seen.values())), "unbiased fail@k"
     axes.plot(*points, "o", color=BLUE, ms=5, label=label, zorder=5)
+    _draw_partial(document, axes, fail=True)
     _draw_models(document, axes)
     ahead = {j: f for j, f in document.forecast.items() if j >= document.k_max}
     low, high = (np.maximum(end, SMALLEST) for end in _ends(ahead))
@@ -156,6 +158,21 @@ def _draw_models(document: FitDocument, axes: Axes) -> None:
                 markevery=(6, 13),
                 label=name,
             )
+
+
+def _draw_partial(document: FitDocument, axes: Axes, *, fail: bool) -> None:
+    """The curve beyond k_max, of the problems that have the samples: hollow, with their number."""
+    values = {
+        k: 1 - point.pass_at_k if fail else point.pass_at_k for k, point in document.partial.items()
+    }
+    shown = {k: value for k, value in values.items() if value > 0}
+    if not shown:
+        return
+    hollow: dict[str, Any] = {"color": BLUE, "mfc": "white", "ms": 5, "zorder": 5}
+    numbers = sorted({document.partial[k].problems for k in shown})
+    few = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    label = f"of {few} of {document.problems} problems"
+    axes.plot(list(shown), list(shown.values()), "D", label=label, **hollow)
 
 
 def _draw_bracket(document: FitDocument, axes: Axes) -> None:
@@ -266,3 +283,8 @@ def _gpt4o(document: FitDocument, axes: Axes, level: float) -> None:
     """The reference means something only where the problems are all of HumanEval."""
     if document.full_humaneval:
         axes.axhline(level, color=ORANGE, lw=1, ls=(0, (1, 1.5)), label="GPT-4o, one try (90.2 %)")
+        found = document.overtakes
+        if found and found.pass_at_1_lo is not None and found.pass_at_1_hi is not None:
+            ends = found.pass_at_1_lo, found.pass_at_1_hi
+            low, high = ends if level > 0.5 else (1 - ends[1], 1 - ends[0])
+            axes.axhspan(low, high, color=ORANGE, alpha=0.1, lw=0, label="its 95 %")

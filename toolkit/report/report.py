@@ -22,6 +22,7 @@ from toolkit.report.weak_tests import weak_tests_blocks, weak_tests_warnings
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stats.forecast import COVERAGE, COVERAGE_COMMAND
 from toolkit.stats.inference import FLOOR_CRITICAL
+from toolkit.stats.power_law import PowerLaw, in_words
 
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
@@ -61,8 +62,8 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     yield Heading("Fits")
     yield _fit_table(document)
     yield Paragraph(
-        "The straight line is here because the blog drew it. On real curves its interval almost "
-        "never holds the truth a decade further. Its R^2 says nothing."
+        "The straight line is here because the blog drew it. On 11 public sets of counts its 95 % "
+        "interval, fitted at n = 100, held fail@1000 in none of 440 cases. Its R^2 says nothing."
     )
     yield Heading("Forecast")
     yield from _forecast(document)
@@ -115,11 +116,12 @@ def _summary(document: FitDocument) -> Iterator[Block]:
     top, low, high = document.k_max, document.n_min, document.n_max
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
     unsolved = "1 problem is" if document.unsolved == 1 else f"{document.unsolved} problems are"
+    headline = [_with_interval(document, k) for k in sorted({1, top})]
     yield Paragraph(
-        f"{document.problems} problems, {n} samples each: pass@1 = "
-        f"{_percent(document.pass_at_k[1])}, pass@{top} = {_percent(document.pass_at_k[top])}. "
+        f"{document.problems} problems, {n} samples each: {'; '.join(headline)}. "
         f"{unsolved} unsolved (c = 0)."
     )
+    yield from _short(document)
     if without := document.without_suspect:
         shown = ", ".join(f"pass@{k} = {_percent(value)}" for k, value in without.items())
         yield Paragraph(
@@ -134,11 +136,31 @@ def _summary(document: FitDocument) -> Iterator[Block]:
             f"this rule. They reach k = {rule.cap} also for the problems that stopped early."
         )
     yield Paragraph(
-        "Two terms of this report: *these problems* are the ones that were sampled. *Such "
-        "problems* are all problems of the same kind, from which these were drawn. The band and "
-        "all intervals are 95 % intervals and speak of such problems."
+        "*These problems* are the ones that were sampled. *Such problems* are all problems of the "
+        "same kind, from which these were drawn; all 95 % intervals speak of them, unless said."
     )
     yield from _overtaking(document)
+
+
+def _with_interval(document: FitDocument, k: int) -> str:
+    """`pass@100 = 90.5 % (95 %: 85.3 % to 94.2 %)`."""
+    band, passed = document.band[k], _percent(document.pass_at_k[k])
+    return f"pass@{k} = {passed} (95 %: {_percent(1 - band.hi)} to {_percent(1 - band.lo)})"
+
+
+def _short(document: FitDocument) -> Iterator[Block]:
+    """The problems that end the common curve early; nothing where none does."""
+    if not document.short:
+        return
+    named = [f"{task_id} (n = {n})" for task_id, n in document.short.items()]
+    shown = ", ".join(named[:MOST_NAMED])
+    rest = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    few = "1 problem has" if len(named) == 1 else f"{len(named)} problems have"
+    yield Paragraph(
+        f"{few} under half of the median number of samples: {shown}{rest}. All problems together "
+        f"have a curve up to k = {document.k_max}. Larger k are shown of fewer problems.",
+        warning=True,
+    )
 
 
 def _overtaking(document: FitDocument) -> Iterator[Block]:
@@ -147,6 +169,7 @@ def _overtaking(document: FitDocument) -> Iterator[Block]:
     if not found:
         return
     level = f"{found.reference} ({_percent(found.pass_at_1)})"
+    yield from _against(document)
     if found.k is None:
         text = f"No k up to 10^7 is expected to reach {level}."
     elif found.k <= document.k_max:
@@ -154,7 +177,33 @@ def _overtaking(document: FitDocument) -> Iterator[Block]:
     else:
         text = f"pass@k is expected to reach {level} at k = {found.k:,}, beyond the samples."
     low, high = (f"{v:,}" if v is not None else "never" for v in (found.lo, found.hi))
-    yield Paragraph(f"{text} 95 % interval, such problems: {low} to {high}.")
+    yield Paragraph(
+        f"{text} 95 % interval, such problems: {low} to {high}. This takes the reference's figure "
+        "as exact."
+    )
+
+
+def _against(document: FitDocument) -> Iterator[Block]:
+    """The largest k against the reference, each with its own error; nothing in older results."""
+    found = document.overtakes
+    if not found or not found.against or found.pass_at_1_lo is None or found.pass_at_1_hi is None:
+        return
+    last = found.against[-1]
+    change = f"{100 * last.difference:+.1f} points, 95 %: {100 * last.lo:+.1f} to "
+    change += f"{100 * last.hi:+.1f}"
+    if last.differs:
+        words = "is above" if last.difference > 0 else "is below"
+    else:
+        words = "does not differ from"
+    higher = [a.k for a in found.against if a.lo > 0]
+    first = f" It is above it from k = {higher[0]} on." if higher else ""
+    yield Paragraph(
+        f"pass@{last.k} = {_percent(document.pass_at_k[last.k])} {words} {found.reference} "
+        f"({_percent(found.pass_at_1)}): {change}.{first} The reference tried each of 164 problems "
+        f"once, so its own 95 % interval is {_percent(found.pass_at_1_lo)} to "
+        f"{_percent(found.pass_at_1_hi)} (exact binomial). Its outcomes by problem are not known, "
+        "so the two are compared as independent."
+    )
 
 
 def _curve(document: FitDocument) -> Iterator[Block]:
@@ -173,7 +222,17 @@ def _curve(document: FitDocument) -> Iterator[Block]:
                 str(document.support[k]),
             ]
         )
+    for k, point in document.partial.items():
+        ends = _range(1 - point.hi, 1 - point.lo)
+        row = [f"{k} *", _percent(point.pass_at_k), _number(1 - point.pass_at_k), "-", "-", ends]
+        rows.append([*row, str(point.problems)])
     yield Table(header.split("|"), rows)
+    if document.partial:
+        yield Paragraph(
+            f"Rows with * are of the problems that have k samples, as the last column says, not of "
+            f"all {document.problems}. They may be easier or harder than the rest. No headline, "
+            "fit or verdict uses them."
+        )
     yield Paragraph(
         "There are two standard errors (s.e.), for two questions. How far would the curve move if "
         "*these problems* were sampled again? That error is undefined beyond half the largest k. "
@@ -206,13 +265,21 @@ def _output_tokens(document: FitDocument) -> Iterator[Block]:
 
 
 def _power_law(document: FitDocument) -> Iterator[Block]:
-    if document.power_law.supported:
+    found = document.power_law
+    tail = f"in the tail (k from {found.tail_from} on): " if found.tail_from else ""
+    yield Paragraph(f"Power law, {tail}{found.verdict}.", warning=found.supported is False)
+    if found.reasons:
+        yield Bullets(found.reasons)
+    if found.tail_from:
         yield Paragraph(
-            "A power law is supported over the k seen here: nothing below speaks against it."
+            f"Straight from k = 1: {in_words(found.from_one)}: {found.from_one_reason}."
         )
-    else:
-        yield Paragraph("A power law is not supported:", warning=True)
-        yield Bullets(document.power_law.reasons)
+        yield from _slope_range(found)
+        yield Paragraph(
+            "*Supported* says that no floor and no bend that the counts leave open changes the "
+            "slope much; *not supported* says that a test rejects a power law; *cannot tell* says "
+            "neither. How often each is given for known laws is in docs/power-law.md."
+        )
     rows = [
         [f"{s.from_} to {s.to}", _number(s.estimate), _range(s.lo, s.hi)] for s in document.slopes
     ]
@@ -226,19 +293,32 @@ def _power_law(document: FitDocument) -> Iterator[Block]:
         f"-{_number(exponent.estimate)} (95 %: -{_number(exponent.hi)} to "
         f"-{_number(exponent.lo)}). A measured slope may still be on its way there."
     )
-    yield Paragraph(
-        f"Goodness of fit of the beta-binomial, by parametric bootstrap: "
-        f"p = {document.goodness_of_fit:.3f}."
-    )
+    if document.goodness_of_fit is not None:
+        yield Paragraph(
+            f"Goodness of fit of the beta-binomial, by parametric bootstrap: "
+            f"p = {document.goodness_of_fit:.3f}. It says whether that model can be used, and "
+            "nothing on a power law."
+        )
     ratio = document.floor_likelihood_ratio
     if ratio is not None:
-        found = "A floor is found" if ratio > FLOOR_CRITICAL else "No floor is found"
+        said = "A floor is found" if ratio > FLOOR_CRITICAL else "No floor is found"
         yield Paragraph(
             "A floor is a share of problems that can never be solved. Likelihood-ratio test for a "
-            f"floor: {ratio:.2f}. {found} (critical at 5 %: {FLOOR_CRITICAL}). The test is weak. "
-            "It finds a floor of 3 % with power .20 at n = 100, .47 at n = 1,000 and .76 at "
-            "n = 10,000."
+            f"floor: {ratio:.2f}. {said} (critical at 5 %: {FLOOR_CRITICAL}). The test takes the "
+            "rest for a Beta. It is weak: with 164 problems of one Beta it found a floor of 3 % in "
+            "20 % of simulations at n = 100, in 47 % at n = 1,000 and in 76 % at n = 10,000."
         )
+
+
+def _slope_range(found: PowerLaw) -> Iterator[Block]:
+    """The effect size; nothing where there are under two decades."""
+    for name, spread in (("in the tail", found.slope_range), ("over all k", found.from_one_range)):
+        if spread:
+            yield Paragraph(
+                f"Range of the slopes of decades {name} (largest less smallest): "
+                f"{_number(spread.estimate)}; 95 %, simultaneous over decades: "
+                f"{_range(spread.lo, spread.hi)}."
+            )
 
 
 def _fit_table(document: FitDocument) -> Table:

@@ -23,11 +23,16 @@ def results_complete(run: Run) -> bool:
 
 def describe_fit(document: FitDocument, folder: Path) -> str:
     """The table of a document, and where `folder` has its report."""
-    rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'+- (such problems)':>19}"]
+    rows = [f"{'k':>6}  {'pass@k':>8}  {'fail@k':>8}  {'95 % of pass@k, such problems':>30}"]
     for k, passed in document.pass_at_k.items():
-        error = document.se_superpopulation[k]
-        shown = f"{error:19.4f}" if error is not None else f"{'-':>19}"
-        rows.append(f"{k:>6}  {passed:8.4f}  {1 - passed:8.4f}  {shown}")
+        band = document.band.get(k)
+        shown = f"{1 - band.hi:.4f} to {1 - band.lo:.4f}" if band else "-"
+        rows.append(f"{k:>6}  {passed:8.4f}  {1 - passed:8.4f}  {shown:>30}")
+    rows += [
+        f"{k:>6}  {point.pass_at_k:8.4f}  {1 - point.pass_at_k:8.4f}  "
+        f"{f'{point.lo:.4f} to {point.hi:.4f}':>30}  * of {point.problems} problems"
+        for k, point in document.partial.items()
+    ]
     rows += [
         "",
         f"{document.problems} problems, {_samples(document)}, {document.unsolved} unsolved",
@@ -35,8 +40,10 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     if not document.complete:
         rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
     rows += _suspect_lines(document)
-    supported = "supported" if document.power_law.supported else "not supported"
-    rows.append(f"power law: {supported}")
+    if document.short:
+        named = ", ".join(f"{task_id} (n = {n})" for task_id, n in [*document.short.items()][:5])
+        rows.append(f"FEW SAMPLES: {len(document.short)} problems end the curve early: {named}")
+    rows.append(f"power law: {document.power_law.verdict}")
     rows += [f"  - {reason}" for reason in document.power_law.reasons]
     rows.append(f"report: {_shortest(folder / 'report.html')}")
     return "\n".join(rows)

@@ -18,10 +18,11 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
-from toolkit.problems.humaneval import GPT4O_PASS_AT_1
+from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
 from toolkit.records import Judge
 from toolkit.report.document import (
     FIT_JSON,
+    AgainstReference,
     Band,
     BetaBinomialFit,
     Bracket,
@@ -32,6 +33,7 @@ from toolkit.report.document import (
     JudgeFacts,
     OutputTokens,
     Overtakes,
+    PartialPoint,
     SamplingFacts,
     ScaledFit,
     Slope,
@@ -53,6 +55,8 @@ from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.consistency import LARGEST_K, measure
 from toolkit.stats.curve import Counts, Curve, curve
+from toolkit.stats.difference import difference, exact_binomial
+from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import Inference, infer
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
 from toolkit.stats.passk import k_grid
@@ -282,14 +286,16 @@ def fit_document(
         se_fixed_set=_defined_by_k(shown.k, shown.se_fixed_set),
         se_superpopulation=_defined_by_k(shown.k, shown.se_superpopulation),
         support=dict(zip(shown.k.tolist(), shown.problems.tolist(), strict=True)),
-        band={k: Band(i.lo, i.hi) for k, i in found.band.items()},
+        band={k: Band(i.lo, i.hi) for k, i in found.band.items() if k <= top},
+        partial=_partial(judged, found),
+        short=_short(table, rule),
         fits=_fits(shown, top, found),
         exponent=found.exponent,
         slopes=tuple(Slope(*ends, s.estimate, s.lo, s.hi) for ends, s in found.slopes.items()),
         forecast={k: _forecast_point(found, k) for k in k_grid(10 * top).tolist()},
         same_problems=found.same_problems,
         bracket={k: Bracket(*bounds) for k, bounds in found.bracket.items()},
-        overtakes=_overtakes(found) if context.full_humaneval else None,
+        overtakes=_overtakes(found, top) if context.full_humaneval else None,
         goodness_of_fit=found.goodness_of_fit,
         floor_likelihood_ratio=found.floor_ratio,
         replicates=replicates,
@@ -330,14 +336,47 @@ def _forecast_point(found: Inference, k: int) -> ForecastPoint:
     return ForecastPoint(ahead.estimate, ahead.lo, ahead.hi, METHOD)
 
 
-def _overtakes(found: Inference) -> Overtakes:
+def _partial(judged: Counts, found: Inference) -> dict[int, PartialPoint]:
+    """The curve beyond k_max, of the problems that have as many samples."""
+    k = np.array([k for k in found.band if k > judged.k_max], dtype=np.int64)
+    more = curve(judged, k)
+    return {
+        k: PartialPoint(problems, passed, 1 - found.band[k].hi, 1 - found.band[k].lo)
+        for k, problems, passed in zip(
+            k.tolist(), more.problems.tolist(), more.pass_at_k.tolist(), strict=True
+        )
+    }
+
+
+def _short(table: pl.DataFrame, rule: StoppingRule | None) -> dict[str, int]:
+    """Problems with under half of the median n, which end the common curve early."""
+    if rule:
+        return {}
+    n = table["n"].cast(pl.Int64)
+    few = table.filter(n < 0.5 * float(n.median() or 0)).sort("n")  # type: ignore[arg-type]
+    return dict(zip(few["task_id"].to_list(), few["n"].to_list(), strict=True))
+
+
+def _overtakes(found: Inference, top: int) -> Overtakes:
     """Where the curve reaches the one try of the reference; None for a k that is not reached."""
     reached = found.forecast.reaches(GPT4O_PASS_AT_1)
     k, lo, hi = (
         int(value) if math.isfinite(value) else None
         for value in (reached.estimate, reached.lo, reached.hi)
     )
-    return Overtakes("GPT-4o, one try", GPT4O_PASS_AT_1, k, lo, hi)
+    reference = exact_binomial(GPT4O_PASSES, GPT4O_PROBLEMS)
+    against = tuple(
+        AgainstReference(k, less.estimate, less.lo, less.hi)
+        for k, band in found.band.items()
+        if k <= top
+        for less in [difference(_of_pass(band), reference)]
+    )
+    name = "GPT-4o, one try"
+    return Overtakes(name, GPT4O_PASS_AT_1, k, lo, hi, reference.lo, reference.hi, against)
+
+
+def _of_pass(fail: Interval) -> Interval:
+    return Interval(1 - fail.estimate, 1 - fail.hi, 1 - fail.lo)
 
 
 def _fits(shown: Curve, top: int, found: Inference) -> FittedModels:

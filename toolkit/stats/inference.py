@@ -5,6 +5,7 @@ drawn from a population. The error between problems is then the larger part.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
-from toolkit.stats.curve import Counts, curve
+from toolkit.stats.curve import Counts, Resampled, curve, resample_curve
 from toolkit.stats.forecast import (
     CountFits,
     Forecast,
@@ -25,20 +26,13 @@ from toolkit.stats.forecast import (
 )
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial, Tally
 from toolkit.stats.passk import k_grid
+from toolkit.stats.power_law import PowerLaw, judge_power_law
 
 FLOOR_CRITICAL = 2.71
 """Likelihood ratio beyond which a floor is significant at 5 % (a boundary: half a chi-square)."""
-LEAST_UNSOLVED = 5
-LEAST_DECADES = 1.5
 GOODNESS_REPLICATES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class PowerLaw:
-    """Whether fail@k falling as a power of k is supported, and if not why."""
-
-    supported: bool
-    reasons: tuple[str, ...]
+MOST_DISTINCT = 2000
+"""Distinct (n, c) beyond which the goodness of fit is left out: minutes, for no decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +40,9 @@ class Inference:
     """Everything beyond the curve; k's are the keys. None where the counts cannot say.
 
     - slopes: (k_from, k_to) -> d log fail@k / d log k over that decade.
-    - band: k -> fail@k with the interval of the bootstrap.
+    - band: k -> fail@k with the interval of the bootstrap, see `resample_curve`; also for the k
+      over k_max that only some problems support, of these problems.
+    - goodness_of_fit: p-value of the beta-binomial; None with over `MOST_DISTINCT` distinct counts.
     - exponent: a of the MAP fit.
     - same_problems: k -> the empirical-Bayes forecast for these very problems.
     - bracket: k > k_max -> (lower, upper), model-free and without sampling error.
@@ -60,7 +56,7 @@ class Inference:
     exponent: Interval
     same_problems: dict[int, float]
     bracket: dict[int, tuple[float, float]]
-    goodness_of_fit: float
+    goodness_of_fit: float | None
     floor_ratio: float | None
     power_law: PowerLaw
 
@@ -77,10 +73,12 @@ def _infer(counts: Counts, replicates: int, random: np.random.Generator) -> Infe
     top = counts.k_max
     grid, beyond = k_grid(top), k_grid(10 * top)
     draws = resample(len(counts), replicates, random)
-    means = draws @ counts.fail_at_k(grid) / len(counts)
-    center = curve(counts, grid).fail_at_k
-    slopes, differ = _decade_slopes(grid, center, means)
-    goodness = goodness_of_fit(counts, count_fits.map, random)
+    shown = np.union1d(grid, k_grid(counts.k_most))
+    center = curve(counts, shown).fail_at_k
+    rows = resample_curve(counts, shown, replicates, random)
+    fail, means = center[: len(grid)], rows.means[:, : len(grid)]
+    few = len(counts.distinct()[0]) <= MOST_DISTINCT
+    goodness = goodness_of_fit(counts, count_fits.map, random) if few else None
     ratio = scaled = None
     if count_fits.ml:
         scaled = laws.scaled_beta_binomial(Tally.of(counts.n, counts.c), count_fits.ml)
@@ -91,15 +89,15 @@ def _infer(counts: Counts, replicates: int, random: np.random.Generator) -> Infe
     return Inference(
         count_fits=count_fits,
         scaled_fit=scaled,
-        slopes=slopes,
-        band={int(k): _interval(center[j], means[:, j]) for j, k in enumerate(grid)},
+        slopes=_decade_slopes(grid, fail, means),
+        band=_band(shown, center, rows),
         forecast=ahead,
         exponent=_interval(count_fits.map.a, ahead.exponents),
         same_problems=dict(zip(beyond.tolist(), same.tolist(), strict=True)),
         bracket=bracket(counts, beyond[beyond > top]),
         goodness_of_fit=goodness,
         floor_ratio=ratio,
-        power_law=_judge(counts, differ, goodness),
+        power_law=judge_power_law(counts, grid, fail, means),
     )
 
 
@@ -107,32 +105,34 @@ def _interval(estimate: float, values: Floats) -> Interval:
     return Interval(float(estimate), *percentiles(values))
 
 
-def _decade_slopes(
-    grid: Ints, center: Floats, means: Floats
-) -> tuple[dict[tuple[int, int], Interval], list[str]]:
-    """Slope of log fail@k over each whole decade, and where neighbours differ significantly."""
-    ends = [int(k) for k in grid if str(k).rstrip("0") == "1"]
+def _band(k: Ints, center: Floats, rows: Resampled) -> dict[int, Interval]:
+    """fail@k with the interval of `resample_curve`."""
+    ends = zip(rows.low.T, rows.high.T, strict=True)
+    band = (
+        Interval(float(f), percentiles(low)[0], percentiles(high)[1])
+        for f, (low, high) in zip(center, ends, strict=True)
+    )
+    return dict(zip(k.tolist(), band, strict=True))
+
+
+def _decade_slopes(grid: Ints, center: Floats, means: Floats) -> dict[tuple[int, int], Interval]:
+    """Slope of log fail@k over each whole decade, up to the first in which all is solved."""
     column = {int(k): j for j, k in enumerate(grid)}
     slopes: dict[tuple[int, int], Interval] = {}
-    samples: list[tuple[tuple[int, int], Floats]] = []
-    for low, high in itertools.pairwise(ends):
+    for low, high in decades(grid.tolist()):
         with np.errstate(divide="ignore", invalid="ignore"):
-            each = (np.log(means[:, column[high]]) - np.log(means[:, column[low]])) / np.log(10)
-            whole = (np.log(center[column[high]]) - np.log(center[column[low]])) / np.log(10)
+            each = np.log(means[:, column[high]] / means[:, column[low]]) / np.log(10)
+            whole = np.log(center[column[high]] / center[column[low]]) / np.log(10)
         if not (np.isfinite(whole) and np.isfinite(each).all()):
-            break  # everything is solved from here on
+            break
         slopes[low, high] = _interval(whole, each)
-        samples.append(((low, high), each))
-    differ = []
-    for (first, one), (second, two) in itertools.pairwise(samples):
-        change = _interval(0.0, two - one)
-        if change.lo > 0 or change.hi < 0:
-            differ.append(
-                f"the slope changes from {slopes[first].estimate:.3f} (k = {first[0]} to "
-                f"{first[1]}) to {slopes[second].estimate:.3f} (k = {second[0]} to {second[1]}), "
-                f"a significant difference"
-            )
-    return slopes, differ
+    return slopes
+
+
+def decades(grid: Sequence[int]) -> list[tuple[int, int]]:
+    """(1, 10), (10, 100) ... as far as the grid has both ends."""
+    ends = [k for k in grid if str(k).rstrip("0") == "1"]
+    return list(itertools.pairwise(ends))
 
 
 def goodness_of_fit(counts: Counts, fit: BetaBinomial, random: np.random.Generator) -> float:
@@ -146,7 +146,7 @@ def goodness_of_fit(counts: Counts, fit: BetaBinomial, random: np.random.Generat
 
     def distance(seen: Counts, model: BetaBinomial) -> float:
         fitted = np.clip(model.fail_at_k(grid), 1e-12, 1 - 1e-12)
-        mean = np.nanmean(seen.fail_at_k(grid), axis=0)
+        mean = curve(seen, grid).fail_at_k
         return float(np.max(np.abs(mean - fitted) / np.sqrt(fitted * (1 - fitted))))
 
     observed, worse = distance(counts, fit), 0
@@ -155,19 +155,3 @@ def goodness_of_fit(counts: Counts, fit: BetaBinomial, random: np.random.Generat
         again = laws.beta_binomial(Tally.of(drawn.n, drawn.c), prior=True, start=fit)
         worse += again is not None and distance(drawn, again) >= observed
     return (1 + worse) / (1 + GOODNESS_REPLICATES)
-
-
-def _judge(counts: Counts, differ: list[str], goodness: float) -> PowerLaw:
-    reasons = []
-    top, unsolved = counts.k_max, int((counts.c == 0).sum())
-    if np.log10(top) < LEAST_DECADES:
-        reasons.append(f"k spans {np.log10(top):.1f} decades (1 to {top}), under {LEAST_DECADES}")
-    if unsolved < LEAST_UNSOLVED:
-        reasons.append(
-            f"{unsolved} problems are unsolved at the largest k, under {LEAST_UNSOLVED}: the tail "
-            "rests on too few"
-        )
-    reasons += differ
-    if goodness < 0.05:
-        reasons.append(f"the beta-binomial does not fit (p = {goodness:.3f})")
-    return PowerLaw(not reasons, tuple(reasons))
