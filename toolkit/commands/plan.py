@@ -2,7 +2,8 @@
 
 The pilot is a fitted run. Its counts, tokens and speed tell what a larger run would give. With
 --target: the k at which pass@k reaches that coverage, and what it costs. With --samples,
---budget-usd or --gpu-hours: the coverage that they buy.
+--budget-usd or --gpu-hours: the coverage that they buy. The pilot's samples count: what is priced
+is what is still to be sampled, by the command that is printed.
 
 Each answer is given for a fixed number of samples and for adaptive sampling (launch.py --adaptive).
 The 95 % intervals hold for other problems of the same kind too ("such problems"). If the pilot is
@@ -39,6 +40,12 @@ def main() -> int:
         "--tokens-per-second", type=float, help="output tokens of one GPU [as in the pilot]"
     )
     parser.add_argument(
+        "--tokens-per-sample",
+        type=float,
+        help="output tokens of a sample [each problem's as in the pilot; ingested samples have "
+        "none]",
+    )
+    parser.add_argument(
         "--stop-r",
         type=int,
         default=5,
@@ -65,8 +72,8 @@ def main() -> int:
         stop_r=flags.stop_r,
         stop_min=flags.stop_min,
     )
-    prices = Prices(flags.usd_per_gpu_hour, flags.tokens_per_second)
-    for name in ("usd_per_gpu_hour", "tokens_per_second"):
+    prices = Prices(flags.usd_per_gpu_hour, flags.tokens_per_second, flags.tokens_per_sample)
+    for name in ("usd_per_gpu_hour", "tokens_per_second", "tokens_per_sample"):
         value = getattr(prices, name)
         if value is not None and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be over 0")

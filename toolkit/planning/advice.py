@@ -52,15 +52,16 @@ class Question:
 def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[str, Any]:
     """Everything that is known about the question, as JSON-able values.
 
-    designs: for "fixed" and for "adaptive" the k, its cost and the expected coverage. Where a
+    designs: for "fixed" and for "adaptive" the k, its cost, the expected coverage (None where
+    there is no forecast) and the command that samples it (None where no launch goes on). Where a
     target is asked for, also `cost_lo` and `cost_hi`: the costs of the ends of k's interval.
     """
     rate = prices.tokens_per_second or pilot.rate
-    each = float(pilot.tokens.mean())
+    each = prices.tokens_per_sample or float(pilot.tokens.mean())
     if not math.isfinite(each) and (question.usd is not None or question.gpu_hours is not None):
         raise UsageError(
             "the pilot's samples were ingested, so nobody knows their tokens and what they cost; "
-            "give a run that was sampled here"
+            "give --tokens-per-sample"
         )
     if rate is None and (question.usd is not None or question.gpu_hours is not None):
         raise UsageError("the pilot does not say how fast a GPU is: give --tokens-per-second")
@@ -81,7 +82,9 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
         "usd_per_gpu_hour": prices.usd_per_gpu_hour,
         "target": target,
         "k": as_json(reached) if reached else None,
-        "stopping": {"r": question.stop_r, "min": question.stop_min},
+        "stopping": _stopping(pilot, question),
+        "pilot_samples": int(pilot.holdings.planned.sum()),
+        "ingested": pilot.holdings.ingested,
         "designs": _designs(pilot, question, prices, reached),
         "overtakes": {"reference": "GPT-4o, one try", "pass_at_1": GPT4O_PASS_AT_1}
         | as_json(overtakes)
@@ -89,6 +92,13 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
         else None,
         "estimand": "such problems",
     }
+
+
+def _stopping(pilot: Pilot, question: Question) -> dict[str, int]:
+    """The rule that a launch would take: the pilot's own, or one from where its samples end."""
+    cap = max(question.stop_min, pilot.holdings.most)
+    rule = pilot.holdings.rule(question.stop_r, question.stop_min, cap)
+    return {"r": rule.r, "min": rule.looks[0]}
 
 
 def _designs(
@@ -102,16 +112,39 @@ def _designs(
     designs: dict[str, Any] = {}
     for name, cost in costs.items():
         if reached:
+            k = _whole(reached.estimate)
             designs[name] = {
-                "k": _whole(reached.estimate),
+                "k": k,
+                "command": _command(pilot, question, name, k),
                 "cost": _cost_at(cost, reached.estimate),
                 "cost_lo": _cost_at(cost, reached.lo),
                 "cost_hi": _cost_at(cost, reached.hi),
             }
         else:
-            k = question.samples or affordable(cost, partial(_within, question))
-            designs[name] = {"k": k, "cost": as_json(cost(k)), **_coverage(pilot, k)}
+            had = int(pilot.holdings.planned.min()) if _continues(pilot, name) else 0
+            k = question.samples or affordable(cost, partial(_within, question), had)
+            designs[name] = {
+                "k": k,
+                "command": _command(pilot, question, name, k),
+                "cost": as_json(cost(k)),
+                **_coverage(pilot, k),
+            }
     return designs
+
+
+def _continues(pilot: Pilot, design: str) -> bool:
+    return pilot.holdings.goes_on(adaptive=design == "adaptive")
+
+
+def _command(pilot: Pilot, question: Question, design: str, k: int | None) -> str | None:
+    """What samples up to k; None where nothing is missing, or no launch goes on with the pilot."""
+    holdings = pilot.holdings
+    if k is None:
+        return None
+    if design == "fixed":
+        return holdings.command(k, None) if k > holdings.planned.min() else None
+    rule = holdings.rule(question.stop_r, question.stop_min, k)
+    return holdings.command(k, rule) if rule.cap > holdings.most else None
 
 
 def _within(question: Question, cost: Cost) -> bool:
@@ -128,12 +161,19 @@ def _whole(k: float) -> int | None:
     return int(k) if math.isfinite(k) else None
 
 
-def _coverage(pilot: Pilot, k: int) -> dict[str, float]:
-    """pass@k of such problems with its interval, and the estimate for these very problems."""
+def _coverage(pilot: Pilot, k: int) -> dict[str, float | None]:
+    """pass@k of such problems with its interval, and the estimate for these very problems; None
+    where there is no forecast.
+    """
     fail = pilot.forecast.at(k)
     same = empirical_bayes(pilot.counts, pilot.count_fits.map, np.array([k]))
-    found = {"pass_at_k": 1 - fail.estimate, "lo": 1 - fail.hi, "hi": 1 - fail.lo}
-    return found | {"these_problems": 1 - float(same[0])}
+    found = {
+        "pass_at_k": 1 - fail.estimate,
+        "lo": 1 - fail.hi,
+        "hi": 1 - fail.lo,
+        "these_problems": 1 - float(same[0]),
+    }
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def advice_text(document: Mapping[str, Any]) -> str:
@@ -145,7 +185,7 @@ def advice_text(document: Mapping[str, Any]) -> str:
     if rate and document["device"]:
         speed += f" (the pilot's: {document['device']})"
     each = document["tokens_per_sample"]
-    tokens = "unknown" if each is None else f"{each:.0f}"
+    tokens = "unknown: give --tokens-per-sample; so unknown" if each is None else f"{each:.0f}"
     lines = [
         f"pilot      {document['pilot']}: {document['problems']} problems, n = {n}, "
         f"pass@{document['k_max']} = {document['pass_at_k_max']:.4f}",
@@ -162,9 +202,10 @@ def advice_text(document: Mapping[str, Any]) -> str:
             f"target     pass@k = {document['target']} {reached} "
             f"(95 %, such problems: {_k(found['lo'])} to {_k(found['hi'])})"
         )
-    lines += ["", _row("design", "k", "samples", "M tokens", "GPU-hours", "$")]
+    lines += ["", _row("design", "k", "samples", "fresh", "M tokens", "GPU-hours", "$")]
     for name, design in document["designs"].items():
         lines += _design_rows(name, design, document)
+    lines += _how_to_go_on(document)
     if found := document["overtakes"]:
         level = f"{found['reference']} ({found['pass_at_1']:.1%})"
         reached = (
@@ -185,25 +226,57 @@ def _design_rows(name: str, design: Mapping[str, Any], document: Mapping[str, An
         k = document["k"]
         rows.append(_row("  95 %, from", *_cells(_k(k["lo"]), design["cost_lo"])))
         rows.append(_row("  to", *_cells(_k(k["hi"]), design["cost_hi"])))
+    elif design["pass_at_k"] is None:
+        rows.append(f"  no forecast of pass@{design['k']}: it is too far from the pilot")
     else:
         rows.append(
             f"  pass@{design['k']} = {design['pass_at_k']:.4f}, 95 % {design['lo']:.4f} to "
-            f"{design['hi']:.4f} (such problems); {design['these_problems']:.4f} expected of these"
+            f"{design['hi']:.4f} (such problems); {_four(design['these_problems'])} expected of "
+            "these"
         )
     return rows
 
 
+def _four(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _how_to_go_on(document: Mapping[str, Any]) -> list[str]:
+    """What the costs are of, and the commands."""
+    held = f"{document['pilot_samples']:,}"
+    if document["ingested"]:
+        return [
+            f"\nThe pilot's {held} samples were ingested: no launch goes on with them, so all "
+            "samples are fresh ones of a new run."
+        ]
+    lines = [
+        f"\nTokens, GPU-hours and $ are those of the fresh samples; the pilot has {held} samples."
+    ]
+    for name, design in document["designs"].items():
+        if design["command"]:
+            lines.append(f"{name}: {design['command']}")
+        elif design["k"] is not None:
+            why = (
+                "nothing is missing"
+                if design["cost"]["fresh"] == 0
+                else "the pilot was sampled adaptively, so a fixed number takes a new run"
+            )
+            lines.append(f"{name}: {why}")
+    return lines
+
+
 def _row(label: str, *cells: str) -> str:
-    widths = (10, 14, 11, 11, 10)
+    widths = (10, 13, 13, 10, 11, 10)
     return f"{label:<22}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
 
 
 def _cells(k: str, cost: Mapping[str, float | None] | None) -> list[str]:
     if cost is None:
-        return [k, "-", "-", "-", "-"]
+        return [k, "-", "-", "-", "-", "-"]
     tokens = None if cost["tokens"] is None else cost["tokens"] / 1e6
     values = tokens, cost["gpu_hours"], cost["usd"]
-    return [k, f"{cost['samples']:,.0f}", *("-" if v is None else _three_digits(v) for v in values)]
+    amounts = (f"{cost[name]:,.0f}" for name in ("samples", "fresh"))
+    return [k, *amounts, *("-" if v is None else _three_digits(v) for v in values)]
 
 
 def _three_digits(value: float) -> str:

@@ -4,7 +4,8 @@
 - *Adaptive*: every problem is sampled by a stopping rule whose cap is k. It estimates the same
   pass@k.
 
-The pilot's samples are part of either.
+The pilot's samples are part of either where a launch can go on with them
+(`toolkit.planning.continuation`). What costs is what is sampled afresh.
 """
 
 import math
@@ -17,21 +18,23 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from toolkit.errors import UsageError
+from toolkit.planning.continuation import Holdings
 from toolkit.report.document import read_fit
 from toolkit.runs.run import Run, result_file
+from toolkit.runs.slices import planned_samples
 from toolkit.runs.usage import read_spent
 from toolkit.stats.arrays import Floats
 from toolkit.stats.curve import Counts
 from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast, resample
-from toolkit.stats.stopping import StoppingRule
 
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
     """What a fitted run says about further sampling.
 
-    - tokens: mean output tokens of a sample, each problem's, shape (P,); nan where they are not
-      known, as of ingested samples.
+    - tokens: mean output tokens of a sample, each problem's, shape (P,): hard problems have longer
+      ones. nan where they are not known of any, as of ingested samples.
+    - holdings: what its run holds, that a larger run goes on with.
     - rate: output tokens a second of one GPU while it samples; None where the shards do not say, or
       where the pilot had no GPU.
     - device: the name of that GPU; None without a rate.
@@ -40,6 +43,7 @@ class Pilot:
     title: str
     counts: Counts
     tokens: Floats
+    holdings: Holdings
     rate: float | None
     device: str | None
     full_humaneval: bool
@@ -49,9 +53,14 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one design; hours and dollars are None where no rate is known, tokens nan likewise."""
+    """Of one design; hours and dollars are None where no rate is known, tokens nan likewise.
+
+    samples: of the larger run, the pilot's included. fresh: of these, still to be sampled. The rest
+    is of the fresh ones.
+    """
 
     samples: float
+    fresh: float
     tokens: float
     gpu_hours: float | None
     usd: float | None
@@ -59,10 +68,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """tokens_per_second: of one GPU; None for the pilot's own rate."""
+    """tokens_per_second: of one GPU; tokens_per_sample: output tokens. None: the pilot's own."""
 
     usd_per_gpu_hour: float
     tokens_per_second: float | None
+    tokens_per_sample: float | None = None
 
 
 def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
@@ -70,7 +80,14 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     document = read_fit(run.results_dir)
     table = pl.read_parquet(result_file(run, "counts.parquet")).filter(pl.col("n") > 0)
     counts = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), document.stopping)
-    tokens = (table["tokens"] / (table["n"] + table["unjudged"])).fill_null(math.nan).to_numpy()
+    planned = planned_samples(run.slices())
+    holdings = Holdings(
+        path=run.path,
+        counts=counts,
+        planned=np.array([planned.get(t, 0) for t in table["task_id"]], dtype=np.int64),
+        most=max(planned.values(), default=0),
+        ingested=run.manifest()["identity"].get("backend") == "ingest",
+    )
     with threadpool_limits(limits=1):
         count_fits = CountFits.of(counts)
         draws = resample(len(counts), replicates, np.random.default_rng(seed))
@@ -80,7 +97,8 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     return Pilot(
         title=document.title,
         counts=counts,
-        tokens=tokens,
+        tokens=_tokens_of(table),
+        holdings=holdings,
         rate=rate,
         device=", ".join(sorted(spent.devices)) if rate else None,
         full_humaneval=document.full_humaneval,
@@ -89,37 +107,52 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     )
 
 
+def _tokens_of(table: pl.DataFrame) -> Floats:
+    """Mean output tokens of each problem's samples; of unknown ones, those of the others."""
+    sampled = (table["n"] + table["unjudged"]).to_numpy().astype(float)
+    tokens = table["tokens"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+    known = np.isfinite(tokens)
+    if not tokens[known].sum():  # no sample has none: of ingested ones nobody knows
+        return np.full(len(tokens), math.nan)
+    return np.where(known, tokens / sampled, tokens[known].sum() / sampled[known].sum())
+
+
 def fixed_cost(pilot: Pilot, k: float, prices: Prices) -> Cost:
     """k samples of every problem."""
-    each = np.full(len(pilot.counts), k)
-    return _cost(pilot, each, prices)
+    fresh = pilot.holdings.fresh_fixed(k)
+    total = np.maximum(k, pilot.holdings.planned) if _kept(pilot, adaptive=False) else fresh
+    return _cost(pilot, total, fresh, prices)
 
 
 def adaptive_cost(pilot: Pilot, k: float, r: int, minimum: int, prices: Prices) -> Cost:
-    """The expected cost of the rule "at least `minimum`, r passes, at most k", in rounds.
-
-    A problem's p is taken from its posterior, Beta(a + c, b + n - c).
-    """
-    cap = int(min(k, FARTHEST))
-    rule = StoppingRule.batches(r, min(minimum, cap), cap, 0)
-    fit, counts = pilot.count_fits.map, pilot.counts
-    each = rule.expected_samples(fit.a + counts.c, fit.b + counts.n - counts.c)
-    return _cost(pilot, each, prices)
+    """The expected cost of the rule "at least `minimum`, r passes, at most k", in rounds."""
+    rule = pilot.holdings.rule(r, minimum, int(min(k, FARTHEST)))
+    fresh = pilot.holdings.fresh_adaptive(rule, pilot.count_fits.map)
+    total = fresh + pilot.holdings.planned if _kept(pilot, adaptive=True) else fresh
+    return _cost(pilot, total, fresh, prices)
 
 
-def _cost(pilot: Pilot, samples: Floats, prices: Prices) -> Cost:
-    tokens = float(samples @ pilot.tokens)
+def _kept(pilot: Pilot, *, adaptive: bool) -> bool:
+    return pilot.holdings.goes_on(adaptive=adaptive)
+
+
+def _cost(pilot: Pilot, total: Floats, fresh: Floats, prices: Prices) -> Cost:
+    each = prices.tokens_per_sample
+    tokens = float(fresh.sum() * each) if each else float(fresh @ pilot.tokens)
     rate = prices.tokens_per_second or pilot.rate
     hours = tokens / rate / 3600 if rate and math.isfinite(tokens) else None
     usd = hours * prices.usd_per_gpu_hour if hours is not None else None
-    return Cost(float(samples.sum()), tokens, hours, usd)
+    return Cost(float(total.sum()), float(fresh.sum()), tokens, hours, usd)
 
 
-def affordable(cost: Callable[[float], Cost], budget: Callable[[Cost], bool]) -> int:
-    """The largest k whose cost is within the budget. Raises `UsageError` where not even 1 is."""
-    if not budget(cost(1)):
-        raise UsageError("the budget does not pay for one sample of every problem")
-    low, high = 1, FARTHEST
+def affordable(cost: Callable[[float], Cost], budget: Callable[[Cost], bool], had: int) -> int:
+    """The largest k whose cost is within the budget.
+
+    had: samples that every problem has. Raises `UsageError` where not even one more is paid for.
+    """
+    if not budget(cost(had + 1)):
+        raise UsageError("the budget does not pay for one more sample of every problem")
+    low, high = had + 1, FARTHEST
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if budget(cost(middle)) else (low, middle - 1)

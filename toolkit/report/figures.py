@@ -80,7 +80,7 @@ def _pass_figure(document: FitDocument) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(loc="best", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8)
     return figure
 
 
