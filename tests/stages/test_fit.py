@@ -381,7 +381,7 @@ def test_too_few_counts_cannot_tell_and_say_what_lacks():
     document = fit_document(easy, CONTEXT, replicates=100)
     assert document.power_law.supported is None
     text = " ".join(str(b) for b in report_blocks(document, easy))
-    assert "Power law, in the tail (k from 10 on): cannot tell." in text
+    assert "Power law, in the tail (k = 10 to 12): cannot tell." in text
     assert "k ends at 12: 0.1 decades from k = 10 on" in text
     assert "power law: cannot tell" in describe_fit(document, Path("out"))
 
@@ -412,7 +412,7 @@ def test_larger_k_are_shown_of_the_problems_that_have_them(tmp_path):
     assert markdown.count(" | 40 |") == 4
     said = describe_fit(document, tmp_path)
     assert said.count("* of 40 problems") == 4
-    assert "FEW SAMPLES: 1 problems end the curve early: t/3 (n = 7)" in said
+    assert "FEW SAMPLES, so that the curve ends at k = 7: t/3 (n = 7)\n" in said
     assert not others.short
     assert "FEW SAMPLES" not in describe_fit(others, tmp_path)
     assert read_fit(tmp_path) == document

@@ -94,6 +94,15 @@ def test_a_stopping_rule_leaves_the_verdict():
     assert judge_tail(counts).supported is True
 
 
+def test_a_few_problems_with_few_samples_do_not_end_the_tail():
+    counts = drawn(power(0.3, 0.3), 1000, 10_000)
+    n, c = counts.n.copy(), counts.c.copy()
+    n[:20], c[:20] = 7, np.minimum(c[:20], 7)
+    found = judged(Counts(n, c))
+    assert (found.supported, found.tail_to) == (True, 10_000)
+    assert found.from_one is None
+
+
 def test_holm_adjusts_by_rank():
     found = holm({"a": 0.01, "b": 0.5, "c": 0.04})
     assert found == pytest.approx({"a": 0.03, "b": 0.5, "c": 0.08})

@@ -80,7 +80,9 @@ def _pass_figure(document: FitDocument) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(loc="lower right", fontsize=8)
+    # Not loc="best", which is slow, and warns of it on a busy machine.
+    high_up = document.pass_at_k[document.k_max] > 0.5
+    axes.legend(loc="lower right" if high_up else "upper left", fontsize=8)
     return figure
 
 

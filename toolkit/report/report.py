@@ -27,6 +27,9 @@ from toolkit.stats.power_law import PowerLaw, in_words
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
 
+MOST_SHORT = 10
+"""Problems with few samples that are named one by one, those with the fewest first."""
+
 MOST_SUSPECT = 10
 """Problems with suspect passes that are named one by one."""
 
@@ -153,8 +156,8 @@ def _short(document: FitDocument) -> Iterator[Block]:
     if not document.short:
         return
     named = [f"{task_id} (n = {n})" for task_id, n in document.short.items()]
-    shown = ", ".join(named[:MOST_NAMED])
-    rest = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    shown = ", ".join(named[:MOST_SHORT])
+    rest = f" and {len(named) - MOST_SHORT} more" if len(named) > MOST_SHORT else ""
     few = "1 problem has" if len(named) == 1 else f"{len(named)} problems have"
     yield Paragraph(
         f"{few} under half of the median number of samples: {shown}{rest}. All problems together "
@@ -230,8 +233,8 @@ def _curve(document: FitDocument) -> Iterator[Block]:
     if document.partial:
         yield Paragraph(
             f"Rows with * are of the problems that have k samples, as the last column says, not of "
-            f"all {document.problems}. They may be easier or harder than the rest. No headline, "
-            "fit or verdict uses them."
+            f"all {document.problems}. They may be easier or harder than the rest. The headline "
+            "and the slopes do not use them."
         )
     yield Paragraph(
         "There are two standard errors (s.e.), for two questions. How far would the curve move if "
@@ -266,7 +269,8 @@ def _output_tokens(document: FitDocument) -> Iterator[Block]:
 
 def _power_law(document: FitDocument) -> Iterator[Block]:
     found = document.power_law
-    tail = f"in the tail (k from {found.tail_from} on): " if found.tail_from else ""
+    ends = f"k = {found.tail_from} to {found.tail_to}"
+    tail = f"in the tail ({ends}): " if found.tail_from else ""
     yield Paragraph(f"Power law, {tail}{found.verdict}.", warning=found.supported is False)
     if found.reasons:
         yield Bullets(found.reasons)

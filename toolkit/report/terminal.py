@@ -42,7 +42,8 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     rows += _suspect_lines(document)
     if document.short:
         named = ", ".join(f"{task_id} (n = {n})" for task_id, n in [*document.short.items()][:5])
-        rows.append(f"FEW SAMPLES: {len(document.short)} problems end the curve early: {named}")
+        more = f" and {len(document.short) - 5} more" if len(document.short) > 5 else ""
+        rows.append(f"FEW SAMPLES, so that the curve ends at k = {document.k_max}: {named}{more}")
     rows.append(f"power law: {document.power_law.verdict}")
     rows += [f"  - {reason}" for reason in document.power_law.reasons]
     rows.append(f"report: {_shortest(folder / 'report.html')}")

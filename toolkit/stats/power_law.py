@@ -47,6 +47,8 @@ LEVEL = 0.10
 """Of the three tests against a power law together."""
 END = 1.645
 """Signed root at the end of a one-sided 95 % likelihood interval."""
+SHARE_WITH_TOP = 0.9
+"""Of the problems, that support the largest k of the tail."""
 LEAST_UNSOLVED = 5
 LEAST_TAIL = 10
 """Problems in the tail with a pass, without which nothing is said."""
@@ -67,7 +69,9 @@ class PowerLaw:
     supported: bool | None
     reasons: tuple[str, ...]
     tail_from: int | None = None
-    """The tail is k from here on."""
+    """The tail is k from here on,"""
+    tail_to: int | None = None
+    """up to what nine in ten problems have samples for."""
     p_values: dict[str, float] | None = None
     """Of the three tests against a power law, with Holm's correction: floor, bend, onset."""
     largest_change: float | None = None
@@ -102,6 +106,7 @@ def judge_power_law(counts: Counts, grid: Ints, fail: Floats, means: Floats) -> 
         tail.supported,
         tail.reasons,
         TAIL_FROM,
+        _top(counts),
         tail.p_values,
         tail.largest_change,
         ranges[TAIL_FROM],
@@ -121,9 +126,15 @@ class TailVerdict:
     largest_change: float | None = None
 
 
+def _top(counts: Counts) -> int:
+    """Where the tail ends. A few problems with few samples do not end it."""
+    sorted_ = np.sort(counts.support())
+    return min(int(sorted_[int((1 - SHARE_WITH_TOP) * (len(counts) - 1))]), counts.k_most)
+
+
 def judge_tail(counts: Counts) -> TailVerdict:
     """The answer for the tail alone."""
-    top = counts.k_max
+    top = _top(counts)
     if lacking := _lacking(counts):
         return TailVerdict(None, lacking)
     model = TailModel(Tally.of(counts.n, counts.c), top)
@@ -159,7 +170,7 @@ def judge_tail(counts: Counts) -> TailVerdict:
 
 def _short_of_support(counts: Counts) -> tuple[str, ...]:
     """What the counts lack for a power law to be supported, though nothing speaks against it."""
-    top, unsolved, lacking = counts.k_max, int((counts.c == 0).sum()), []
+    top, unsolved, lacking = _top(counts), int((counts.c == 0).sum()), []
     decades = np.log10(top / TAIL_FROM)
     if decades < DECADES_TO_SUPPORT:
         lacking.append(
@@ -175,7 +186,7 @@ def _short_of_support(counts: Counts) -> tuple[str, ...]:
 
 def _lacking(counts: Counts) -> tuple[str, ...]:
     """What the counts lack for any verdict on the tail."""
-    top, lacking = counts.k_max, []
+    top, lacking = _top(counts), []
     decades = np.log10(top / TAIL_FROM)
     if decades < LEAST_DECADES:
         lacking.append(

@@ -102,7 +102,8 @@ class TailModel:
         among = [*range(A + 1), *([B] if ONSET[0] < fit[B] < ONSET[1] else []), parameter]
         spread = float(np.linalg.pinv(-fit.hessian[np.ix_(among, among)])[-1, -1])
         step = z * np.sqrt(max(spread, 1e-12))
-        for _ in range(12):
+        inside, outside = (0.0, 0.0), None  # step and root below the wanted root, and above it
+        for _ in range(30):
             value = fit[parameter] + step
             if parameter == FLOOR and value >= MOST_FLOOR:
                 return None
@@ -110,7 +111,15 @@ class TailModel:
             root = np.sqrt(max(0.0, 2 * (fit.log_lik - there.log_lik)))
             if abs(root - abs(z)) < 0.05:
                 return there
-            step *= float(np.clip(abs(z) / max(root, 1e-9), 1 / 3, 3))
+            if root < abs(z):
+                inside = (step, root)
+            else:
+                outside = (step, root)
+            if outside is None:
+                step *= float(np.clip(abs(z) / max(root, 1e-9), 1.1, 3))
+            else:  # the root is nearly linear in the parameter
+                share = (abs(z) - inside[1]) / (outside[1] - inside[1])
+                step = inside[0] + np.clip(share, 0.05, 0.95) * (outside[0] - inside[0])
         return None
 
     def _newton(self, at: Floats, free: tuple[int, ...]) -> TailFit:
