@@ -68,7 +68,7 @@ from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 5
+FIT_VERSION = 6
 """Raised when the same counts would give other results: results of an older one are redone."""
 METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
 ESTIMAND = (
