@@ -38,8 +38,6 @@ LATER = {
     "cost": None,
     "partial": {},
     "short": {},
-    "consistency": None,
-    "weak_tests": None,
 }
 """What fit.json has got since 0.1.0, as it is read from an older one."""
 CONTEXT = FitContext(title="a test")
