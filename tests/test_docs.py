@@ -51,6 +51,7 @@ ELSEWHERE = {
     "python analysis/simulate.py": "tests/planning/test_simulation.py::"
     "test_the_script_takes_the_lengths_of_a_run",
     "python tests/bench adaptive": "tests/test_docs.py::test_every_benchmark_named_is_one",
+    "python tests/bench verdict": "tests/test_docs.py::test_every_benchmark_named_is_one",
 }
 
 
