@@ -146,7 +146,7 @@ def test_a_pilot_that_was_sampled_adaptively_keeps_its_rule(tmp_path):
 def test_gpt4o_is_named_on_the_whole_of_humaneval(pilot):
     done = here("plan", "--pilot", pilot, "--target", 0.9999999)
     assert done.code == 0
-    assert "is not reached at any k up to 10,000,000" in done.out
+    assert "is not reached at any k up to " in done.out
     assert "GPT-4o, one try (90.2%) is overtaken at k = " in done.out
     report = (pilot / "results/report.md").read_text()
     assert "GPT-4o, one try (90.2 %) at k = " in report

@@ -38,6 +38,10 @@ LATER = {
     "cost": None,
     "partial": {},
     "short": {},
+    "families": None,
+    "model_free": None,
+    "no_forecast": None,
+    "same_problems_band": None,
 }
 """What fit.json has got since 0.1.0, as it is read from an older one."""
 CONTEXT = FitContext(title="a test")

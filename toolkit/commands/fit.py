@@ -41,6 +41,11 @@ def main() -> int:
         type=int,
         help=f"number of bootstrap replicates [those of the last launch, else {REPLICATES}]",
     )
+    parser.add_argument(
+        "--no-forecast",
+        action="store_true",
+        help="nothing beyond the samples: the curve, its intervals and the fits, sooner",
+    )
     group = parser.add_argument_group(
         "stopping", "With --counts, if sampling stopped because of passes: by which rule."
     )
@@ -71,7 +76,14 @@ def main() -> int:
     if flags.counts is not None:
         counts, context = read_counts_csv(flags.counts, rule), FitContext(title=flags.counts.name)
         replicates = flags.replicates or REPLICATES
-        document, _ = fit_counts(counts, flags.out, context, rule=rule, replicates=replicates)
+        document, _ = fit_counts(
+            counts,
+            flags.out,
+            context,
+            rule=rule,
+            replicates=replicates,
+            forecasts=not flags.no_forecast,
+        )
         print(describe_fit(document, flags.out))
         return EXIT_DONE
     run = open_run(flags.run)
@@ -82,6 +94,7 @@ def main() -> int:
         judge=judge,
         name=flags.judge,
         replicates=flags.replicates or recorded,
+        forecasts=not flags.no_forecast,
         cost=read_cost(run),
     )
     print(describe_fit(document, results_of(run, flags.judge)))

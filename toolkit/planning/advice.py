@@ -82,6 +82,8 @@ def advice_document(pilot: Pilot, question: Question, prices: Prices) -> dict[st
         "usd_per_gpu_hour": prices.usd_per_gpu_hour,
         "target": target,
         "k": as_json(reached) if reached else None,
+        "forecast_to": pilot.forecast.farthest,
+        "no_forecast": pilot.forecast.limit(counts.k_max + 1),
         "stopping": _stopping(pilot, question),
         "pilot_samples": int(pilot.holdings.planned.sum()),
         "ingested": pilot.holdings.ingested,
@@ -194,7 +196,7 @@ def advice_text(document: Mapping[str, Any]) -> str:
     ]
     if found := document["k"]:
         reached = (
-            f"is not reached at any k up to {FARTHEST:,}"
+            f"is not reached at any k up to {document['forecast_to']:,}"
             if found["estimate"] is None
             else f"at k = {_k(found['estimate'])}"
         )
@@ -202,6 +204,8 @@ def advice_text(document: Mapping[str, Any]) -> str:
             f"target     pass@k = {document['target']} {reached} "
             f"(95 %, such problems: {_k(found['lo'])} to {_k(found['hi'])})"
         )
+    if reason := document["no_forecast"]:
+        lines.append(f"forecast   none beyond k = {document['k_max']}: {reason}")
     lines += ["", _row("design", "k", "samples", "fresh", "M tokens", "GPU-hours", "$")]
     for name, design in document["designs"].items():
         lines += _design_rows(name, design, document)
@@ -209,7 +213,7 @@ def advice_text(document: Mapping[str, Any]) -> str:
     if found := document["overtakes"]:
         level = f"{found['reference']} ({found['pass_at_1']:.1%})"
         reached = (
-            f"is not overtaken at any k up to {FARTHEST:,}"
+            f"is not overtaken at any k up to {document['forecast_to']:,}"
             if found["estimate"] is None
             else f"is overtaken at k = {_k(found['estimate'])}"
         )

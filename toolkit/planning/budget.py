@@ -25,7 +25,7 @@ from toolkit.runs.slices import planned_samples
 from toolkit.runs.usage import read_spent
 from toolkit.stats.arrays import Floats
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast, resample
+from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,7 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     )
     with threadpool_limits(limits=1):
         count_fits = CountFits.of(counts)
-        draws = resample(len(counts), replicates, np.random.default_rng(seed))
-        ahead = forecast(counts, count_fits, draws)
+        ahead = forecast(counts, replicates=replicates, seed=seed)
     spent = read_spent(run)
     rate = spent.tokens_per_second
     return Pilot(

@@ -120,6 +120,22 @@ class ForecastPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyStanding:
+    """How a family of laws did on held-out samples of these counts.
+
+    - weight: its say in the forecast, 0 where it is rejected.
+    - error: of log fail@k_max, forecast from half of the samples; None where nothing was held out.
+    - z: the largest such error in units of its standard error.
+    """
+
+    name: str
+    weight: float
+    error: float | None
+    z: float
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Bracket:
     """Bounds of fail@k that need no model, of these problems and without sampling error."""
 
@@ -168,7 +184,7 @@ class FittedModels:
 
 @dataclass(frozen=True, slots=True)
 class Overtakes:
-    """The k whose pass@k reaches a reference's one try; None for "not up to 10^7".
+    """The k whose pass@k reaches a reference's one try; None for one beyond all forecasts.
 
     `pass_at_1` is taken as exact for k, lo and hi. Its own error is in `against`.
     """
@@ -270,9 +286,17 @@ class FitDocument(FitContext):
     slopes: tuple[Slope, ...]
     """Of each whole decade of k."""
     forecast: dict[int, ForecastPoint]
-    """Up to 10 k_max."""
+    """Up to 10 k_max; up to k_max only, where `no_forecast` says why."""
     same_problems: dict[int, float]
-    """fail@k of these problems by empirical Bayes, up to 10 k_max."""
+    """fail@k of these problems, up to 10 k_max; where there is a forecast."""
+    same_problems_band: dict[int, Band] | None = None
+    """Its 95 % intervals; None in older results."""
+    model_free: dict[int, Band] | None = None
+    """95 % of fail@k for such problems without any law of p, from k_max on; None likewise."""
+    families: tuple[FamilyStanding, ...] | None = None
+    """The families behind the forecast; None likewise."""
+    no_forecast: str | None = None
+    """Why nothing is forecast beyond k_max; None where something is."""
     bracket: dict[int, Bracket]
     """For k over k_max."""
     overtakes: Overtakes | None

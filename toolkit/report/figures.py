@@ -69,13 +69,14 @@ def _pass_figure(document: FitDocument) -> Figure:
     _draw_partial(document, axes, fail=False)
     if model := _map_model(document):
         ks, top = _grid(document), document.k_max
-        inside, beyond = ks[ks <= top], ks[ks >= top]
-        line: dict[str, Any] = {"color": INK, "lw": 1}
-        axes.plot(inside, 1 - model.fail_at_k(inside), label="beta-binomial (MAP)", **line)
-        axes.plot(beyond, 1 - model.fail_at_k(beyond), label="extrapolated", ls="--", **line)
-        ahead = {j: f for j, f in document.forecast.items() if j >= top}
+        inside = ks[ks <= top]
+        axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
+    ahead = _ahead(document)
+    if len(ahead) > 1:
         low, high = _ends(ahead)
         _fill_forecast(axes, list(ahead), 1 - high, 1 - low)
+        line = [1 - f.estimate for f in ahead.values()]
+        axes.plot(list(ahead), line, color=BLUE, lw=1.4, ls="--", label="forecast")
     _gpt4o(document, axes, GPT4O_PASS_AT_1)
     axes.set_xscale("log")
     axes.set_ylim(0, 1)
@@ -122,9 +123,12 @@ def _fail_figure(document: FitDocument) -> Figure:
     axes.plot(*points, "o", color=BLUE, ms=5, label=label, zorder=5)
     _draw_partial(document, axes, fail=True)
     _draw_models(document, axes)
-    ahead = {j: f for j, f in document.forecast.items() if j >= document.k_max}
-    low, high = (np.maximum(end, SMALLEST) for end in _ends(ahead))
-    _fill_forecast(axes, list(ahead), low, high)
+    ahead = _ahead(document)
+    if len(ahead) > 1:
+        low, high = (np.maximum(end, SMALLEST) for end in _ends(ahead))
+        _fill_forecast(axes, list(ahead), low, high)
+        line = [f.estimate or np.nan for f in ahead.values()]
+        axes.plot(list(ahead), line, color=BLUE, lw=1.6, ls="--", label="forecast")
     axes.axvline(document.k_max, color=GREY, lw=0.8, ls=":")
     _draw_bracket(document, axes)
     _gpt4o(document, axes, 1 - GPT4O_PASS_AT_1)
@@ -255,6 +259,11 @@ def _outcomes_figure(found: Taxonomy) -> Figure:
     if found.suspect_passes or found.cut:
         axes.legend(loc="lower right", fontsize=8)
     return figure
+
+
+def _ahead(document: FitDocument) -> dict[int, ForecastPoint]:
+    """The forecast from the last measured k on."""
+    return {k: f for k, f in document.forecast.items() if k >= document.k_max}
 
 
 def _ends(intervals: Mapping[int, Band | ForecastPoint]) -> tuple[Floats, Floats]:

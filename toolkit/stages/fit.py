@@ -26,6 +26,7 @@ from toolkit.report.document import (
     Band,
     BetaBinomialFit,
     Bracket,
+    FamilyStanding,
     FitContext,
     FitDocument,
     FittedModels,
@@ -56,6 +57,7 @@ from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.consistency import LARGEST_K, measure
 from toolkit.stats.curve import Counts, Curve, curve
 from toolkit.stats.difference import difference, exact_binomial
+from toolkit.stats.ensemble import Standing
 from toolkit.stats.forecast import Interval
 from toolkit.stats.inference import Inference, infer
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial
@@ -68,9 +70,10 @@ from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 6
+FIT_VERSION = 7
 """Raised when the same counts would give other results: results of an older one are redone."""
-METHOD = "beta-binomial, MAP; interval: union with the zero-inflated one's, bootstrap over problems"
+MEASURED = "unbiased; interval: Bayesian bootstrap over problems"
+METHOD = "measured up to k_max, then an ensemble of families weighted on held-out samples"
 ESTIMAND = (
     "such problems: the problems are a sample of a population; se_fixed_set speaks of these "
     "very problems sampled again"
@@ -83,6 +86,7 @@ def fit_run(
     judge: Judge,
     name: str = "",
     replicates: int = 1000,
+    forecasts: bool = True,
     cost: Cost | None = None,
 ) -> FitDocument:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
@@ -121,6 +125,7 @@ def fit_run(
         context,
         rule=run.stopping_rule(),
         replicates=replicates,
+        forecasts=forecasts,
     )
     return document
 
@@ -200,6 +205,7 @@ def fit_counts(
     *,
     rule: StoppingRule | None = None,
     replicates: int = 1000,
+    forecasts: bool = True,
 ) -> tuple[FitDocument, bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
 
@@ -212,11 +218,13 @@ def fit_counts(
     same counts, context and version, they stay as they are, but for the cost. If one of its files
     is missing or damaged, all are written again. fit.json is written last. Raises `WriteFailure`.
     """
-    inputs = _digest(counts, context, rule, replicates)
+    inputs = _digest(counts, context, rule, replicates, forecasts)
     kept = _kept(out)
     context = dataclasses.replace(context, cost=_known_cost(kept, context))
     if kept is None or kept.inputs != inputs:
-        document = fit_document(counts, context, rule, replicates=replicates, inputs=inputs)
+        document = fit_document(
+            counts, context, rule, replicates=replicates, forecasts=forecasts, inputs=inputs
+        )
     else:
         damaged = damaged_results(out, kept)
         for path in damaged:
@@ -259,6 +267,7 @@ def fit_document(
     rule: StoppingRule | None = None,
     *,
     replicates: int = 1000,
+    forecasts: bool = True,
     inputs: str = "",
 ) -> FitDocument:
     """What the counts say. Raises `ToolkitError` without any verdict."""
@@ -268,7 +277,7 @@ def fit_document(
     judged = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
     top, n_min, n_max = judged.k_max, int(judged.n.min()), int(judged.n.max())
     log.info("fitting %d problems, n = %d to %d", len(judged), n_min, n_max)
-    found = infer(judged, replicates=replicates)
+    found = infer(judged, replicates=replicates, forecasts=forecasts)
     shown = curve(judged, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
     return FitDocument(
         **{field.name: getattr(context, field.name) for field in dataclasses.fields(context)},
@@ -292,8 +301,16 @@ def fit_document(
         fits=_fits(shown, top, found),
         exponent=found.exponent,
         slopes=tuple(Slope(*ends, s.estimate, s.lo, s.hi) for ends, s in found.slopes.items()),
-        forecast={k: _forecast_point(found, k) for k in k_grid(10 * top).tolist()},
-        same_problems=found.same_problems,
+        forecast={
+            k: _forecast_point(found, k)
+            for k in k_grid(10 * top).tolist()
+            if found.forecast.limit(k) is None
+        },
+        same_problems={k: i.estimate for k, i in found.same_problems.items()},
+        same_problems_band={k: Band(i.lo, i.hi) for k, i in found.same_problems.items()},
+        model_free={k: Band(*ends) for k, ends in found.model_free.items()},
+        families=tuple(_standing(s) for s in found.forecast.standings),
+        no_forecast=found.forecast.limit(top + 1),
         bracket={k: Bracket(*bounds) for k, bounds in found.bracket.items()},
         overtakes=_overtakes(found, top) if context.full_humaneval else None,
         goodness_of_fit=found.goodness_of_fit,
@@ -333,7 +350,13 @@ def _output_tokens(table: pl.DataFrame, k: Ints) -> OutputTokens | None:
 
 def _forecast_point(found: Inference, k: int) -> ForecastPoint:
     ahead = found.forecast.at(k)
-    return ForecastPoint(ahead.estimate, ahead.lo, ahead.hi, METHOD)
+    method = MEASURED if k <= found.forecast.k_max else METHOD
+    return ForecastPoint(ahead.estimate, ahead.lo, ahead.hi, method)
+
+
+def _standing(found: Standing) -> FamilyStanding:
+    error = found.error if math.isfinite(found.error) else None
+    return FamilyStanding(found.name, found.weight, error, found.z, found.rejected)
 
 
 def _partial(judged: Counts, found: Inference) -> dict[int, PartialPoint]:
@@ -445,11 +468,17 @@ def _listed(looks: tuple[int, ...]) -> str:
 
 
 def _digest(
-    counts: pl.DataFrame, context: FitContext, rule: StoppingRule | None, replicates: int
+    counts: pl.DataFrame,
+    context: FitContext,
+    rule: StoppingRule | None,
+    replicates: int,
+    forecasts: bool,
 ) -> str:
     stopping = rule.document() if rule else None
     facts = {k: v for k, v in dataclasses.asdict(context).items() if k != "cost"}
     parts = [FIT_VERSION, replicates, facts, stopping, counts.rows()]
+    if not forecasts:
+        parts.append("no forecast")
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

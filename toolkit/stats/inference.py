@@ -14,19 +14,21 @@ from threadpoolctl import threadpool_limits
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.curve import Counts, Resampled, curve, resample_curve
+from toolkit.stats.ensemble import Replicated, exponents
 from toolkit.stats.forecast import (
     CountFits,
     Forecast,
     Interval,
     bracket,
-    empirical_bayes,
-    forecast,
+    forecast_of,
+    measured_only,
     percentiles,
-    resample,
 )
 from toolkit.stats.laws import BetaBinomial, ScaledBetaBinomial, Tally
+from toolkit.stats.model_free import model_free
 from toolkit.stats.passk import k_grid
 from toolkit.stats.power_law import PowerLaw, judge_power_law
+from toolkit.stats.same_problems import same_problems
 
 FLOOR_CRITICAL = 2.71
 """Likelihood ratio beyond which a floor is significant at 5 % (a boundary: half a chi-square)."""
@@ -44,7 +46,8 @@ class Inference:
       over k_max that only some problems support, of these problems.
     - goodness_of_fit: p-value of the beta-binomial; None with over `MOST_DISTINCT` distinct counts.
     - exponent: a of the MAP fit.
-    - same_problems: k -> the empirical-Bayes forecast for these very problems.
+    - same_problems: k -> fail@k of these very problems.
+    - model_free: k -> 95 % interval of such problems without any law of p.
     - bracket: k > k_max -> (lower, upper), model-free and without sampling error.
     """
 
@@ -54,25 +57,30 @@ class Inference:
     band: dict[int, Interval]
     forecast: Forecast
     exponent: Interval
-    same_problems: dict[int, float]
+    same_problems: dict[int, Interval]
+    model_free: dict[int, tuple[float, float]]
     bracket: dict[int, tuple[float, float]]
     goodness_of_fit: float | None
     floor_ratio: float | None
     power_law: PowerLaw
 
 
-def infer(counts: Counts, *, replicates: int = 1000, seed: int = 0) -> Inference:
+def infer(
+    counts: Counts, *, replicates: int = 1000, seed: int = 0, forecasts: bool = True
+) -> Inference:
     """Fit, resample and judge. Every problem has at least one sample."""
     # Many tiny fits: threads of the BLAS only wait for each other, for minutes on a busy node.
     with threadpool_limits(limits=1):
-        return _infer(counts, replicates, np.random.default_rng(seed))
+        return _infer(counts, replicates, np.random.default_rng(seed), forecasts)
 
 
-def _infer(counts: Counts, replicates: int, random: np.random.Generator) -> Inference:
+def _infer(
+    counts: Counts, replicates: int, random: np.random.Generator, forecasts: bool
+) -> Inference:
     count_fits = CountFits.of(counts)
     top = counts.k_max
     grid, beyond = k_grid(top), k_grid(10 * top)
-    draws = resample(len(counts), replicates, random)
+    data = Replicated.of(counts, replicates, random)
     shown = np.union1d(grid, k_grid(counts.k_most))
     center = curve(counts, shown).fail_at_k
     rows = resample_curve(counts, shown, replicates, random)
@@ -84,16 +92,16 @@ def _infer(counts: Counts, replicates: int, random: np.random.Generator) -> Infe
         scaled = laws.scaled_beta_binomial(Tally.of(counts.n, counts.c), count_fits.ml)
         if count_fits.floor:
             ratio = max(0.0, 2 * (count_fits.ml.neg_log_lik - count_fits.floor.neg_log_lik))
-    ahead = forecast(counts, count_fits, draws)
-    same = empirical_bayes(counts, count_fits.map, beyond)
+    ahead, families = forecast_of(data, random) if forecasts else (measured_only(data), None)
     return Inference(
         count_fits=count_fits,
         scaled_fit=scaled,
         slopes=_decade_slopes(grid, fail, means),
         band=_band(shown, center, rows),
         forecast=ahead,
-        exponent=_interval(count_fits.map.a, ahead.exponents),
-        same_problems=dict(zip(beyond.tolist(), same.tolist(), strict=True)),
+        exponent=_interval(count_fits.map.a, exponents(data, families)),
+        same_problems=same_problems(data, ahead, families, beyond),
+        model_free=model_free(data, beyond[beyond >= top]) if forecasts else {},
         bracket=bracket(counts, beyond[beyond > top]),
         goodness_of_fit=goodness,
         floor_ratio=ratio,

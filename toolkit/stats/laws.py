@@ -32,6 +32,9 @@ PRIOR_SD = 0.75
 """log a ~ N(log 0.3, 0.75^2). The centre matches the exponents of the public sets on which it was
 judged. So those sets are no independent test of it."""
 
+MOST_TERMS = 3_000_000
+"""Of the scaled law's likelihood: the samples of all distinct (n, c)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogLogLine:
@@ -176,10 +179,11 @@ def scaled_beta_binomial(tally: Tally, start: BetaBinomial) -> ScaledBetaBinomia
     """Fit (a, b, s) by maximum likelihood; `start` is the plain fit, the model with s = 1.
 
     The likelihood of c is C(n, c) s^c E_J B(a + c, b + J) / B(a, b), J ~ Binomial(n - c, s): a
-    sum of positive terms. None where the counts have no maximum, as for `beta_binomial`.
+    sum of positive terms. None where the counts have no maximum, as for `beta_binomial`, and where
+    the sums have over `MOST_TERMS` terms in all.
     """
     solved, failed = (tally.weight @ tally.c), (tally.weight @ (tally.n - tally.c))
-    if solved == 0 or failed == 0:
+    if solved == 0 or failed == 0 or tally.n.sum() > MOST_TERMS:
         return None
     coefficients = float(tally.weight @ log_choose(tally.n, tally.c))
     rates = (tally.c + 0.5) / (tally.n + 1)
@@ -207,16 +211,20 @@ def _scaled_objective(x: Floats, tally: Tally) -> tuple[float, Floats]:
     a, b = np.exp(x[:2])
     s, log_s, log_rest = special.expit(x[2]), -np.log1p(np.exp(-x[2])), -np.log1p(np.exp(x[2]))
     i = np.arange(int(tally.n.max()) + 1)
-    log_b, log_ab = special.gammaln(b + i), special.gammaln(a + b + i)
+    log_b, log_ab, log_factorial = (special.gammaln(start + i) for start in (b, a + b, 1.0))
     psi_b, psi_ab = special.digamma(b + i), special.digamma(a + b + i)
+    by_j = log_b + i * (log_s - log_rest) - log_factorial
     value, gradient = 0.0, np.zeros(3)
     for n, c, weight in zip(tally.n, tally.c, tally.weight, strict=True):
         m, first = int(n - c), int(c)
         j = i[: m + 1]
-        terms = log_choose(m, j) + j * log_s + j[::-1] * log_rest
-        terms += log_b[: m + 1] - log_ab[first : first + m + 1]
-        total = float(special.logsumexp(terms))
-        share = np.exp(terms - total)
+        # log [C(m, j) s^j (1-s)^(m-j) Gamma(b+j) / Gamma(a+b+c+j)], without its part in m
+        terms = by_j[: m + 1] - log_factorial[m::-1] - log_ab[first : first + m + 1]
+        most = float(terms.max())
+        share = np.exp(terms - most)
+        sum_of_shares = float(share.sum())
+        total = most + np.log(sum_of_shares) + log_factorial[m] + m * log_rest
+        share /= sum_of_shares
         mean_ab = share @ psi_ab[first : first + m + 1]
         value += weight * (total + c * log_s + special.gammaln(a + c))
         d_a = special.digamma(a + c) - mean_ab
