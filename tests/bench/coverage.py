@@ -20,7 +20,7 @@ from toolkit.stats.forecast import forecast
 
 REPETITIONS = int(os.environ.get("COVERAGE_REPETITIONS", "20"))
 FIRST = int(os.environ.get("COVERAGE_FIRST", "0"))
-"""Seed of the first repetition: those of 0 ... 39 chose the constants of the forecast."""
+"""Seed of the first repetition."""
 REPLICATES = 200
 SMALLEST = 1e-6
 """What ln fail@K takes for a zero."""

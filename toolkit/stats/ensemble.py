@@ -18,8 +18,8 @@ from toolkit.stats.thinning import largest_thinning, thinned
 
 PARTS = (2, 4, 8)
 TOLERANCE = 0.05
-"""An error of log fail@k that counts against no family. Chosen, as the next two, by
-`python tests/bench coverage`."""
+"""An error of log fail@k that counts against no family. Chosen, as the next two, on
+draws of the cells of `tests/bench/forecast_cells.py`."""
 CURVATURE = 0.2
 """How far log ratios may be off, all families alike: a standard deviation of their logarithm."""
 STEEPEST = 1.7
