@@ -1,8 +1,10 @@
 """HumanEval+: both published forms, the mended oracle, and limits that are data."""
 
 import gzip
+import hashlib
 import json
 
+import polars as pl
 import pytest
 from shared_data import shared
 
@@ -107,6 +109,18 @@ def test_a_limit_is_a_part_of_the_reference_where_there_is_one():
     limited = python_problem("a", "", "t", "f", timeout=36.0)
     assert json.loads(plain.reference) == {"test": "t", "entry_point": "f"}
     assert unit_tests(limited.reference).timeout == 36.0
+
+
+def test_the_file_of_the_hub_is_the_first_form(tmp_path):
+    """As others have published it: the SHA-256 of three fields of the commit that the task pins."""
+    path = shared("humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz")
+    with gzip.open(path, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    fields = {r["task_id"]: {f: r[f] for f in ("test", "entry_point", "prompt")} for r in rows}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    assert digest == "501296e748fefaf91530cf8957fe1a9541e6949d07c87cd2375ced5aa43de93f"
+    pl.DataFrame(rows).write_parquet(tmp_path / "test.parquet")
+    assert read_humaneval_plus(tmp_path / "test.parquet") == read_humaneval_plus(path)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,11 +1,13 @@
 """Tasks as TOML files: the built-in ones, a user's, and what is said of one that cannot be used."""
 
 import json
+import re
 
 import pytest
 from shared_data import shared
 
 from toolkit.errors import UsageError
+from toolkit.models.hub_cache import COMMIT
 from toolkit.problems.phrase import Phrasing, fill
 from toolkit.problems.task import read_task, task_names
 
@@ -155,6 +157,9 @@ def test_each_built_in_task_reads_and_says_what_it_is(name):
     assert task.name == name
     assert task.about
     assert len(task.about) < 100
+    if task.hub:  # what is fetched is one file for ever
+        assert COMMIT.fullmatch(task.hub.revision)
+        assert re.fullmatch(r"[0-9a-f]{64}", task.hub.sha256)
 
 
 def test_gsm8k_is_asked_as_the_field_does():
