@@ -67,7 +67,7 @@ def test_unsolved_problems_alone_cannot_tell():
     """20 problems with c = 0 were called supported once."""
     found = judged(Counts.of(np.full(20, 1000), np.zeros(20)))
     assert (found.supported, found.from_one, found.p_values) == (None, None, None)
-    assert "0 problems have a pass in under 1 of 10 samples" in found.reasons[0]
+    assert "a pass in under 1 of 10 samples: 0, under 10" in found.reasons[0]
 
 
 def test_two_decades_of_tail_do_not_support():

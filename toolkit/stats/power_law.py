@@ -196,7 +196,7 @@ def _lacking(counts: Counts) -> tuple[str, ...]:
     hard = int(((counts.c > 0) & (counts.c < EDGE * counts.n)).sum())
     if hard < LEAST_TAIL:
         lacking.append(
-            f"{hard} problems have a pass in under 1 of {TAIL_FROM} samples, under {LEAST_TAIL}: "
+            f"problems with a pass in under 1 of {TAIL_FROM} samples: {hard}, under {LEAST_TAIL}; "
             "these show the tail"
         )
     return tuple(lacking)
