@@ -186,10 +186,9 @@ def test_a_test_without_its_import_of_math_gets_it_out_of_the_program_s_sight(tm
         "canonical_solution": "# a comment\n return x / 2\n",
     }
     (problem,) = read_mbpp(write(tmp_path / "mbpp.jsonl", row))
-    assert outcomes(problem, [problem.solution, "    return math.ldexp(x, -1)\n"]) == [
-        "passed",
-        "failed",
-    ]
+    bodies = (problem.solution, "    return math.ldexp(x, -1)\n")
+    found = outcomes(problem, [problem.prompt + body for body in bodies])
+    assert found == ["passed", "failed"]
 
 
 def test_three_tests_of_evalplus_that_assert_nothing_get_their_assert():

@@ -252,7 +252,8 @@ def test_a_program_finds_the_expected_output_nowhere(judging: StdinJudging, plac
     spies = [answer(asked, f"{SPY}{SPIES[place]}\n# {i}") for i in range(4)]
     got = {v.answer: v for v in judging.judge([*right, *spies])}
     assert [got[a.digest].outcome for _, a in right] == ["passed"] * 4
-    assert [got[a.digest].outcome for _, a in spies] == ["failed"] * 4
+    # One that reads every file that it can may do so until its time is out.
+    assert {got[a.digest].outcome for _, a in spies} <= {"failed", "timed_out"}
     assert {got[a.digest].kind for _, a in spies} == {"wrong_answer"}
 
 
