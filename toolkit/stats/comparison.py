@@ -6,7 +6,7 @@ The mean of each column has the standard error
     s^2 = [sum of (x - mean)^2 + 1] / [P (P - 1)]
 
 The 1 is half a problem at either end. So no interval has width zero: where all differences are 0,
-it is about +-3/P, as the rule of three has it.
+it is about +-2/P, as t is near 2.
 
 - Simultaneous: mean +- q s. Here q is the 95 % quantile of the largest |t| over all columns, by a
   bootstrap over problems. With 95 % all columns hold their truth at once. (Max-t: Westfall and
@@ -74,7 +74,7 @@ def differences(values: Floats, *, replicates: int = 1000, seed: int = 0) -> Dif
 
     problems = len(values)
     if problems < 2:
-        raise UsageError(f"{problems} problems in common: a comparison needs 2 or more")
+        raise UsageError(f"problems in common: {problems}; a comparison needs 2 or more")
     mean = values.mean(axis=0)
     error = _error(values.sum(axis=0), (values**2).sum(axis=0), problems)
     random = np.random.default_rng(seed)
