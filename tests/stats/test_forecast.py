@@ -132,6 +132,14 @@ def test_no_interval_has_the_width_zero(n, c):
     assert these.lo <= these.estimate <= these.hi
 
 
+def test_many_samples_of_others_say_nothing_of_a_problem_with_one():
+    """The one of n = 1 passes with probability 1/10 by luck; then fail@1 is .09."""
+    counts = Counts.of([1] + [100] * 9, [1] + [100] * 9)
+    data = Replicated.of(counts, 100, np.random.default_rng(0))
+    found, families = forecast_of(data, np.random.default_rng(1))
+    assert same_problems(data, found, families, np.array([1]))[1].hi > 0.09
+
+
 def test_all_solved_has_the_upper_end_of_the_exact_binomial_interval():
     found = forecast(Counts.of([20] * 20, [20] * 20), replicates=4000)
     assert found.at(1).hi == pytest.approx(1 - 0.025 ** (1 / 20), abs=0.03)

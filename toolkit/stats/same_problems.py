@@ -106,11 +106,13 @@ def _ends(mean: Floats, variance: Floats, share: Floats, random: np.random.Gener
 def _without_a_law(data: Replicated, k: int) -> tuple[float, float]:
     """95 % interval where all samples agree, or of a single problem's fail@1.
 
-    Of the mean of 1 - p it is the exact binomial one of all samples (Clopper and Pearson 1934).
+    Of the mean of 1 - p it is the exact binomial one (Clopper and Pearson 1934). Of each problem
+    it counts as many samples as the least sampled one has: more of them say nothing of the others.
     With unequal p it errs to the wide side (Hoeffding 1956, Ann. Math. Stat. 27).
     For larger k, fail@k lies between the k-th power of that mean (Jensen) and the mean.
     """
-    n, c = (int(data.weights @ part) for part in (data.pairs.n, data.pairs.c))
+    n = int(data.weights.sum()) * int(data.pairs.n.min())
+    c = n * int(data.pairs.c[0]) // int(data.pairs.n[0])  # of all pairs the same share
     low = float(stats.beta.ppf(TAILS[0], n - c, c + 1)) if c < n else 0.0
     high = float(stats.beta.ppf(TAILS[1], n - c + 1, c)) if c else 1.0
     return low**k, high
