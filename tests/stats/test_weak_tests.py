@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import special
 
 from toolkit.stats.weak_tests import TwoVerdicts, weak_tests
 
@@ -56,6 +57,15 @@ def test_no_interval_has_width_zero():
     for each in (found.claimed[8], found.accuracy[8], found.ceiling):
         assert each.lo < 0.9
         assert each.hi == pytest.approx(1, abs=1e-9)
+
+
+def test_no_false_positive_seen_is_not_none_at_all():
+    """Of 20 problems, all claimed and all right, the share has the law Beta(1/2, 20)."""
+    found = weak_tests(seen([(8, 8, 8)] * 20), np.array([1, 8]), replicates=4000).false_share[8]
+    assert found.lo == found.estimate == 0
+    assert found.hi == pytest.approx(special.betaincinv(0.5, 20, 0.975), abs=0.01)
+    nothing = weak_tests(seen([(8, 0, 0)] * 5), np.array([1]), replicates=200).false_share[1]
+    assert (nothing.lo, nothing.hi) == (0, 1)
 
 
 def test_the_interval_holds_the_true_ceiling():

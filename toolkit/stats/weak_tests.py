@@ -74,15 +74,19 @@ def weak_tests(seen: TwoVerdicts, k: Ints, *, replicates: int = 1000, seed: int 
     claims = pass_at_k(seen.n[:, None], seen.weak[:, None], k[None, :])
     solved = seen.weak > 0
     right = seen.both / np.maximum(seen.weak, 1)
-    values = np.column_stack([claims, claims * right[:, None], right, np.where(solved, right, 1.0)])
+    ceilings = np.column_stack([right, np.where(solved, right, 1.0)])
+    # The mean of the last column, of zeros, is the weight of the half problem that is added at 1.
+    values = np.column_stack([claims, claims * right[:, None], ceilings, np.zeros(len(right))])
     drawn = mean_draws(values, replicates, np.random.default_rng(seed))
     means, width = values.mean(axis=0), len(k)
     claimed, accuracy = (slice(i * width, (i + 1) * width) for i in (0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = 1 - means[accuracy] / means[claimed]
-    share_drawn = 1 - drawn[:, accuracy] / drawn[:, claimed]
-    low = min(float(np.quantile(drawn[:, -2], TAILS[0])), float(means[-2]))
-    high = max(float(np.quantile(drawn[:, -1], TAILS[1])), float(means[-1]))
+    # At the lower end that half problem is claimed and right, at the upper end claimed and false.
+    share_low = 1 - drawn[:, accuracy] / drawn[:, claimed]
+    share_high = 1 - (drawn[:, accuracy] - drawn[:, -1:]) / drawn[:, claimed]
+    low = min(float(np.quantile(drawn[:, -3], TAILS[0])), float(means[-3]))
+    high = max(float(np.quantile(drawn[:, -2], TAILS[1])), float(means[-2]))
     return WeakTests(
         problems=len(seen.n),
         samples=int(seen.n.sum()),
@@ -90,16 +94,19 @@ def weak_tests(seen: TwoVerdicts, k: Ints, *, replicates: int = 1000, seed: int 
         false_positives=int((seen.weak - seen.both).sum()),
         missed=int(seen.missed.sum()),
         unsolved=int((~solved).sum()),
-        claimed=_by_k(k, means[claimed], drawn[:, claimed]),
-        accuracy=_by_k(k, means[accuracy], drawn[:, accuracy]),
-        false_share=_by_k(k, np.nan_to_num(share), share_drawn),
-        ceiling=Interval(float(means[-2]), low, high),
+        claimed=_by_k(k, means[claimed], drawn[:, claimed], drawn[:, claimed]),
+        accuracy=_by_k(k, means[accuracy], drawn[:, accuracy], drawn[:, accuracy]),
+        false_share=_by_k(k, np.nan_to_num(share), share_low, share_high),
+        ceiling=Interval(float(means[-3]), low, high),
         by_problem=_by_problem(seen),
     )
 
 
-def _by_k(k: Ints, estimate: Floats, drawn: Floats) -> dict[int, Interval]:
-    low, high = np.quantile(drawn, TAILS, axis=0)
+def _by_k(k: Ints, estimate: Floats, lows: Floats, highs: Floats) -> dict[int, Interval]:
+    """lows, highs: draws of the two ends, shape (replicates, K)."""
+    low, high = (
+        np.quantile(rows, tail, axis=0) for rows, tail in zip((lows, highs), TAILS, strict=True)
+    )
     ends = zip(k.tolist(), estimate.tolist(), low.tolist(), high.tolist(), strict=True)
     return {each: Interval(mean, min(lo, mean), max(hi, mean)) for each, mean, lo, hi in ends}
 
