@@ -3,27 +3,21 @@
 Both are rendered from the same blocks, drawn from the document of fit.json.
 """
 
-import base64
 import dataclasses
-import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from toolkit.files import replace_file
-from toolkit.report.blocks import Block, Bullets, Heading, Paragraph, Picture, Table
-from toolkit.report.blocks import number as _number
-from toolkit.report.blocks import percent as _percent
-from toolkit.report.blocks import span as _range
+from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, number, percent, span
 from toolkit.report.consistency import consistency_blocks
-from toolkit.report.document import FamilyStanding, FitDocument
+from toolkit.report.document import FitDocument
+from toolkit.report.forecast import forecast_blocks
+from toolkit.report.power_law import power_law_blocks
+from toolkit.report.render import render_html, render_markdown
 from toolkit.report.weak_tests import weak_tests_blocks, weak_tests_warnings
 from toolkit.runs.taxonomy import Taxonomy
-from toolkit.stats.ensemble import REJECTED
-from toolkit.stats.inference import FLOOR_CRITICAL
-from toolkit.stats.measured import CELLS, REPETITIONS, mean_coverage, nearest_cells
-from toolkit.stats.power_law import PowerLaw, in_words
 
 MOST_NAMED = 40
 """Unsolved problems that are named one by one."""
@@ -61,7 +55,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     yield from _curve(document)
     yield from _output_tokens(document)
     yield Heading("Is it a power law?")
-    yield from _power_law(document)
+    yield from power_law_blocks(document)
     yield Picture("slope", "The local slope; a power law has the same one everywhere.")
     yield Heading("Fits")
     yield _fit_table(document)
@@ -70,7 +64,7 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
         "interval, fitted at n = 100, held fail@1000 in none of 440 cases. Its R^2 says nothing."
     )
     yield Heading("Forecast")
-    yield from _forecast(document)
+    yield from forecast_blocks(document)
     yield from weak_tests_blocks(document)
     yield from consistency_blocks(document)
     yield Heading("The problems")
@@ -127,7 +121,7 @@ def _summary(document: FitDocument) -> Iterator[Block]:
     )
     yield from _short(document)
     if without := document.without_suspect:
-        shown = ", ".join(f"pass@{k} = {_percent(value)}" for k, value in without.items())
+        shown = ", ".join(f"pass@{k} = {percent(value)}" for k, value in without.items())
         yield Paragraph(
             f"These figures count suspect passes as passes, and so does all that follows. "
             f"With suspect passes counted as failures: {shown}."
@@ -148,8 +142,8 @@ def _summary(document: FitDocument) -> Iterator[Block]:
 
 def _with_interval(document: FitDocument, k: int) -> str:
     """`pass@100 = 90.5 % (95 %: 85.3 % to 94.2 %)`."""
-    band, passed = document.band[k], _percent(document.pass_at_k[k])
-    return f"pass@{k} = {passed} (95 %: {_percent(1 - band.hi)} to {_percent(1 - band.lo)})"
+    band, passed = document.band[k], percent(document.pass_at_k[k])
+    return f"pass@{k} = {passed} (95 %: {percent(1 - band.hi)} to {percent(1 - band.lo)})"
 
 
 def _short(document: FitDocument) -> Iterator[Block]:
@@ -172,7 +166,7 @@ def _overtaking(document: FitDocument) -> Iterator[Block]:
     found = document.overtakes
     if not found:
         return
-    level = f"{found.reference} ({_percent(found.pass_at_1)})"
+    level = f"{found.reference} ({percent(found.pass_at_1)})"
     yield from _against(document)
     if found.k is None:
         text = f"pass@k does not reach {level} at any k that is measured or forecast."
@@ -202,10 +196,10 @@ def _against(document: FitDocument) -> Iterator[Block]:
     higher = [a.k for a in found.against if a.lo > 0]
     first = f" It is above it from k = {higher[0]} on." if higher else ""
     yield Paragraph(
-        f"pass@{last.k} = {_percent(document.pass_at_k[last.k])} {words} {found.reference} "
-        f"({_percent(found.pass_at_1)}): {change}.{first} The reference tried each of 164 problems "
-        f"once, so its own 95 % interval is {_percent(found.pass_at_1_lo)} to "
-        f"{_percent(found.pass_at_1_hi)} (exact binomial). Its outcomes by problem are not known, "
+        f"pass@{last.k} = {percent(document.pass_at_k[last.k])} {words} {found.reference} "
+        f"({percent(found.pass_at_1)}): {change}.{first} The reference tried each of 164 problems "
+        f"once, so its own 95 % interval is {percent(found.pass_at_1_lo)} to "
+        f"{percent(found.pass_at_1_hi)} (exact binomial). Its outcomes by problem are not known, "
         "so the two are compared as independent."
     )
 
@@ -218,17 +212,17 @@ def _curve(document: FitDocument) -> Iterator[Block]:
         rows.append(
             [
                 str(k),
-                _percent(passed),
-                _number(document.fail_at_k[k]),
-                _number(document.se_fixed_set[k]),
-                _number(document.se_superpopulation[k]),
-                _range(band.lo, band.hi) if band else "-",
+                percent(passed),
+                number(document.fail_at_k[k]),
+                number(document.se_fixed_set[k]),
+                number(document.se_superpopulation[k]),
+                span(band.lo, band.hi) if band else "-",
                 str(document.support[k]),
             ]
         )
     for k, point in document.partial.items():
-        ends = _range(1 - point.hi, 1 - point.lo)
-        row = [f"{k} *", _percent(point.pass_at_k), _number(1 - point.pass_at_k), "-", "-", ends]
+        ends = span(1 - point.hi, 1 - point.lo)
+        row = [f"{k} *", percent(point.pass_at_k), number(1 - point.pass_at_k), "-", "-", ends]
         rows.append([*row, str(point.problems)])
     yield Table(header.split("|"), rows)
     if document.partial:
@@ -255,7 +249,7 @@ def _output_tokens(document: FitDocument) -> Iterator[Block]:
         return
     yield Picture("coverage_by_tokens", "pass@k against the output tokens that k tries take.")
     rows = [
-        [str(k), f"{tokens:,.0f}", _percent(document.pass_at_k[k])]
+        [str(k), f"{tokens:,.0f}", percent(document.pass_at_k[k])]
         for k, tokens in found.at_k.items()
     ]
     yield Table(["k", "output tokens a problem", "pass@k"], rows)
@@ -266,64 +260,6 @@ def _output_tokens(document: FitDocument) -> Iterator[Block]:
         "table gives k times that: what is expected if each problem gets k samples. So models with "
         "short and with long answers can be compared."
     )
-
-
-def _power_law(document: FitDocument) -> Iterator[Block]:
-    found = document.power_law
-    ends = f"k = {found.tail_from} to {found.tail_to}"
-    tail = f"in the tail ({ends}): " if found.tail_from else ""
-    yield Paragraph(f"Power law, {tail}{found.verdict}.", warning=found.supported is False)
-    if found.reasons:
-        yield Bullets(found.reasons)
-    if found.tail_from:
-        yield Paragraph(
-            f"Straight from k = 1: {in_words(found.from_one)}: {found.from_one_reason}."
-        )
-        yield from _slope_range(found)
-        yield Paragraph(
-            "*Supported* says that no floor and no bend that the counts leave open changes the "
-            "slope much; *not supported* says that a test rejects a power law; *cannot tell* says "
-            "neither. How often each is given for known laws is in docs/power-law.md."
-        )
-    rows = [
-        [f"{s.from_} to {s.to}", _number(s.estimate), _range(s.lo, s.hi)] for s in document.slopes
-    ]
-    if rows:
-        yield Table(["k", "slope", "95 %"], rows)
-    else:
-        yield Paragraph("No whole decade of k has a slope that can be estimated.")
-    exponent = document.exponent
-    yield Paragraph(
-        "For large k the beta-binomial (MAP: maximum a posteriori) tends to a slope of "
-        f"-{_number(exponent.estimate)} (95 %: -{_number(exponent.hi)} to "
-        f"-{_number(exponent.lo)}). A measured slope may still be on its way there."
-    )
-    if document.goodness_of_fit is not None:
-        yield Paragraph(
-            f"Goodness of fit of the beta-binomial, by parametric bootstrap: "
-            f"p = {document.goodness_of_fit:.3f}. It says whether that model can be used, and "
-            "nothing on a power law."
-        )
-    ratio = document.floor_likelihood_ratio
-    if ratio is not None:
-        said = "A floor is found" if ratio > FLOOR_CRITICAL else "No floor is found"
-        yield Paragraph(
-            "A floor is a share of problems that can never be solved. Likelihood-ratio test for a "
-            f"floor: {ratio:.2f}. {said} (critical at 5 %: {FLOOR_CRITICAL}). The test takes the "
-            "rest for a Beta. It is weak: with 164 problems of one Beta it found a floor of 3 % in "
-            "20 % of simulations at n = 100, in 47 % at n = 1,000 and in 76 % at n = 10,000."
-        )
-
-
-def _slope_range(found: PowerLaw) -> Iterator[Block]:
-    """The effect size; nothing where there are under two decades."""
-    for name, spread in (("in the tail", found.slope_range), ("over all k", found.from_one_range)):
-        if spread:
-            yield Paragraph(
-                f"Range of the slopes of decades {name} (largest less smallest): "
-                f"{_number(spread.estimate)}; 95 %, simultaneous over decades: "
-                f"{_range(spread.lo, spread.hi)}."
-            )
 
 
 def _fit_table(document: FitDocument) -> Table:
@@ -344,86 +280,8 @@ def _fit_table(document: FitDocument) -> Table:
 def _fit_row(name: str, model: object | None, parameters: Sequence[str]) -> list[str]:
     if model is None:
         return [name, "not fitted: all samples agree, or too many counts differ", "-"]
-    shown = ", ".join(f"{p} = {_number(getattr(model, p))}" for p in parameters)
-    return [name, shown, _number(getattr(model, "neg_log_lik", None))]
-
-
-def _forecast(document: FitDocument) -> Iterator[Block]:
-    if reason := document.no_forecast:
-        yield Paragraph(f"No forecast beyond k = {document.k_max}: {reason}.", warning=True)
-    yield _forecast_table(document)
-    if document.families:
-        yield from _families(document.families)
-    if not document.no_forecast:
-        yield from _measured_for_such(document)
-    yield Paragraph(
-        "*Model-free* is a 95 % interval for such problems over all laws of p that the counts do "
-        "not reject (Ignatiadis and Wager 2022). It is wide, and it is what remains without a "
-        "family. The bracket needs no law either. It holds for these problems, and does not allow "
-        "for sampling error."
-    )
-
-
-def _forecast_table(document: FitDocument) -> Table:
-    rows = []
-    these, free = document.same_problems_band or {}, document.model_free or {}
-    for k in sorted({*document.forecast, *document.bracket, *free}):
-        if k < document.k_max:
-            continue
-        ahead, bracket = document.forecast.get(k), document.bracket.get(k)
-        same = _number(document.same_problems.get(k))
-        if k in these:
-            same += f" ({_range(these[k].lo, these[k].hi)})"
-        rows.append(
-            [
-                str(k),
-                _number(ahead.estimate) if ahead else "-",
-                _range(ahead.lo, ahead.hi) if ahead else "-",
-                same,
-                _range(free[k].lo, free[k].hi) if k in free else "-",
-                _range(bracket.lower, bracket.upper) if bracket else "-",
-            ]
-        )
-    header = "k|fail@k|95 %, such problems|these problems (95 %)|model-free|bracket"
-    return Table(header.split("|"), rows)
-
-
-def _families(families: Sequence[FamilyStanding]) -> Iterator[Block]:
-    yield Paragraph(
-        "A forecast goes on from the measured fail@k without a jump, by an ensemble of families. "
-        "Each was fitted to a part of every problem's samples, and forecast what all samples show. "
-        "By these held-out errors the families are weighted. One whose error is over "
-        f"{REJECTED:g} standard errors is rejected and has no say."
-    )
-    rows = [
-        [
-            family.name,
-            "rejected" if family.rejected else f"{family.weight:.2f}",
-            _number(family.error),
-            f"{family.z:.1f}",
-        ]
-        for family in families
-    ]
-    yield Table(
-        ["family", "weight", "error of log fail@k, from half of the samples", "standard errors"],
-        rows,
-    )
-
-
-def _measured_for_such(document: FitDocument) -> Iterator[Block]:
-    """How the interval did in simulations that resemble the case."""
-    cells = nearest_cells(document.problems, document.n_min)
-    rows = [[c.source, str(c.problems), str(c.n), f"{c.k / c.n:g}", f"{c.held:.2f}"] for c in cells]
-    yield Paragraph(
-        f"The interval was judged on {len(CELLS)} sets and laws, with problems drawn anew and "
-        f"{REPETITIONS} repetitions each (docs/forecasts.md). It held the truth in "
-        f"{_percent(mean_coverage())} on average. The most similar cases:"
-    )
-    yield Table(["set or law", "problems", "n", "K / n", "held"], rows)
-    yield Paragraph(
-        "Nothing is promised for a law that is unlike all of them, and the forecast ends at a "
-        "hundred times the samples."
-    )
+    shown = ", ".join(f"{p} = {number(getattr(model, p))}" for p in parameters)
+    return [name, shown, number(getattr(model, "neg_log_lik", None))]
 
 
 def _unsolved(counts: pl.DataFrame) -> Iterator[Block]:
@@ -447,8 +305,8 @@ def _outcomes(found: Taxonomy | None) -> Iterator[Block]:
         "outcomes", "Shares of the samples: passed, or the kind of failure; hatched: cut."
     )
     rows = [
-        [kind, str(number), found.share(kind), str(found.cut.get(kind, 0))]
-        for kind, number in found.kinds.items()
+        [kind, str(samples), found.share(kind), str(found.cut.get(kind, 0))]
+        for kind, samples in found.kinds.items()
     ]
     yield Table(["outcome", "samples", "share", "of them cut"], rows)
     yield Paragraph(
@@ -457,7 +315,7 @@ def _outcomes(found: Taxonomy | None) -> Iterator[Block]:
     )
     if found.exceptions:
         others = found.kinds.get("exception", 0) - sum(found.exceptions.values())
-        rows = [[name, str(number)] for name, number in found.exceptions.items()]
+        rows = [[name, str(samples)] for name, samples in found.exceptions.items()]
         yield Table(["exception", "samples"], rows + [["others", str(others)]] * (others > 0))
     if not found.suspect_passes:
         yield Paragraph("No pass is suspect.")
@@ -482,67 +340,3 @@ def _provenance(document: FitDocument) -> Iterator[Block]:
             else:
                 rows.append([name, str(value)])
         yield Table(["", ""], rows)
-
-
-def render_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The blocks as Markdown; figures by their path."""
-    parts = [f"# {title}"]
-    for block in blocks:
-        match block:
-            case Heading(text):
-                parts.append(f"## {text}")
-            case Paragraph(text, warning):
-                parts.append(f"> **{text}**" if warning else text)
-            case Bullets(items):
-                parts.append("\n".join(f"- {item}" for item in items))
-            case Table(header, rows):
-                lines = [header, ["---"] * len(header), *rows]
-                parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-            case Picture(name, caption):
-                parts.append(f"![{caption}](figures/{name}.png)\n\n*{caption}*")
-    return "\n\n".join(parts) + "\n"
-
-
-CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1a1a1a; background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0;
-        font-size: .875rem }
-th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left }
-figure { margin: 1.2rem 0 } img { max-width: 100% } figcaption { color: #555; font-size: .875rem }
-.warning { border-left: 4px solid #d55e00; padding: .5rem .9rem; background: #fdf3ec }
-"""
-
-
-def render_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
-    """One file that needs no other: the figures are within, as SVG."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
-
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    for block in blocks:
-        match block:
-            case Heading(text):
-                parts.append(f"<h2>{html.escape(text)}</h2>")
-            case Paragraph(text, warning):
-                kind = ' class="warning"' if warning else ""
-                parts.append(f"<p{kind}>{html.escape(text).replace('*', '')}</p>")
-            case Bullets(items):
-                listed = "".join(f"<li>{html.escape(item)}</li>" for item in items)
-                parts.append(f"<ul>{listed}</ul>")
-            case Table(header, rows):
-                body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-                parts.append(f"<table><tr>{cells('th', header)}</tr>{body}</table>")
-            case Picture(name, caption):
-                data = base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
-                parts.append(
-                    f'<figure><img alt="{html.escape(caption)}" '
-                    f'src="data:image/svg+xml;base64,{data}">'
-                    f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-                )
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{CSS}</style>'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
