@@ -227,14 +227,15 @@ def test_a_missing_document_is_said_with_the_command_that_writes_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n", "shown"), [([9, 9, 9, 9], "n = 9 (stopped"), ([9, 9, 9, 6], "n = 6 to 9 (stopped")]
+    ("n", "shown"),
+    [([9, 9, 9, 9], "n = 9 (stopped at 2 passes"), ([9, 9, 9, 6], "n = 6 to 9 (stopped at 1 pass")],
 )
 def test_the_terminal_says_how_sampling_stopped(n, shown):
     """Where every problem went on to the cap all n are equal."""
     counts = pl.DataFrame({"task_id": ["a", "b", "c", "d"], "n": n, "c": [1, 0, 1, n[3] // 4]})
     rule = StoppingRule(2, (3, 6, 9)) if n[3] == 9 else StoppingRule(1, (3, 6, 9))
     document = fit_document(counts, CONTEXT, rule, replicates=100)
-    assert f"{shown} at {rule.r} passes), " in describe_fit(document, Path("out"))
+    assert f"{shown}), " in describe_fit(document, Path("out"))
 
 
 def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
@@ -455,6 +456,21 @@ def test_extreme_counts_have_finite_results(tmp_path, c):
     assert "Infinity" not in text
     assert read_fit(tmp_path) == document
     assert (tmp_path / "report.html").exists()
+    markdown = (tmp_path / "report.md").read_text()
+    assert ("tends to a slope" in markdown) is (len(set(c)) > 1)
+    assert document.slopes == ()
+
+
+def test_of_one_problem_no_law_is_said_and_it_is_one():
+    counts = pl.DataFrame({"task_id": ["a"], "n": [100], "c": [3]})
+    document = fit_document(counts, CONTEXT, replicates=100)
+    text = " ".join(str(block) for block in report_blocks(document, counts))
+    assert document.slopes == ()
+    assert "tends to a slope" not in text
+    assert "Of a single problem the counts say nothing" in text
+    assert "1 problem, n = 100 samples: pass@1" in text
+    assert "1 problem, n = 100, 0 unsolved" in describe_fit(document, Path("out"))
+    assert "1 problems" not in text
 
 
 @pytest.mark.slow

@@ -45,6 +45,11 @@ class Picture:
 Block = Heading | Paragraph | Bullets | Table | Picture
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 problem`, `12 problems`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(value: float) -> str:
     """A share, such as `90.5 %`."""
     return f"{100 * value:.1f} %"

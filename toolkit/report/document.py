@@ -315,6 +315,15 @@ class FitDocument(FitContext):
     files: dict[str, str] | None = None
     """SHA-256 of each other file of the results, by its path; None in older results."""
 
+    @property
+    def law(self) -> BetaBinomial | None:
+        """The beta-binomial (MAP); None where it would show its prior and not the counts.
+
+        That is so where all samples agree, and of a single problem.
+        """
+        found = self.fits.beta_binomial_map
+        return found.model if found and self.fits.beta_binomial and self.problems > 1 else None
+
 
 def read_fit(results: Path) -> FitDocument:
     """The document in a run's `results` directory, also one that version 0.1.0 wrote.

@@ -30,7 +30,6 @@ from toolkit.report.style import (
 from toolkit.report.weak_tests import figure_name, weak_tests_figure
 from toolkit.runs.taxonomy import PASSED, Taxonomy
 from toolkit.stats.arrays import Floats
-from toolkit.stats.laws import BetaBinomial
 
 SMALLEST = 1e-9
 """What a logarithmic axis shows of a zero."""
@@ -67,7 +66,7 @@ def _pass_figure(document: FitDocument) -> Figure:
     k, values = list(document.pass_at_k), list(document.pass_at_k.values())
     axes.plot(k, values, "o-", color=BLUE, ms=4, label="unbiased pass@k")
     _draw_partial(document, axes, fail=False)
-    if model := _map_model(document):
+    if model := document.law:
         ks, top = _grid(document), document.k_max
         inside = ks[ks <= top]
         axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
@@ -146,7 +145,7 @@ def _draw_models(document: FitDocument, axes: Axes) -> None:
     drawn = (
         (document.fits.log_log_line, "straight line, as in the blog", ORANGE, "x"),
         (document.fits.exp_power, "exp(a k^b)", GREEN, "^"),
-        (_map_model(document), "beta-binomial (MAP)", INK, ""),
+        (document.law, "beta-binomial (MAP)", INK, ""),
     )
     for model, label, color, marker in drawn:
         if model is None:
@@ -203,13 +202,17 @@ def _slope_figure(document: FitDocument) -> Figure:
         axes.plot(ends, [level, level], color=BLUE, lw=2, label=line)
         middle = float(np.sqrt(slope.from_ * slope.to))
         axes.annotate(f"{level:.3f}", (middle, level), ha="center", va="bottom", fontsize=8)
-    if model := _map_model(document):
+    if model := document.law:
         ks = np.geomspace(1, 10 * document.k_max, 60)
         step = 1.01
         local = np.log(model.fail_at_k(ks * step) / model.fail_at_k(ks)) / np.log(step)
         axes.plot(ks, local, color=INK, lw=1, ls="--", label="beta-binomial (MAP)")
     axes.set_xscale("log")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
+    else:
+        axes.set_xlim(1, 10 * document.k_max)
+        axes.text(0.5, 0.5, "no slope can be estimated", ha="center", transform=axes.transAxes)
     return figure
 
 
@@ -283,11 +286,6 @@ def _fill_forecast(axes: Axes, k: Sequence[int], low: Floats, high: Floats) -> N
 def _grid(document: FitDocument) -> Floats:
     top = document.k_max
     return np.unique(np.concatenate([np.geomspace(1, top, 80), np.geomspace(top, 10 * top, 40)]))
-
-
-def _map_model(document: FitDocument) -> BetaBinomial | None:
-    found = document.fits.beta_binomial_map
-    return found.model if found else None
 
 
 def _gpt4o(document: FitDocument, axes: Axes, level: float) -> None:

@@ -11,9 +11,7 @@ from toolkit.stats.power_law import PowerLaw, in_words
 def power_law_blocks(document: FitDocument) -> Iterator[Block]:
     """The verdict on the tail and on all k, the slopes, and what the beta-binomial says."""
     found = document.power_law
-    ends = f"k = {found.tail_from} to {found.tail_to}"
-    tail = f"in the tail ({ends}): " if found.tail_from else ""
-    yield Paragraph(f"Power law, {tail}{found.verdict}.", warning=found.supported is False)
+    yield Paragraph(f"Power law{_tail(found)}: {found.verdict}.", warning=found.supported is False)
     if found.reasons:
         yield Bullets(found.reasons)
     if found.tail_from:
@@ -30,7 +28,28 @@ def power_law_blocks(document: FitDocument) -> Iterator[Block]:
     if rows:
         yield Table(["k", "slope", "95 %"], rows)
     else:
-        yield Paragraph("No whole decade of k has a slope that can be estimated.")
+        yield Paragraph("No whole decade of k has a slope whose error can be estimated.")
+    yield from _beta_binomial(document)
+
+
+def _tail(found: PowerLaw) -> str:
+    """Of which k the verdict speaks; nothing in older results."""
+    if found.tail_from is None or found.tail_to is None:
+        return ""
+    if found.tail_to <= found.tail_from:
+        return f", in the tail (from k = {found.tail_from} on)"
+    return f", in the tail (k = {found.tail_from} to {found.tail_to})"
+
+
+def _beta_binomial(document: FitDocument) -> Iterator[Block]:
+    """Where its slope goes, whether it fits, and whether there is a floor."""
+    if document.law is None:
+        why = "Of a single problem" if document.problems == 1 else "Where all samples agree,"
+        yield Paragraph(
+            f"{why} the counts say nothing of how pass probabilities are spread. So there is no "
+            "exponent, and no test of a law."
+        )
+        return
     exponent = document.exponent
     yield Paragraph(
         "For large k the beta-binomial (MAP: maximum a posteriori) tends to a slope of "

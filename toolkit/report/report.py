@@ -10,7 +10,17 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.files import replace_file
-from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, number, percent, span
+from toolkit.report.blocks import (
+    Block,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+    counted,
+    number,
+    percent,
+    span,
+)
 from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
 from toolkit.report.forecast import forecast_blocks
@@ -113,10 +123,12 @@ def _suspect_warning(found: Taxonomy | None) -> Iterator[Block]:
 def _summary(document: FitDocument) -> Iterator[Block]:
     top, low, high = document.k_max, document.n_min, document.n_max
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    unsolved = "1 problem is" if document.unsolved == 1 else f"{document.unsolved} problems are"
+    unsolved = counted(document.unsolved, "problem") + (" is" if document.unsolved == 1 else " are")
+    each = "sample" if high == 1 else "samples"
+    each += "" if document.problems == 1 else " each"
     headline = [_with_interval(document, k) for k in sorted({1, top})]
     yield Paragraph(
-        f"{document.problems} problems, {n} samples each: {'; '.join(headline)}. "
+        f"{counted(document.problems, 'problem')}, {n} {each}: {'; '.join(headline)}. "
         f"{unsolved} unsolved (c = 0)."
     )
     yield from _short(document)
@@ -153,7 +165,7 @@ def _short(document: FitDocument) -> Iterator[Block]:
     named = [f"{task_id} (n = {n})" for task_id, n in document.short.items()]
     shown = ", ".join(named[:MOST_SHORT])
     rest = f" and {len(named) - MOST_SHORT} more" if len(named) > MOST_SHORT else ""
-    few = "1 problem has" if len(named) == 1 else f"{len(named)} problems have"
+    few = counted(len(named), "problem") + (" has" if len(named) == 1 else " have")
     yield Paragraph(
         f"{few} under half of the median number of samples: {shown}{rest}. All problems together "
         f"have a curve up to k = {document.k_max}. Larger k are shown of fewer problems.",
@@ -268,7 +280,8 @@ def _fit_table(document: FitDocument) -> Table:
         _fit_row("log-log line (as in the blog)", fits.log_log_line, ("intercept", "slope")),
         _fit_row("pass@k = exp(a k^b)", fits.exp_power, ("a", "b")),
         _fit_row("beta-binomial, maximum likelihood", fits.beta_binomial, ("a", "b")),
-        _fit_row("beta-binomial, MAP", fits.beta_binomial_map, ("a", "b")),
+        # Where all samples agree it is no more than its prior.
+        _fit_row("beta-binomial, MAP", fits.beta_binomial and fits.beta_binomial_map, ("a", "b")),
         _fit_row(
             "zero-inflated beta-binomial", fits.zero_inflated_beta_binomial, ("a", "b", "pi0")
         ),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import CorruptShard
+from toolkit.report.blocks import counted
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
 from toolkit.runs.run import Run
 
@@ -30,12 +31,13 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
         rows.append(f"{k:>6}  {passed:8.4f}  {1 - passed:8.4f}  {shown:>30}")
     rows += [
         f"{k:>6}  {point.pass_at_k:8.4f}  {1 - point.pass_at_k:8.4f}  "
-        f"{f'{point.lo:.4f} to {point.hi:.4f}':>30}  * of {point.problems} problems"
+        f"{f'{point.lo:.4f} to {point.hi:.4f}':>30}  * of {counted(point.problems, 'problem')}"
         for k, point in document.partial.items()
     ]
     rows += [
         "",
-        f"{document.problems} problems, {_samples(document)}, {document.unsolved} unsolved",
+        f"{counted(document.problems, 'problem')}, {_samples(document)}, "
+        f"{document.unsolved} unsolved",
     ]
     if not document.complete:
         rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
@@ -62,7 +64,7 @@ def _suspect_lines(document: FitDocument) -> Iterator[str]:
 def _samples(document: FitDocument) -> str:
     low, high, rule = document.n_min, document.n_max, document.stopping
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    return f"{n} (stopped at {rule.r} passes)" if rule else n
+    return f"{n} (stopped at {rule.r} pass{'' if rule.r == 1 else 'es'})" if rule else n
 
 
 def _shortest(path: Path) -> Path:

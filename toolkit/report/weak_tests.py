@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent
+from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, counted, percent
 from toolkit.report.document import FitDocument
 from toolkit.report.style import GREY, k_axis, new_figure, series_styles
 from toolkit.stats.forecast import Interval
@@ -66,7 +66,8 @@ def weak_tests_blocks(document: FitDocument) -> Iterator[Block]:
         yield Heading(f"What the tests are worth, by {judge}")
         yield Picture(figure_name(judge), "Claimed coverage, and what of it is right.")
         yield Paragraph(
-            f"{found.samples:,} samples of {found.problems} problems have a verdict by both. Of "
+            f"{found.samples:,} samples of {counted(found.problems, 'problem')} have a verdict by "
+            "both. Of "
             f"{found.passes:,} passes {judge} refuses {found.false_positives:,}: false positives. "
             f"It passes {found.missed:,} samples that the run's own tests refuse."
         )
@@ -88,9 +89,9 @@ def weak_tests_blocks(document: FitDocument) -> Iterator[Block]:
         ]
         yield Table(["k", "claimed", "right", "false"], rows)
         yield Paragraph(
-            f"Ceiling of the true coverage: {_cell(found.ceiling)}. The {found.unsolved} problems "
-            "without a pass count as 0 in the estimate and at the lower end, and as 1 at the upper "
-            "end: what a pass of theirs would be worth is not known."
+            f"Ceiling of the true coverage: {_cell(found.ceiling)}. Problems without a pass, here "
+            f"{found.unsolved}, count as 0 in the estimate and at the lower end, and as 1 at the "
+            "upper end: what a pass of theirs would be worth is not known."
         )
         yield from _problems(found)
 
@@ -103,7 +104,7 @@ def _problems(found: WeakTests) -> Iterator[Block]:
     rows = [[name, _cell(share)] for name, share in worst[:MOST_NAMED]]
     yield Table(["problem", "passes that are right, 95 %"], rows)
     if len(worst) > MOST_NAMED:
-        yield Paragraph(f"{len(worst) - MOST_NAMED} more problems have false positives: fit.json.")
+        yield Paragraph(f"More problems with false positives: {len(worst) - MOST_NAMED}, fit.json.")
 
 
 def _cell(found: Interval) -> str:

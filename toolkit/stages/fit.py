@@ -20,6 +20,7 @@ from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
 from toolkit.records import Judge
+from toolkit.report.blocks import counted
 from toolkit.report.document import (
     FIT_JSON,
     AgainstReference,
@@ -70,7 +71,7 @@ from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 7
+FIT_VERSION = 8
 """Raised when the same counts would give other results: results of an older one are redone."""
 MEASURED = "unbiased; interval: Bayesian bootstrap over problems"
 METHOD = "measured up to k_max, then an ensemble of families weighted on held-out samples"
@@ -195,7 +196,7 @@ def _context(
 def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
     source = str(manifest.get("problems_source", "humaneval"))
     name = "HumanEval" if source == "humaneval" else Path(source).name
-    return name if manifest.get("full_humaneval") else f"{problems} problems of {name}"
+    return name if manifest.get("full_humaneval") else f"{counted(problems, 'problem')} of {name}"
 
 
 def fit_counts(

@@ -33,6 +33,8 @@ from toolkit.stats.same_problems import same_problems
 FLOOR_CRITICAL = 2.71
 """Likelihood ratio beyond which a floor is significant at 5 % (a boundary: half a chi-square)."""
 GOODNESS_REPLICATES = 200
+SAME = 1e-9
+"""Slopes that differ by less differ by rounding."""
 MOST_DISTINCT = 2000
 """Distinct (n, c) beyond which the goodness of fit is left out: minutes, for no decision."""
 
@@ -124,7 +126,10 @@ def _band(k: Ints, center: Floats, rows: Resampled) -> dict[int, Interval]:
 
 
 def _decade_slopes(grid: Ints, center: Floats, means: Floats) -> dict[tuple[int, int], Interval]:
-    """Slope of log fail@k over each whole decade, up to the first in which all is solved."""
+    """Slope of log fail@k over each whole decade; no more from the first without an error on.
+
+    That is where all is solved, or where no two problems differ.
+    """
     column = {int(k): j for j, k in enumerate(grid)}
     slopes: dict[tuple[int, int], Interval] = {}
     for low, high in decades(grid.tolist()):
@@ -132,6 +137,8 @@ def _decade_slopes(grid: Ints, center: Floats, means: Floats) -> dict[tuple[int,
             each = np.log(means[:, column[high]] / means[:, column[low]]) / np.log(10)
             whole = np.log(center[column[high]] / center[column[low]]) / np.log(10)
         if not (np.isfinite(whole) and np.isfinite(each).all()):
+            break
+        if np.ptp(each) < SAME:  # of one problem, or of problems that are all alike
             break
         slopes[low, high] = _interval(whole, each)
     return slopes

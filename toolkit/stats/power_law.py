@@ -179,7 +179,7 @@ def _short_of_support(counts: Counts) -> tuple[str, ...]:
         )
     if unsolved < LEAST_UNSOLVED:
         lacking.append(
-            f"{unsolved} problems are unsolved, under {LEAST_UNSOLVED}: the tail rests on too few"
+            f"unsolved problems: {unsolved}, under {LEAST_UNSOLVED}: the tail rests on too few"
         )
     return tuple(lacking)
 
