@@ -43,7 +43,7 @@ def consistency_blocks(document: FitDocument) -> Iterator[Block]:
     yield Paragraph(
         "pass@k asks whether one of k tries passes. *pass^k* asks whether all do, *G-Pass@k* "
         "whether at least a share of them does (arXiv 2412.13147). *mG-Pass@k* is the mean of "
-        "G-Pass@k over shares from one half to one."
+        "G-Pass@k over shares from one half to one; at an odd k it is at most (k - 1)/k."
     )
     halves = {f"G-Pass@k, {tau:g}": each for tau, each in found.g_pass_at_k.items()}
     columns = {"pass^k": found.pass_hat_k} | halves | {"mG-Pass@k": found.mean_g_pass_at_k}

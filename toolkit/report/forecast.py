@@ -73,14 +73,19 @@ def _families(families: Sequence[FamilyStanding]) -> Iterator[Block]:
 
 def _measured_for_such(document: FitDocument) -> Iterator[Block]:
     """How the interval did in simulations that resemble the case."""
-    cells = nearest_cells(document.problems, document.n_min)
+    cells = nearest_cells(document.problems, document.k_max)
     rows = [[c.source, str(c.problems), str(c.n), f"{c.k / c.n:g}", f"{c.held:.2f}"] for c in cells]
     yield Paragraph(
-        f"The interval was judged on {len(CELLS)} sets and laws, with problems drawn anew and "
-        f"{REPETITIONS} repetitions each (docs/forecasts.md). It held the truth in "
-        f"{percent(mean_coverage())} on average. The most similar cases:"
+        f"The interval was judged in {len(CELLS)} cases of {len({c.source for c in CELLS})} sets "
+        f"and laws, with problems drawn anew and {REPETITIONS} repetitions each "
+        f"(docs/forecasts.md). It held the truth in {percent(mean_coverage())} on average. The "
+        "most similar cases:"
     )
     yield Table(["set or law", "problems", "n", "K / n", "held"], rows)
+    if document.stopping:
+        yield Paragraph(
+            "In all of these cases n was fixed. Here it was not: the cases were chosen by the cap."
+        )
     yield Paragraph(
         "Nothing is promised for a law that is unlike all of them, and the forecast ends at a "
         "hundred times the samples."

@@ -1,5 +1,7 @@
 """What was measured of the forecast's 95 % interval, for the report to say of the case at hand.
 
+In all cells n was fixed: no stopping rule ended the sampling.
+
 `COVERAGE_REPETITIONS=... python tests/bench coverage` measures it; docs/forecasts.md has the whole
 table and the seeds.
 """
