@@ -72,6 +72,13 @@ def test_launch_accepts_each_suggestion_and_plans_its_fresh_samples(pilot):
     assert f"the pilot has {PILOT:,} samples" in shown
 
 
+def test_these_problems_are_those_of_the_report(pilot):
+    """Up to k_max it is the unbiased curve: once the plan had a law's mean in its place."""
+    found = plan(pilot, "--samples", 20)["designs"]["fixed"]
+    fitted = json.loads((pilot / "results" / "fit.json").read_text())
+    assert found["these_problems"] == pytest.approx(fitted["pass_at_k"]["20"], abs=1e-12)
+
+
 def test_what_the_pilot_has_costs_nothing(pilot):
     found = plan(pilot, "--samples", 40)
     for design in found["designs"].values():

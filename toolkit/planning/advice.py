@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from toolkit.errors import UsageError
 from toolkit.planning.budget import (
     Cost,
@@ -19,7 +17,7 @@ from toolkit.planning.budget import (
     fixed_cost,
 )
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
-from toolkit.stats.forecast import FARTHEST, Interval, empirical_bayes
+from toolkit.stats.forecast import FARTHEST, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +166,11 @@ def _coverage(pilot: Pilot, k: int) -> dict[str, float | None]:
     where there is no forecast.
     """
     fail = pilot.forecast.at(k)
-    same = empirical_bayes(pilot.counts, pilot.count_fits.map, np.array([k]))
     found = {
         "pass_at_k": 1 - fail.estimate,
         "lo": 1 - fail.hi,
         "hi": 1 - fail.lo,
-        "these_problems": 1 - float(same[0]),
+        "these_problems": 1 - pilot.these_problems(k),
     }
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
@@ -231,7 +228,8 @@ def _design_rows(name: str, design: Mapping[str, Any], document: Mapping[str, An
         rows.append(_row("  95 %, from", *_cells(_k(k["lo"]), design["cost_lo"])))
         rows.append(_row("  to", *_cells(_k(k["hi"]), design["cost_hi"])))
     elif design["pass_at_k"] is None:
-        rows.append(f"  no forecast of pass@{design['k']}: it is too far from the pilot")
+        why = "" if document["no_forecast"] else ": it is too far from the pilot"
+        rows.append(f"  no forecast of pass@{design['k']}{why}")
     else:
         rows.append(
             f"  pass@{design['k']} = {design['pass_at_k']:.4f}, 95 % {design['lo']:.4f} to "

@@ -25,7 +25,9 @@ from toolkit.runs.slices import planned_samples
 from toolkit.runs.usage import read_spent
 from toolkit.stats.arrays import Floats
 from toolkit.stats.curve import Counts
-from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast
+from toolkit.stats.ensemble import Ensemble, Replicated
+from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast_of
+from toolkit.stats.same_problems import same_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Pilot:
     - rate: output tokens a second of one GPU while it samples; None where the shards do not say, or
       where the pilot had no GPU.
     - device: the name of that GPU; None without a rate.
+    - data, families: what the forecast rests on.
     """
 
     title: str
@@ -48,7 +51,16 @@ class Pilot:
     device: str | None
     full_humaneval: bool
     count_fits: CountFits
+    data: Replicated
     forecast: Forecast
+    families: Ensemble | None
+
+    def these_problems(self, k: int) -> float:
+        """Expected fail@k of these very problems, as a report has it; nan without a forecast."""
+        if self.forecast.limit(k):
+            return math.nan
+        ks = np.union1d(self.counts.k_max, k)
+        return same_problems(self.data, self.forecast, self.families, ks)[k].estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,9 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     )
     with threadpool_limits(limits=1):
         count_fits = CountFits.of(counts)
-        ahead = forecast(counts, replicates=replicates, seed=seed)
+        random = np.random.default_rng(seed)
+        data = Replicated.of(counts, replicates, random)
+        ahead, families = forecast_of(data, random)
     spent = read_spent(run)
     rate = spent.tokens_per_second
     return Pilot(
@@ -102,7 +116,9 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
         device=", ".join(sorted(spent.devices)) if rate else None,
         full_humaneval=document.full_humaneval,
         count_fits=count_fits,
+        data=data,
         forecast=ahead,
+        families=families,
     )
 
 

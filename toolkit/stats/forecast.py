@@ -16,7 +16,6 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
@@ -300,16 +299,3 @@ def bracket(
     before, last = np.average(counts.fail_at_k([top - 1, top]), axis=0, weights=weights)
     ratio = last / before if before > 0 else 0.0
     return {int(k_j): (float(last * ratio ** float(k_j - top)), float(last)) for k_j in k}
-
-
-def empirical_bayes(counts: Counts, fit: BetaBinomial, k: Ints) -> Floats:
-    """E fail@k of *these problems* given their counts, shape of k; `fit` has no floor (pi0 = 0).
-
-    It is the mean over problems of B(a + c, b + n - c + k) / B(a + c, b + n - c).
-    """
-    tally = Tally.of(counts.n, counts.c)
-    failed = fit.b + tally.n - tally.c
-    k = np.asarray(k, dtype=float)
-    each = special.betaln(fit.a + tally.c, failed + k[:, None])
-    each -= special.betaln(fit.a + tally.c, failed)
-    return np.asarray(np.exp(each) @ tally.weight / tally.weight.sum())
