@@ -260,6 +260,14 @@ def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
         assert said in markdown, said
 
 
+def test_what_was_measured_has_one_interval_wherever_it_stands():
+    document = fit_document(beta_counts(n=50), CONTEXT, replicates=100)
+    assert document.band.keys() <= document.forecast.keys()
+    for k, band in document.band.items():
+        ahead = document.forecast[k]
+        assert (ahead.lo, ahead.hi) == pytest.approx((band.lo, band.hi))
+
+
 def test_coverage_against_output_tokens(tmp_path, whole):
     """Four problems, two with 20 tokens a sample and two with 40: 30 on average."""
     _, counts = whole

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from toolkit.stats import curve as curves
-from toolkit.stats.curve import Counts, curve, resample_curve
+from toolkit.stats.bootstrap import Replicated
+from toolkit.stats.curve import Counts, curve
 from toolkit.stats.difference import difference, exact_binomial
 from toolkit.stats.forecast import Interval
 from toolkit.stats.stopping import StoppingRule
@@ -59,7 +60,7 @@ def test_distinct_counts_gather_all_problems():
 def test_at_one_sample_the_ends_are_those_of_the_exact_binomial(solved):
     """Also where all problems agree: no interval has a width of zero."""
     counts = Counts.of(np.ones(20), [1] * solved + [0] * (20 - solved))
-    rows = resample_curve(counts, [1], 40_000, np.random.default_rng(5))
+    rows = Replicated.of(counts, 40_000, np.random.default_rng(5)).resampled([1])
     low, high = np.quantile(rows.low, 0.025), np.quantile(rows.high, 0.975)
     exact = stats.binomtest(20 - solved, 20).proportion_ci(0.95, method="exact")
     assert low == pytest.approx(exact.low, abs=0.005)
@@ -71,7 +72,7 @@ def test_the_bootstrap_has_the_standard_error_of_such_problems():
     random = np.random.default_rng(3)
     n = random.integers(30, 60, 80)
     counts = Counts.of(n, random.binomial(n, random.beta(0.4, 0.5, size=80)))
-    rows = resample_curve(counts, K[:5], 4000, random)
+    rows = Replicated.of(counts, 4000, random).resampled(K[:5])
     error = curve(counts, K[:5]).se_superpopulation
     assert rows.means.std(axis=0) == pytest.approx(error, rel=0.06)
     assert (rows.low <= rows.means).all()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from run_jobs import ROOT
 
+from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.curve import Counts
-from toolkit.stats.ensemble import Replicated
 from toolkit.stats.forecast import (
     FARTHEST_RATIO,
     LEAST_WITH_ONE_PASS,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from toolkit.stats.curve import Counts, curve, resample_curve
+from toolkit.stats.bootstrap import Replicated
+from toolkit.stats.curve import Counts, curve
 from toolkit.stats.laws import Tally
 from toolkit.stats.passk import k_grid
 from toolkit.stats.power_law import (
@@ -31,7 +32,7 @@ def drawn(law, problems, n, seed=1):
 
 def judged(counts):
     grid = k_grid(counts.k_max)
-    rows = resample_curve(counts, grid, 200, np.random.default_rng(0))
+    rows = Replicated.of(counts, 200, np.random.default_rng(0)).resampled(grid)
     return judge_power_law(counts, grid, curve(counts, grid).fail_at_k, rows.means)
 
 

@@ -24,8 +24,9 @@ from toolkit.runs.run import Run, result_file
 from toolkit.runs.slices import planned_samples
 from toolkit.runs.usage import read_spent
 from toolkit.stats.arrays import Floats
+from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.curve import Counts
-from toolkit.stats.ensemble import Ensemble, Replicated
+from toolkit.stats.ensemble import Ensemble
 from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast_of
 from toolkit.stats.same_problems import same_problems
 

@@ -70,8 +70,7 @@ def _pass_figure(document: FitDocument) -> Figure:
         ks, top = _grid(document), document.k_max
         inside = ks[ks <= top]
         axes.plot(inside, 1 - model.fail_at_k(inside), color=INK, lw=1, label="beta-binomial (MAP)")
-    ahead = _ahead(document)
-    if len(ahead) > 1:
+    if ahead := _ahead(document):
         low, high = _ends(ahead)
         _fill_forecast(axes, list(ahead), 1 - high, 1 - low)
         line = [1 - f.estimate for f in ahead.values()]
@@ -122,8 +121,7 @@ def _fail_figure(document: FitDocument) -> Figure:
     axes.plot(*points, "o", color=BLUE, ms=5, label=label, zorder=5)
     _draw_partial(document, axes, fail=True)
     _draw_models(document, axes)
-    ahead = _ahead(document)
-    if len(ahead) > 1:
+    if ahead := _ahead(document):
         low, high = (np.maximum(end, SMALLEST) for end in _ends(ahead))
         _fill_forecast(axes, list(ahead), low, high)
         line = [f.estimate or np.nan for f in ahead.values()]
@@ -265,8 +263,11 @@ def _outcomes_figure(found: Taxonomy) -> Figure:
 
 
 def _ahead(document: FitDocument) -> dict[int, ForecastPoint]:
-    """The forecast from the last measured k on."""
-    return {k: f for k, f in document.forecast.items() if k >= document.k_max}
+    """The forecast, from the last measured k on; nothing without one."""
+    top = document.k_max
+    beyond = {k: f for k, f in document.forecast.items() if k > top}
+    last = ForecastPoint(document.fail_at_k[top], document.band[top].lo, document.band[top].hi, "")
+    return {top: last} | beyond if beyond else {}
 
 
 def _ends(intervals: Mapping[int, Band | ForecastPoint]) -> tuple[Floats, Floats]:

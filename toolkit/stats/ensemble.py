@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.stats.arrays import Floats, Ints
-from toolkit.stats.curve import Counts
+from toolkit.stats.bootstrap import FEWEST_REPLICATES, Replicated
 from toolkit.stats.families import BETA, CURVE, LIKELIHOODS, Beta, BetaTail, ExpPower, LogitNormal
 from toolkit.stats.passk import k_grid
 from toolkit.stats.thinning import largest_thinning, thinned
@@ -27,8 +27,6 @@ STEEPEST = 1.7
 REJECTED = 3.0
 """Held-out errors beyond so many of their standard errors: the family has no say."""
 HELD_OUT_REPLICATES = 60
-FEWEST_REPLICATES, MOST_WEIGHTS = 200, 20_000_000
-"""Replicates are fewer where problems have so many distinct counts that memory would matter."""
 MOST_CELLS = 400
 """With more distinct (n, c), all families see the counts thinned to one n."""
 
@@ -83,43 +81,6 @@ class Ensemble:
         limit = STEEPEST * np.median(center, axis=0)
         shrink = np.minimum(1, limit / np.minimum(center, -1e-12))
         return np.asarray(log_ratio * (shrink[:, None, :] if log_ratio.ndim == 3 else shrink))
-
-
-@dataclass(frozen=True, slots=True)
-class Replicated:
-    """The counts by pair (n, c), and the weights of the pairs: all (J,), in replicates (R, J).
-
-    Every replicate's weights sum to the number of problems. one_more: the weight of one problem
-    more in each replicate, (R,).
-    """
-
-    pairs: Counts
-    weights: Floats
-    replicates: Floats
-    one_more: Floats
-
-    @classmethod
-    def of(cls, counts: Counts, replicates: int, random: np.random.Generator) -> "Replicated":
-        """A Bayesian bootstrap over problems: weights from Dirichlet(1, ..., 1) (Rubin 1981)."""
-        both, weights = np.unique(np.stack([counts.n, counts.c]), axis=1, return_counts=True)
-        replicates = min(replicates, max(FEWEST_REPLICATES, MOST_WEIGHTS // len(weights)))
-        drawn = random.standard_gamma(weights, size=(replicates, len(weights)))
-        unit = len(counts) / drawn.sum(axis=1)
-        pairs = Counts(both[0], both[1], counts.rule)
-        one_more = random.standard_exponential(replicates) * unit
-        return cls(pairs, weights.astype(float), drawn * unit[:, None], one_more)
-
-    def first(self, replicates: int) -> "Replicated":
-        """The same with the first replicates only."""
-        rows = slice(replicates)
-        return Replicated(self.pairs, self.weights, self.replicates[rows], self.one_more[rows])
-
-    def fail_at_k(self, k: Ints) -> Floats:
-        """The curve, row 0, and the curve of each replicate: (1 + R, K)."""
-        each = self.pairs.fail_at_k(k)
-        total = self.weights.sum()
-        curves = np.concatenate([self.weights[None, :] @ each, self.replicates @ each])
-        return np.asarray(curves / total)
 
 
 Fitted = Beta | LogitNormal | ExpPower

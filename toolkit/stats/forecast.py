@@ -19,8 +19,9 @@ import numpy as np
 
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
+from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.curve import Counts
-from toolkit.stats.ensemble import CURVATURE, Ensemble, Replicated, Standing, ensemble
+from toolkit.stats.ensemble import CURVATURE, Ensemble, Standing, ensemble
 from toolkit.stats.laws import BetaBinomial, Tally
 from toolkit.stats.passk import k_grid
 from toolkit.stats.thinning import largest_thinning
@@ -107,15 +108,12 @@ class Forecast:
         if k <= self.k_max:
             k_seen = self.k[: self.seen_low.shape[1]]
             low, high = (_value(rows, k_seen, k) for rows in (self.seen_low, self.seen_high))
-            weights = np.ones(len(low))
+            below, above = percentiles(low)[0], percentiles(high)[1]
         else:
             low, high = (_value(rows, self.k, k) for rows in (self.low, self.high))
-            weights = self.weights
+            below = weighted_quantile(low, self.weights, TAILS[0])
+            above = weighted_quantile(high, self.weights, TAILS[1])
         estimate = float(_value(self.center, self.k, k))
-        below, above = (
-            weighted_quantile(low, weights, TAILS[0]),
-            weighted_quantile(high, weights, TAILS[1]),
-        )
         return Interval(estimate, min(below, estimate), max(above, estimate))
 
     def reaches(self, coverage: float) -> Interval:
@@ -212,9 +210,9 @@ def forecast_of(data: Replicated, random: np.random.Generator) -> tuple[Forecast
 
 def _measured(data: Replicated) -> tuple[Floats, Floats, Floats]:
     """The curve up to k_max, (K,), and rows (R, K) for the ends of its intervals."""
-    curves = data.fail_at_k(k_grid(data.pairs.k_max))
-    more = (data.one_more / data.weights.sum())[:, None]
-    return curves[0], curves[1:] / (1 + more), (curves[1:] + more) / (1 + more)
+    grid = k_grid(data.pairs.k_max)
+    rows = data.resampled(grid)
+    return data.fail_at_k(grid)[0], rows.low, rows.high
 
 
 def _without_families(data: Replicated, farthest: int, reason: str) -> Forecast:

@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
-from toolkit.stats.curve import Counts, Resampled, curve, resample_curve
-from toolkit.stats.ensemble import Replicated, exponents
+from toolkit.stats.bootstrap import Replicated, Resampled
+from toolkit.stats.curve import Counts, curve
+from toolkit.stats.ensemble import exponents
 from toolkit.stats.forecast import (
     CountFits,
     Forecast,
@@ -44,8 +45,8 @@ class Inference:
     """Everything beyond the curve; k's are the keys. None where the counts cannot say.
 
     - slopes: (k_from, k_to) -> d log fail@k / d log k over that decade.
-    - band: k -> fail@k with the interval of the bootstrap, see `resample_curve`; also for the k
-      over k_max that only some problems support, of these problems.
+    - band: k -> fail@k with the interval of the bootstrap, see `Replicated.resampled`; also for the
+      k over k_max that only some problems support, of these problems.
     - goodness_of_fit: p-value of the beta-binomial; None with over `MOST_DISTINCT` distinct counts.
     - exponent: a of the MAP fit.
     - same_problems: k -> fail@k of these very problems.
@@ -85,7 +86,7 @@ def _infer(
     data = Replicated.of(counts, replicates, random)
     shown = np.union1d(grid, k_grid(counts.k_most))
     center = curve(counts, shown).fail_at_k
-    rows = resample_curve(counts, shown, replicates, random)
+    rows = data.resampled(shown)
     fail, means = center[: len(grid)], rows.means[:, : len(grid)]
     few = len(counts.distinct()[0]) <= MOST_DISTINCT
     goodness = goodness_of_fit(counts, count_fits.map, random) if few else None
@@ -116,7 +117,7 @@ def _interval(estimate: float, values: Floats) -> Interval:
 
 
 def _band(k: Ints, center: Floats, rows: Resampled) -> dict[int, Interval]:
-    """fail@k with the interval of `resample_curve`."""
+    """fail@k with the interval of the bootstrap."""
     ends = zip(rows.low.T, rows.high.T, strict=True)
     band = (
         Interval(float(f), percentiles(low)[0], percentiles(high)[1])

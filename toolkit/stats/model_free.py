@@ -17,7 +17,7 @@ from scipy import special
 from scipy.optimize import linprog
 
 from toolkit.stats.arrays import Floats, Ints
-from toolkit.stats.ensemble import Replicated
+from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.thinning import EXACT, largest_thinning, thinned
 
 CRITICAL = 1.92

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import special, stats
 
 from toolkit.stats.arrays import Bools, Floats, Ints
-from toolkit.stats.ensemble import CURVATURE, Ensemble, Replicated, beta_alone, log_ratio
+from toolkit.stats.bootstrap import Replicated
+from toolkit.stats.ensemble import CURVATURE, Ensemble, beta_alone, log_ratio
 from toolkit.stats.forecast import TAILS, Forecast, Interval
 
 Moments = tuple[Floats, Floats]

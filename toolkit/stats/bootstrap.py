@@ -1,0 +1,77 @@
+"""The Bayesian bootstrap over problems, on which all intervals of curve, slopes and forecast rest.
+
+The problems are a sample of *such problems*. Each replicate gives them random weights, from
+Dirichlet(1, ..., 1) (Rubin 1981, "The Bayesian bootstrap", Ann. Statist. 9). All that is said of
+the same counts is said of the same replicates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from toolkit.stats.arrays import Floats, Ints
+from toolkit.stats.curve import Counts
+
+FEWEST_REPLICATES, MOST_WEIGHTS = 200, 20_000_000
+"""Replicates are fewer where problems have so many distinct counts that memory would matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """The curve in each replicate, rows (R, K); see `Replicated.resampled`."""
+
+    means: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """The counts by pair (n, c), and the weights of the pairs: all (J,), in replicates (R, J).
+
+    Every replicate's weights sum to the number of problems. one_more: the weight of one problem
+    more in each replicate, (R,).
+    """
+
+    pairs: Counts
+    weights: Floats
+    replicates: Floats
+    one_more: Floats
+
+    @classmethod
+    def of(cls, counts: Counts, replicates: int, random: np.random.Generator) -> "Replicated":
+        """Weights from Dirichlet(1, ..., 1); those of problems with equal counts are summed."""
+        both, weights = np.unique(np.stack([counts.n, counts.c]), axis=1, return_counts=True)
+        replicates = min(replicates, max(FEWEST_REPLICATES, MOST_WEIGHTS // len(weights)))
+        drawn = random.standard_gamma(weights, size=(replicates, len(weights)))
+        unit = len(counts) / drawn.sum(axis=1)
+        pairs = Counts(both[0], both[1], counts.rule)
+        one_more = random.standard_exponential(replicates) * unit
+        return cls(pairs, weights.astype(float), drawn * unit[:, None], one_more)
+
+    def first(self, replicates: int) -> "Replicated":
+        """The same with the first replicates only."""
+        rows = slice(replicates)
+        return Replicated(self.pairs, self.weights, self.replicates[rows], self.one_more[rows])
+
+    def resampled(self, k: ArrayLike) -> Resampled:
+        """Mean fail@k over the problems that support k, in each replicate; k: shape (K,).
+
+        For the ends of an interval one problem more is drawn: in `low` it is solved at once, in
+        `high` never. Where problems are either solved or not, an end is then that of the exact
+        binomial interval (Clopper and Pearson 1934). It has a width also where all problems agree.
+        """
+        k = np.asarray(k, dtype=np.int64)
+        supported = self.pairs.support()[:, None] >= k
+        fail = np.where(supported, self.pairs.fail_at_k(k), 0.0)
+        total, failed = self.replicates @ supported.astype(float), self.replicates @ fail
+        more = self.one_more[:, None]
+        return Resampled(failed / total, failed / (total + more), (failed + more) / (total + more))
+
+    def fail_at_k(self, k: Ints) -> Floats:
+        """The curve up to k_max, row 0, and the curve of each replicate: (1 + R, K)."""
+        each = self.pairs.fail_at_k(k)
+        total = self.weights.sum()
+        curves = np.concatenate([self.weights[None, :] @ each, self.replicates @ each])
+        return np.asarray(curves / total)
