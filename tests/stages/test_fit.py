@@ -21,7 +21,9 @@ from toolkit.report.document import (
 from toolkit.report.report import report_blocks
 from toolkit.report.terminal import describe_fit
 from toolkit.runs.taxonomy import Taxonomy
-from toolkit.stages.fit import fit_counts, fit_document, read_counts_csv
+from toolkit.stages.counts_csv import read_counts_csv
+from toolkit.stages.fit import fit_counts
+from toolkit.stages.fit_document import fit_document
 from toolkit.stats.stopping import StoppingRule
 
 SHARED = ROOT.parent / "shared" / "data" / "counts"

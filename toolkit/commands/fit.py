@@ -65,7 +65,8 @@ def main() -> int:
     from toolkit.report.terminal import describe_fit
     from toolkit.runs.history import recorded_config
     from toolkit.runs.run import open_run
-    from toolkit.stages.fit import fit_counts, fit_run, read_counts_csv, results_of
+    from toolkit.stages.counts_csv import read_counts_csv
+    from toolkit.stages.fit import fit_counts, fit_run, results_of
     from toolkit.verifiers.judges import judge_of_run
 
     if flags.replicates is not None and flags.replicates < 100:
