@@ -45,7 +45,7 @@ class Picture:
 Block = Heading | Paragraph | Bullets | Table | Picture
 
 
-def counted(number: int, noun: str) -> str:
+def how_many(number: int, noun: str) -> str:
     """`1 problem`, `12 problems`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

@@ -16,7 +16,7 @@ from toolkit.report.blocks import (
     Paragraph,
     Picture,
     Table,
-    counted,
+    how_many,
     number,
     percent,
     span,
@@ -123,12 +123,13 @@ def _suspect_warning(found: Taxonomy | None) -> Iterator[Block]:
 def _summary(document: FitDocument) -> Iterator[Block]:
     top, low, high = document.k_max, document.n_min, document.n_max
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    unsolved = counted(document.unsolved, "problem") + (" is" if document.unsolved == 1 else " are")
+    unsolved = how_many(document.unsolved, "problem")
+    unsolved += " is" if document.unsolved == 1 else " are"
     each = "sample" if high == 1 else "samples"
     each += "" if document.problems == 1 else " each"
     headline = [_with_interval(document, k) for k in sorted({1, top})]
     yield Paragraph(
-        f"{counted(document.problems, 'problem')}, {n} {each}: {'; '.join(headline)}. "
+        f"{how_many(document.problems, 'problem')}, {n} {each}: {'; '.join(headline)}. "
         f"{unsolved} unsolved (c = 0)."
     )
     yield from _short(document)
@@ -165,7 +166,7 @@ def _short(document: FitDocument) -> Iterator[Block]:
     named = [f"{task_id} (n = {n})" for task_id, n in document.short.items()]
     shown = ", ".join(named[:MOST_SHORT])
     rest = f" and {len(named) - MOST_SHORT} more" if len(named) > MOST_SHORT else ""
-    few = counted(len(named), "problem") + (" has" if len(named) == 1 else " have")
+    few = how_many(len(named), "problem") + (" has" if len(named) == 1 else " have")
     yield Paragraph(
         f"{few} under half of the median number of samples: {shown}{rest}. All problems together "
         f"have a curve up to k = {document.k_max}. Larger k are shown of fewer problems.",

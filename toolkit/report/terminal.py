@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import CorruptShard
-from toolkit.report.blocks import counted
+from toolkit.report.blocks import how_many
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
 from toolkit.runs.run import Run
 
@@ -31,12 +31,12 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
         rows.append(f"{k:>6}  {passed:8.4f}  {1 - passed:8.4f}  {shown:>30}")
     rows += [
         f"{k:>6}  {point.pass_at_k:8.4f}  {1 - point.pass_at_k:8.4f}  "
-        f"{f'{point.lo:.4f} to {point.hi:.4f}':>30}  * of {counted(point.problems, 'problem')}"
+        f"{f'{point.lo:.4f} to {point.hi:.4f}':>30}  * of {how_many(point.problems, 'problem')}"
         for k, point in document.partial.items()
     ]
     rows += [
         "",
-        f"{counted(document.problems, 'problem')}, {_samples(document)}, "
+        f"{how_many(document.problems, 'problem')}, {_samples(document)}, "
         f"{document.unsolved} unsolved",
     ]
     if not document.complete:

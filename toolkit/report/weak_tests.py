@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, counted, percent
+from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, how_many, percent
 from toolkit.report.document import FitDocument
 from toolkit.report.style import GREY, k_axis, new_figure, series_styles
 from toolkit.stats.forecast import Interval
@@ -66,7 +66,7 @@ def weak_tests_blocks(document: FitDocument) -> Iterator[Block]:
         yield Heading(f"What the tests are worth, by {judge}")
         yield Picture(figure_name(judge), "Claimed coverage, and what of it is right.")
         yield Paragraph(
-            f"{found.samples:,} samples of {counted(found.problems, 'problem')} have a verdict by "
+            f"{found.samples:,} samples of {how_many(found.problems, 'problem')} have a verdict by "
             "both. Of "
             f"{found.passes:,} passes {judge} refuses {found.false_positives:,}: false positives. "
             f"It passes {found.missed:,} samples that the run's own tests refuse."

@@ -17,7 +17,7 @@ import polars as pl
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.records import Judge
-from toolkit.report.blocks import counted
+from toolkit.report.blocks import how_many
 from toolkit.report.document import (
     FIT_JSON,
     FitContext,
@@ -165,7 +165,7 @@ def _context(
 def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
     source = str(manifest.get("problems_source", "humaneval"))
     name = "HumanEval" if source == "humaneval" else Path(source).name
-    return name if manifest.get("full_humaneval") else f"{counted(problems, 'problem')} of {name}"
+    return name if manifest.get("full_humaneval") else f"{how_many(problems, 'problem')} of {name}"
 
 
 def fit_counts(

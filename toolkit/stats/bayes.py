@@ -10,6 +10,7 @@
 from typing import cast
 
 import numpy as np
+from scipy import special
 
 from toolkit.stats.arrays import Floats, Ints
 
@@ -68,9 +69,6 @@ def mean_intervals(
 
 def posterior_points(n: Ints, c: Ints, prior: tuple[float, float]) -> Floats:
     """`POINTS` equally likely pass probabilities of each problem, shape (P, POINTS), ascending."""
-    # Here, so that status, which needs the names only, does not load SciPy.
-    from scipy import special
-
     shares = (np.arange(POINTS) + 0.5) / POINTS
     a, b = prior[0] + c, prior[1] + n - c
     return cast(Floats, special.betaincinv(a[:, None], b[:, None], shares[None, :]))
@@ -78,8 +76,6 @@ def posterior_points(n: Ints, c: Ints, prior: tuple[float, float]) -> Floats:
 
 def posterior_above(n: Ints, c: Ints, prior: tuple[float, float], p: float) -> Floats:
     """The posterior probability that each problem's pass rate is over p, shape (P,)."""
-    from scipy import special
-
     return cast(Floats, special.betaincc(prior[0] + c, prior[1] + n - c, p))
 
 
@@ -88,8 +84,6 @@ def beta_of_moments(mean: float, variance: float) -> tuple[float, float]:
 
     A sum over independent problems is nearly normal; a Beta also stays within [0, 1].
     """
-    from scipy import special
-
     most = mean * (1 - mean)
     if variance <= 0 or most <= 0:
         return mean, mean

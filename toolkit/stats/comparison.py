@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import special
 
 from toolkit.errors import UsageError
 from toolkit.stats.arrays import Floats
@@ -53,14 +54,10 @@ class Differences:
     @property
     def detectable(self) -> Floats:
         """Differences that simultaneous intervals find with probability `POWER`."""
-        from scipy import special
-
         return (self.critical + float(special.ndtri(POWER))) * self.error
 
     def one(self, column: int) -> tuple[float, float, float]:
         """lo and hi of a column that was chosen beforehand, and the difference it can detect."""
-        from scipy import special
-
         mean, error = float(self.mean[column]), float(self.error[column])
         reach = self.one_critical * error
         found = (self.one_critical + float(special.ndtri(POWER))) * error
@@ -69,9 +66,6 @@ class Differences:
 
 def differences(values: Floats, *, replicates: int = 1000, seed: int = 0) -> Differences:
     """Of paired values, shape (P, M), in [-1, 1]. Raises `UsageError` for fewer than 2 problems."""
-    # Here, so that a module which needs the names only does not load SciPy.
-    from scipy import special
-
     problems = len(values)
     if problems < 2:
         raise UsageError(f"problems in common: {problems}; a comparison needs 2 or more")

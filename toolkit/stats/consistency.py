@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from toolkit.errors import UsageError
 from toolkit.stats import passk
@@ -133,9 +134,6 @@ def _mean_over_half(shares: Floats) -> Floats:
 
 def binomial_shares(p: Floats, k: int) -> Floats:
     """P(J = j) for k fresh samples that pass with probability p, shape (len(p), k + 1)."""
-    # Here, so that status, which needs the names only, does not load SciPy.
-    from scipy import special
-
     j = np.arange(k + 1)
     log_choose = special.gammaln(k + 1) - special.gammaln(j + 1) - special.gammaln(k - j + 1)
     logs = log_choose + special.xlogy(j, p[:, None]) + special.xlog1py(k - j, -p[:, None])

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.bayes import ENDS, TAILS, mean_draws
@@ -112,9 +113,6 @@ def _by_k(k: Ints, estimate: Floats, lows: Floats, highs: Floats) -> dict[int, I
 
 
 def _by_problem(seen: TwoVerdicts) -> dict[str, Interval]:
-    # Here, so that status, which needs the names only, does not load SciPy.
-    from scipy import special
-
     false = np.flatnonzero(seen.weak > seen.both)
     both, wrong = seen.both[false], (seen.weak - seen.both)[false]
     low, high = (special.betaincinv(both + ENDS, wrong + ENDS, tail) for tail in TAILS)
