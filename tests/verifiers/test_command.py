@@ -195,7 +195,7 @@ def test_the_python_of_a_command_is_that_of_the_toolkit(folder):
 
 
 def test_the_checker_that_the_page_shows_is_one(folder):
-    page = (ROOT / "docs" / "tasks.md").read_text()
+    page = (ROOT / "docs" / "own-judge.md").read_text()
     (shown,) = re.findall(r"`check.py`[^`\n]*:\n\n```python\n(.*?)```", page, re.DOTALL)
     (folder / "check.py").write_text(shown)
     assert TOML.partition("[judge]")[2].split("seconds")[0].replace(" ", "") in page.replace(
