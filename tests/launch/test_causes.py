@@ -513,7 +513,7 @@ def test_the_path_in_a_remedy_is_one_word(run):
 
 
 def test_the_page_lists_every_kind():
-    table = (ROOT / "docs" / "running.md").read_text().partition("## When a run fails")[2]
+    table = (ROOT / "docs" / "failures.md").read_text().partition("## When a run fails")[2]
     listed = set()
     for line in table.splitlines():
         if line.startswith("| `"):

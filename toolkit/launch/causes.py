@@ -45,7 +45,8 @@ CANCELLED = re.compile(r"\*\*\* JOB \d+ ON \S+ CANCELLED AT \S+ \*\*\*")
 class Cause:
     """What ended a task. text: what and where. remedy: what to do next.
 
-    kind: one of the words that docs/running.md lists. again: launching again is all there is to do.
+    kind: one of the words that docs/failures.md lists. again: to launch again is all there is to
+    do.
     """
 
     kind: str
