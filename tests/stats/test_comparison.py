@@ -74,7 +74,7 @@ def given(mean, error=0.01):
     [
         ((0.5, 0.4, 0.3, 0.2, 0.1), Crossover(False, None, None, None)),
         ((0.0, 0.0, 0.0, 0.0, 0.0), Crossover(None, None, None, None)),
-        ((0.5, 0.2, 0.0, -0.2, -0.4), Crossover(True, None, 2.0, 8.0)),
+        ((0.5, 0.2, 0.0, -0.2, -0.4), Crossover(True, 4.0, 2.0, 8.0)),
         ((0.5, 0.2, -0.2, -0.3, -0.4), Crossover(True, 2.0**1.5, 2.0, 4.0)),
         ((0.5, 0.4, 0.3, 0.2, -0.01), Crossover(None, None, 8.0, None)),
         ((0.022, 0.022, 0.022, 0.022, 0.022), Crossover(None, None, None, None)),

@@ -145,9 +145,10 @@ def crossover(k: Floats, found: Differences) -> Crossover:
 
 def _root(k: Floats, mean: Floats) -> float | None:
     """The last k at which the sign changes; None without a change."""
-    changes = np.flatnonzero(mean[:-1] * mean[1:] < 0)
+    signed = np.flatnonzero(mean)  # a difference of exactly 0 has no sign, and may lie between
+    changes = np.flatnonzero(mean[signed[:-1]] * mean[signed[1:]] < 0)
     if not len(changes):
         return None
-    i = int(changes[-1])
-    share = mean[i] / (mean[i] - mean[i + 1])
-    return float(np.exp(np.log(k[i]) * (1 - share) + np.log(k[i + 1]) * share))
+    i, j = signed[changes[-1]], signed[changes[-1] + 1]
+    share = mean[i] / (mean[i] - mean[j])
+    return float(np.exp(np.log(k[i]) * (1 - share) + np.log(k[j]) * share))
