@@ -101,7 +101,7 @@ def test_curves_of_groups_of_problems(runs, monkeypatch, capsys):
         assert found[label]["lo"]["1"] <= passed <= found[label]["hi"]["1"]
     assert (runs / "by.png").stat().st_size > 4000
     for file, says in (
-        ("short.jsonl", "1 problems of a have no value, such as HumanEval/1"),
+        ("short.jsonl", "problems of a without a value: 1, such as HumanEval/1"),
         ("nameless.jsonl", "line 1: no field 'task_id'"),
         ("absent.jsonl", "--of absent.jsonl: no such file"),
     ):

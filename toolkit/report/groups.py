@@ -51,7 +51,8 @@ def curves_by(path: Path, column: str, values: Mapping[str, str]) -> list[GroupC
     missing = [name for name in table["task_id"] if name not in values]
     if missing:
         raise UsageError(
-            f"--by {column}: {len(missing)} problems of {path} have no value, such as {missing[0]}"
+            f"--by {column}: problems of {path} without a value: {len(missing)}, such as "
+            f"{missing[0]}"
         )
     fit = read_fit(open_run(path).results_dir)
     labels = [values[name] for name in table["task_id"]]

@@ -74,7 +74,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[FittedRun, ...]:
         common = common.join(table.select("task_id"), on="task_id", how="semi")
     if common.height < 2:
         named = " and ".join(map(str, paths))
-        raise UsageError(f"{named} share {common.height} problems: nothing to compare")
+        raise UsageError(f"{named}: problems in common: {common.height}; nothing to compare")
     runs = []
     for letter, path, table in zip(LETTERS, paths, tables, strict=False):
         rows = common.join(table, on="task_id", how="left", maintain_order="left")
