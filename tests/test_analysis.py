@@ -5,11 +5,13 @@ import runpy
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 from run_jobs import ROOT, SMOKE, job
 
 from toolkit.errors import UsageError
 from toolkit.records import Sample
+from toolkit.report import comparisons
 
 pytestmark = pytest.mark.slow
 
@@ -216,8 +218,6 @@ def test_a_run_without_a_gpu_has_no_price(runs):
 
 
 def test_outcomes_has_one_row_a_sample(runs):
-    import polars as pl
-
     done = script("outcomes.py", "a", "--out", "outcomes.parquet", cwd=runs)
     assert done.returncode == 0, done.stderr
     frame = pl.read_parquet(runs / "outcomes.parquet")
@@ -233,3 +233,14 @@ def test_a_run_that_was_not_fitted_is_said(runs):
     (runs / "fit.json").rename(runs / "a" / "results" / "fit.json")
     assert done.returncode == 2
     assert "missing: run `python jobs/fit.py" in done.stderr
+
+
+def test_no_run_is_left_out_of_a_figure(monkeypatch, tmp_path):
+    """There are five styles, and once there were no more than five lines."""
+    drawn = []
+    monkeypatch.setattr(comparisons, "save", lambda figure, path: drawn.append(figure))
+    table = pl.DataFrame({"k": [1, 2], "fail_at_k": [0.5, 0.4], "lo": [0.4, 0.3], "hi": [0.6, 0.5]})
+    comparisons.draw_curves({f"run {i}": table for i in range(7)}, tmp_path)
+    costs = {f"run {i}": ([1.0, 2.0], [0.5, 0.6]) for i in range(7)}
+    comparisons.draw_coverage(costs, 1e-6, tmp_path)
+    assert [len(figure.axes[0].get_lines()) for figure in drawn] == [7, 7]

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from toolkit.report.blocks import how_many
 from toolkit.report.groups import GroupCurve
 from toolkit.report.style import (
     BLUE,
@@ -32,7 +33,8 @@ def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
     """Several runs' fail@k on log-log axes; `curves`: label -> k, fail_at_k, lo, hi."""
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("tries per problem k", "fail@k")
-        for (label, frame), style in zip(curves.items(), series_styles(), strict=False):
+        styles = itertools.cycle(series_styles())
+        for (label, frame), style in zip(curves.items(), styles, strict=False):
             shown = frame.filter(pl.col("fail_at_k") > 0).drop_nulls("lo")
             color = style["color"]
             axes.fill_between(shown["k"], shown["lo"], shown["hi"], alpha=0.15, color=color)
@@ -48,7 +50,7 @@ def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
         figure, axes = new_figure("tries per problem k", "pass@k")
         for each, style in zip(groups, itertools.cycle(series_styles()), strict=False):
             axes.fill_between(each.k, each.lo, each.hi, color=style["color"], alpha=0.12, lw=0)
-            label = f"{each.label} ({each.problems} problems)"
+            label = f"{each.label} ({how_many(each.problems, 'problem')})"
             axes.plot(each.k, each.passed, label=label, **style)
         k_axis(axes, max((each.k.tolist() for each in groups), key=len))
         axes.set_ylim(0, 1.02)
@@ -95,7 +97,8 @@ def draw_coverage(
     with mpl.rc_context(STYLE):
         tokens_name = "output tokens of k samples of every problem"
         figure, axes = new_figure(tokens_name, "pass@k (coverage)")
-        for (label, (tokens, passed)), style in zip(curves.items(), series_styles(), strict=False):
+        styles = itertools.cycle(series_styles())
+        for (label, (tokens, passed)), style in zip(curves.items(), styles, strict=False):
             axes.plot(tokens, passed, label=label, **style)
         axes.set_xscale("log")
         axes.set_ylim(0, 1)
