@@ -143,7 +143,7 @@ def test_each_form_has_164_problems_with_the_limits_that_were_measured(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n.endswith("OriginFmt") else pytest.mark.repeats) for n in FILES],
+    [pytest.param(n, marks=() if n.endswith("Mini") else pytest.mark.repeats) for n in FILES],
 )
 def test_all_reference_solutions_pass_by_the_default_judge(name):
     problems = read_humaneval_plus(shared(f"humanevalplus/{name}.jsonl.gz"))
