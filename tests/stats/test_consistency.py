@@ -142,3 +142,13 @@ def test_the_credible_interval_holds_these_problems():
 def test_an_adaptive_run_has_none():
     rule = StoppingRule.batches(1, 4, 8, 4)
     assert measure(Counts.of([4, 8], [1, 0], rule), np.array([1]), (1.0, 1.0)) is None
+
+
+@pytest.mark.parametrize(("n", "c", "prior"), [(100, 0, (0.3, 1e5)), (20, 20, (0.3, 1e-5))])
+def test_where_all_samples_agree_every_end_is_a_number(n, c, prior):
+    """The variance of a mean near 0 is a number near 1e-320; a fit ended in a traceback."""
+    k = np.array([1, 2, 5, 10, 20, 50, 100])
+    found = measure(Counts.of([n] * 20, [c] * 20), k[k <= n], prior, replicates=50)
+    for columns in (found.pass_hat_k, *found.g_pass_at_k.values(), found.mean_g_pass_at_k):
+        for each in columns.values():
+            assert 0 <= each.credible_lo <= each.credible_hi <= 1

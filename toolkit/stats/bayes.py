@@ -19,6 +19,8 @@ POINTS = 64
 """Equally likely points that stand for a posterior."""
 ENDS = 0.5
 """Problems that are added at either end: the prior of Jeffreys."""
+LARGEST_SIZE = 1e12
+"""a + b of a Beta whose quantiles SciPy finds. Its standard deviation is under a millionth."""
 AT_ONCE = 2_000_000
 """Weights that are drawn at a time."""
 
@@ -87,6 +89,6 @@ def beta_of_moments(mean: float, variance: float) -> tuple[float, float]:
     most = mean * (1 - mean)
     if variance <= 0 or most <= 0:
         return mean, mean
-    size = max(most / variance - 1, 1e-3)
+    size = min(max(most / variance - 1, 1e-3), LARGEST_SIZE)
     lo, hi = (float(special.betaincinv(mean * size, (1 - mean) * size, tail)) for tail in TAILS)
     return min(lo, mean), max(hi, mean)
