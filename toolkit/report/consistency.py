@@ -27,7 +27,7 @@ def consistency_figure(document: FitDocument) -> Figure:
         axes.fill_between(list(points), low, high, color=style["color"], alpha=0.13, lw=0)
         axes.plot(list(points), [p.estimate for p in points.values()], label=label, **style)
     k_axis(axes, ks)
-    axes.set_ylim(0, 1)
+    axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(fontsize=8)
     return figure
@@ -61,8 +61,10 @@ def consistency_blocks(document: FitDocument) -> Iterator[Block]:
     )
     yield Table(["tau", "Cover@tau", "95 %, such problems", "95 %, these problems"], _cover(found))
     yield Paragraph(
-        "In the first table the intervals speak of such problems. In fit.json each value also has "
-        "a credible interval for these problems. Its prior is the Beta that fits these counts."
+        "In the first table the intervals speak of such problems. They add half a problem at "
+        "either end, those of the curve a whole one: so for pass@1 these are a little shorter. In "
+        "fit.json each value also has a credible interval for these problems. Its prior is the "
+        "Beta that fits these counts."
     )
 
 

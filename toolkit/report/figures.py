@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
@@ -77,7 +77,7 @@ def _pass_figure(document: FitDocument) -> Figure:
         axes.plot(list(ahead), line, color=BLUE, lw=1.4, ls="--", label="forecast")
     _gpt4o(document, axes, GPT4O_PASS_AT_1)
     axes.set_xscale("log")
-    axes.set_ylim(0, 1)
+    axes.set_ylim(-0.02, 1.02)  # whole markers at 0 and at 1
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     # Not loc="best", which is slow, and warns of it on a busy machine.
     high_up = document.pass_at_k[document.k_max] > 0.5
@@ -199,7 +199,9 @@ def _slope_figure(document: FitDocument) -> Figure:
         axes.fill_between(ends, slope.lo, slope.hi, color=BLUE, alpha=0.18, lw=0, label=band)
         axes.plot(ends, [level, level], color=BLUE, lw=2, label=line)
         middle = float(np.sqrt(slope.from_ * slope.to))
-        axes.annotate(f"{level:.3f}", (middle, level), ha="center", va="bottom", fontsize=8)
+        above: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        above["bbox"] = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5}
+        axes.annotate(f"{level:.3f}", (middle, level), fontsize=8, **above)
     if model := document.law:
         ks = np.geomspace(1, 10 * document.k_max, 60)
         step = 1.01
@@ -210,6 +212,7 @@ def _slope_figure(document: FitDocument) -> Figure:
         axes.legend(fontsize=8)
     else:
         axes.set_xlim(1, 10 * document.k_max)
+        axes.set_yticks([])
         axes.text(0.5, 0.5, "no slope can be estimated", ha="center", transform=axes.transAxes)
     return figure
 
@@ -221,10 +224,13 @@ def _difficulty_figure(judged: pl.DataFrame) -> Figure:
     rank = np.arange(1, len(rate) + 1)
     floor = 0.3 / float(judged["n"].cast(pl.Int64).max() or 1)  # type: ignore[arg-type]
     solved = rate > 0
-    axes.plot(rank[solved], rate[solved], "o", color=BLUE, ms=3.5, label="solved")
-    unsolved = rank[~solved]
-    label = f"unsolved: {len(unsolved)}"
-    axes.plot(unsolved, np.full(len(unsolved), floor), "x", color=ORANGE, ms=4, label=label)
+    if solved.any():
+        axes.plot(rank[solved], rate[solved], "o", color=BLUE, ms=3.5, label="solved")
+    if len(unsolved := rank[~solved]):
+        label = f"unsolved: {len(unsolved)}"
+        axes.plot(unsolved, np.full(len(unsolved), floor), "x", color=ORANGE, ms=4, label=label)
+    axes.set_xlim(0, len(rate) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     # The limits first: a log scale warns where all points lie at the same height.
     axes.set_ylim(floor * 0.6, 1.3)
     axes.set_yscale("log")

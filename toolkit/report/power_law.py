@@ -16,7 +16,7 @@ def power_law_blocks(document: FitDocument) -> Iterator[Block]:
         yield Bullets(found.reasons)
     if found.tail_from:
         yield Paragraph(
-            f"Straight from k = 1: {in_words(found.from_one)}: {found.from_one_reason}."
+            f"Straight from k = 1 on: {in_words(found.from_one)}, since {found.from_one_reason}."
         )
         yield from _slope_range(found)
         yield Paragraph(

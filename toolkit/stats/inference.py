@@ -85,9 +85,12 @@ def _infer(
     grid, beyond = k_grid(top), k_grid(10 * top)
     data = Replicated.of(counts, replicates, random)
     shown = np.union1d(grid, k_grid(counts.k_most))
+    if top >= 3:  # k = 3 is shown, and decides nothing
+        shown = np.union1d(shown, [3])
     center = curve(counts, shown).fail_at_k
     rows = data.resampled(shown)
-    fail, means = center[: len(grid)], rows.means[:, : len(grid)]
+    of_grid = np.searchsorted(shown, grid)
+    fail, means = center[of_grid], rows.means[:, of_grid]
     few = len(counts.distinct()[0]) <= MOST_DISTINCT
     goodness = goodness_of_fit(counts, count_fits.map, random) if few else None
     ratio = scaled = None
