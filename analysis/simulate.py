@@ -34,7 +34,7 @@ from toolkit.planning.simulation import (
 from toolkit.report.comparisons import draw_sizes
 from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
-from toolkit.runs.shards import SAMPLE_SCHEMA
+from toolkit.runs.shards import SAMPLE_SCHEMA, scan_samples
 from toolkit.stages.task import load_task
 
 PRESETS = Path(__file__).resolve().parents[1] / "jobs" / "presets"
@@ -120,7 +120,7 @@ def assumed(ids: list[str], config: Config) -> Draw:
 def measured(path: Path, ids: list[str], samples: int) -> Draw:
     """Lengths drawn, with replacement, from a run's samples of the same problem."""
     files = sorted(open_run(path).samples_dir.glob("*.parquet"))
-    shards = pl.read_parquet(files) if files else pl.DataFrame(schema=SAMPLE_SCHEMA)
+    shards = scan_samples(files).collect() if files else pl.DataFrame(schema=SAMPLE_SCHEMA)
     # Nobody knows the tokens of ingested samples.
     shards = shards.filter(pl.col("n_tokens").is_not_null())
     found = {t: np.array(n) for t, n in shards.group_by("task_id").agg("n_tokens").iter_rows()}

@@ -159,9 +159,10 @@ class Slice:
 class Sample:
     """One completion of one problem under one seed. The text is the model's, unchanged.
 
-    n_tokens: tokens of the completion; None of a sample that was made elsewhere. prompt_tokens:
-    tokens of its prompt, chat template included. cached_tokens: those of them that the engine's
-    prefix cache held already. Either is None if the backend does not know it.
+    n_tokens: tokens of the completion; None of a sample that was made elsewhere. logprob: the mean
+    log-probability of these tokens, in nats; None where it was not asked for, or there is no token.
+    prompt_tokens: tokens of its prompt, chat template included. cached_tokens: those of them that
+    the engine's prefix cache held already. Either is None if the backend does not know it.
     """
 
     task_id: str
@@ -169,6 +170,7 @@ class Sample:
     completion: str
     n_tokens: int | None
     finish_reason: FinishReason
+    logprob: float | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
 

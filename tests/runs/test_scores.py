@@ -71,6 +71,7 @@ ALL = [(name, seed, seed / 4, "reward") for name in "ab" for seed in range(4)]
         ([("a", 0, None, "r")], None, "score = None"),
         ([("a", 0, 1.0, "r"), ("a", 0, 2.0, "r")], None, "more than one score 'r'"),
         ([("a", 0, 1.0, "../r")], None, "cannot name a file"),
+        ([("a", 0, 1.0, "logprob")], None, "is that of the log-probabilities"),
     ],
 )
 def test_wrong_scores_are_refused_and_nothing_is_written(rows, columns, says, sampled, tmp_path):
@@ -109,6 +110,8 @@ def test_scores_are_kept_and_added_to(sampled, tmp_path):
         add_scores(sampled, changed)
     with pytest.raises(UsageError, match="no scores 'third'; there is: other, reward"):
         read_scores(sampled, "third")
+    with pytest.raises(UsageError, match="no sample has a log-probability"):
+        read_scores(sampled, "logprob")
     (sampled.scores_dir / "other.parquet").write_bytes(b"no parquet")
     (damage,) = damaged_records(sampled)
     assert "other.parquet: cannot be read" in str(damage)

@@ -11,6 +11,7 @@ import polars as pl
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.records import Judge
+from toolkit.runs.damage import naming_damage
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import Run
 from toolkit.runs.scores import read_scores
@@ -29,6 +30,7 @@ class Ballots:
     unscored: int
 
 
+@naming_damage
 def read_ballots(run: Run, judge: Judge, score: str = "") -> Ballots:
     """The ballots of a run under a judge. score: the name of a scorer, "" for none.
 

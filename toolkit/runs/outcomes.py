@@ -10,7 +10,7 @@ from toolkit.records import NO_ANSWER, Judge, Slice
 from toolkit.runs.answers import mapped_slices, scan_answers
 from toolkit.runs.damage import naming_damage
 from toolkit.runs.run import Run
-from toolkit.runs.shards import SAMPLE_SCHEMA
+from toolkit.runs.shards import scan_samples
 from toolkit.runs.verdicts import decided_verdicts, outdated_answers
 from toolkit.stats.stopping import StoppingRule
 
@@ -114,7 +114,7 @@ def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataF
 
 
 def _samples(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
-    return pl.scan_parquet([run.shard_path(s.name) for s in present], schema=SAMPLE_SCHEMA)
+    return scan_samples([run.shard_path(s.name) for s in present])
 
 
 @naming_damage

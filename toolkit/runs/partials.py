@@ -23,9 +23,9 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.records import Sample, Slice
-from toolkit.runs.run import Run, read_table, remedy
+from toolkit.runs.run import Run, remedy
 from toolkit.runs.shard_facts import Origin, ShardFacts, read_facts
-from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest, write_samples
+from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest, read_samples, write_samples
 
 log = logging.getLogger(__name__)
 
@@ -96,17 +96,18 @@ def _read(run: Run, slice_: Slice) -> Partial | None:
 
 
 def _checked(run: Run, slice_: Slice, path: Path) -> Partial:
-    frame = read_table(path, SAMPLE_SCHEMA)
+    frame = read_samples(path)
     facts = read_facts(path)
     if (facts.run, facts.slice) != (run.manifest()["digest"], slice_.name):
         raise CorruptShard(f"{path}: belongs to another run or slice; {remedy(path)}")
-    whole = not sum(frame.null_count().row(0)) and facts.content == content_digest(frame)
+    nulls = frame.select(SAMPLE_SCHEMA.names()).null_count().row(0)
+    whole = not sum(nulls) and facts.content == content_digest(frame)
     if not whole or facts.tokens.output != frame["n_tokens"].sum():
         raise CorruptShard(f"{path}: its content is not what was written; {remedy(path)}")
     keys = list(frame.select("task_id", "seed").iter_rows())
     if len(set(keys)) < len(keys) or not set(keys) <= set(slice_.sample_keys()):
         raise CorruptShard(f"{path}: its rows are not samples that its slice plans; {remedy(path)}")
-    return Partial(tuple(Sample(*row) for row in frame.iter_rows()), facts)
+    return Partial(tuple(Sample(**row) for row in frame.iter_rows(named=True)), facts)
 
 
 def _set_aside(run: Run, path: Path) -> None:

@@ -410,10 +410,10 @@ def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
     replace_file(path, built.getvalue())
 
 
-def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    """Read a parquet file and check its schema. `CorruptShard` says what is wrong, and where."""
+def read_table(path: Path, *schemas: pl.Schema) -> pl.DataFrame:
+    """Read a parquet file that has one of the schemas. `CorruptShard` says what is wrong, where."""
     frame = read_frame(path)
-    _check_schema(path, frame, schema)
+    _check_schema(path, frame, *schemas)
     return frame
 
 
@@ -425,8 +425,8 @@ def read_frame(path: Path) -> pl.DataFrame:
         raise _unreadable(path, error) from None
 
 
-def _check_schema(path: Path, frame: pl.DataFrame, schema: pl.Schema) -> None:
-    if frame.schema != schema:
+def _check_schema(path: Path, frame: pl.DataFrame, *schemas: pl.Schema) -> None:
+    if frame.schema not in schemas:
         raise CorruptShard(f"{path}: has unexpected columns {frame.columns}; {remedy(path)}")
 
 

@@ -2,6 +2,8 @@
 
 `scores/NAME.parquet` has one row for each sample that has a score. A selection reads it
 (`toolkit.runs.ballots`); nothing else does, and no verdict depends on it.
+
+One scorer needs no file: `logprob` is what the shards themselves store with --store-logprob.
 """
 
 import re
@@ -12,14 +14,17 @@ import polars as pl
 from toolkit.errors import UsageError
 from toolkit.files import make_directory
 from toolkit.runs.run import UNREADABLE, Run, read_table, write_table
+from toolkit.runs.shards import scan_logprobs
 
 SCORE_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "score": pl.Float64()})
 GIVEN = ("task_id", "seed", "score", "name")
 KEY = ["task_id", "seed"]
+LOGPROB = "logprob"
+"""The name of the mean log-probability as a score."""
 
 
 def score_names(run: Run) -> list[str]:
-    """The names of the scorers that the run has."""
+    """The names of the scorers whose scores were added to the run."""
     return sorted(path.stem for path in run.scores_dir.glob("*.parquet"))
 
 
@@ -27,15 +32,34 @@ def read_scores(run: Run, name: str) -> pl.DataFrame:
     """The scores of a scorer: the columns of `SCORE_SCHEMA`, sorted by task_id and seed.
 
     Raises `UsageError` if there is none of this name, and `CorruptShard` if the file is damaged.
+    Log-probabilities are read of all shards. If one is damaged, this raises what polars raises.
     """
+    if name == LOGPROB:
+        if (found := _logprobs(run)).is_empty():
+            raise UsageError(
+                f"{run.path}: no sample has a log-probability; those that a launch with "
+                "--store-logprob draws have one"
+            )
+        return found
     path = _path(run, name)
     if not path.is_file():
-        known = ", ".join(score_names(run)) or "none"
+        stored = [] if _logprobs(run).is_empty() else [LOGPROB]
+        known = ", ".join([*stored, *score_names(run)]) or "none"
         raise UsageError(
             f"{run.path}: has no scores {name!r}; there is: {known}; "
             f"`python jobs/ingest.py --scores FILE --run {run.path}` adds some"
         )
     return read_table(path, SCORE_SCHEMA)
+
+
+def _logprobs(run: Run) -> pl.DataFrame:
+    """Those that the shards store, in the columns of `SCORE_SCHEMA`."""
+    done = run.done()
+    paths = [run.shard_path(slice_.name) for slice_ in run.slices() if slice_.name in done]
+    if not paths:
+        return pl.DataFrame(schema=SCORE_SCHEMA)
+    scores = scan_logprobs(paths).rename({LOGPROB: "score"})
+    return scores.filter(pl.col("score").is_not_null()).sort(KEY).collect()
 
 
 def add_scores(run: Run, source: Path) -> dict[str, int]:
@@ -52,6 +76,11 @@ def add_scores(run: Run, source: Path) -> dict[str, int]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
             raise UsageError(
                 f"--scores {source}: name {name!r} cannot name a file; use letters, digits and ._+-"
+            )
+        if name == LOGPROB:
+            raise UsageError(
+                f"--scores {source}: the name {name!r} is that of the log-probabilities which a "
+                "launch with --store-logprob stores; use another name"
             )
         tables[name] = _merged(run, name, rows.select(SCORE_SCHEMA.names()), source)
     make_directory(run.scores_dir)

@@ -27,6 +27,8 @@ SAMPLE_SCHEMA = pl.Schema(
     }
 )
 """The key is (task_id, seed). n_tokens is null if nobody knows it, as of ingested samples."""
+LOGPROB_SCHEMA = pl.Schema({**SAMPLE_SCHEMA, "logprob": pl.Float64()})
+"""Of a file in which a sample has a log-probability. The column is null for those without one."""
 UNKNOWN_TOKENS = 2**32 - 1
 """Stands for null in the digest of a shard's content."""
 
@@ -52,11 +54,11 @@ def write_samples(
     path: Path, run: Run, slice_: Slice, samples: Iterable[Sample], facts: ShardFacts
 ) -> None:
     """Write samples of a slice, all or some, as a file with the columns and facts of a shard."""
-    frame = pl.DataFrame(
-        [(s.task_id, s.seed, s.completion, s.n_tokens, s.finish_reason) for s in samples],
-        schema=SAMPLE_SCHEMA,
-        orient="row",
-    )
+    rows = list(samples)
+    told = any(sample.logprob is not None for sample in rows)
+    schema = LOGPROB_SCHEMA if told else SAMPLE_SCHEMA
+    values = [tuple(getattr(sample, name) for name in schema) for sample in rows]
+    frame = pl.DataFrame(values, schema=schema, orient="row")
     facts = replace(
         facts,
         run=run.manifest()["digest"],
@@ -67,13 +69,32 @@ def write_samples(
     write_table(path, frame, facts_to_metadata(facts))
 
 
+def read_samples(path: Path) -> pl.DataFrame:
+    """The rows of a shard or partial file: `SAMPLE_SCHEMA`, or `LOGPROB_SCHEMA`, as it was written.
+
+    Raises `CorruptShard` for other columns, and for a file that cannot be read.
+    """
+    return read_table(path, SAMPLE_SCHEMA, LOGPROB_SCHEMA)
+
+
+def scan_samples(paths: list[Path]) -> pl.LazyFrame:
+    """The columns of `SAMPLE_SCHEMA` of many shards, some with log-probabilities, some without."""
+    return pl.scan_parquet(paths, schema=SAMPLE_SCHEMA, extra_columns="ignore")
+
+
+def scan_logprobs(paths: list[Path]) -> pl.LazyFrame:
+    """task_id, seed and logprob of many shards. logprob is null where a shard has none."""
+    kinds = {name: LOGPROB_SCHEMA[name] for name in ("task_id", "seed", "logprob")}
+    return pl.scan_parquet(paths, schema=kinds, missing_columns="insert", extra_columns="ignore")
+
+
 def read_shard(run: Run, slice_: Slice) -> pl.DataFrame:
-    """The samples of a slice, checked against the plan.
+    """The samples of a slice, checked against the plan; columns as in `read_samples`.
 
     Raises `CorruptShard`, naming the file and what is wrong with it.
     """
     path = run.shard_path(slice_.name)
-    frame = read_table(path, SAMPLE_SCHEMA)
+    frame = read_samples(path)
     facts = read_facts(path)
     if facts.run != run.manifest()["digest"]:
         raise CorruptShard(f"{path}: belongs to another run; {remedy(path)}")
@@ -91,7 +112,10 @@ def read_shard(run: Run, slice_: Slice) -> pl.DataFrame:
 
 
 def content_digest(samples: pl.DataFrame) -> str:
-    """128-bit BLAKE2b over the rows of a shard, whatever the library or format version."""
+    """128-bit BLAKE2b over the rows of a shard, whatever the library or format version.
+
+    Where there is no logprob, it is what it was before there was such a column.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for name in ("task_id", "completion", "finish_reason"):
         texts = samples[name].cast(pl.String).to_list()
@@ -99,6 +123,9 @@ def content_digest(samples: pl.DataFrame) -> str:
     for name in ("seed", "n_tokens"):
         numbers = samples[name].fill_null(UNKNOWN_TOKENS)
         digest.update(numbers.to_numpy().astype("<u4").tobytes())
+    if "logprob" in samples.columns:
+        reals = samples["logprob"].fill_null(float("nan"))
+        digest.update(reals.to_numpy().astype("<f8").tobytes())
     return digest.hexdigest()
 
 
