@@ -3,7 +3,8 @@
 python analysis/selection.py RUN [--score NAME] [--out selection]
 
 A table, a figure and a JSON file: pass@k (the oracle), the majority of k answers, and with --score
-the best of k by a score and the vote weighted by it. Each value is the expectation over all subsets
+the best of k by a score and the vote weighted by it. The score `logprob` is what launches with
+--store-logprob have stored; others are ingested. Each value is the expectation over all subsets
 of k samples. docs/beyond-pass-at-k.md says what counts as one answer, and how scores come to a run.
 """
 

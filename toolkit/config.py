@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 from toolkit.errors import UsageError
 
+LOGPROB_BACKENDS = ("vllm", "openai")
+"""The backends that tell the probabilities of the tokens that they draw."""
+
 
 def knob(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
     """A dataclass field with a help text. `choices` are the valid values of a closed list."""
@@ -147,6 +150,11 @@ class Engine:
         "</think> holds no answer. vllm looks at the template itself",
     )
     base_url: str = knob("http://127.0.0.1:8000/v1", "openai: URL of the server")
+    store_logprob: bool = knob(
+        False,
+        "vllm, openai: store the mean log-probability of each sample's tokens, by which "
+        "analysis/selection.py --score logprob chooses; the samples are the same",
+    )
     replay_file: str = knob("", "replay: a JSONL or JSONL.gz file of {task_id, completion}")
     synthetic_rate: float = knob(0.0, "synthetic: samples per second. 0: as fast as possible")
 
@@ -321,6 +329,11 @@ def validate(config: Config) -> None:
         if not holds:
             _refuse(name, value, wanted)
     chat_arguments(s)
+    if e.store_logprob and s.backend not in LOGPROB_BACKENDS:
+        raise UsageError(
+            f"--store-logprob: --backend {s.backend} has no model, and so no log-probabilities; "
+            f"launch with --no-store-logprob, or with --backend {' or '.join(LOGPROB_BACKENDS)}"
+        )
 
 
 def chat_arguments(sampling: Sampling) -> dict[str, Any]:

@@ -16,6 +16,10 @@ import polars as pl
 import pytest
 from run_jobs import assert_each_sample_once, job, samples
 
+from toolkit.backends.openai import OpenAIBackend
+from toolkit.errors import UsageError
+from toolkit.records import Prompt, Request
+from toolkit.resolve import resolve
 from toolkit.runs.run import open_run
 from toolkit.runs.taxonomy import read_taxonomy
 from toolkit.verifiers.judges import judge_of_run
@@ -77,7 +81,8 @@ def _is_up(port):
 @pytest.mark.vllm
 @pytest.mark.parametrize("style", ["chat", "completion"])
 def test_a_run_by_a_real_server(server, tmp_path, style):
-    flags = (*FLAGS, "--base-url", server, "--prompt-style", style, "--stop", "\nclass ")
+    asked = ("--prompt-style", style, "--stop", "\nclass ", "--store-logprob")
+    flags = (*FLAGS, "--base-url", server, *asked)
     done = job("launch.py", *flags, "--run", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_each_sample_once(tmp_path / "run", problems=2, n=6)
@@ -85,6 +90,66 @@ def test_a_run_by_a_real_server(server, tmp_path, style):
     streams = drawn.group_by("task_id").agg(pl.col("completion").n_unique())
     assert streams["completion"].to_list() == [6, 6]  # every request had its own seed
     assert drawn["n_tokens"].is_between(1, 12).all()
+    assert drawn["logprob"].is_between(-7, -4).sum() == 12  # of 258 tokens, about equally probable
+
+
+class _Choice(BaseHTTPRequestHandler):
+    """Answers with this choice of so many tokens, and keeps what it was asked."""
+
+    choice: ClassVar[dict] = {}
+    tokens: ClassVar[int] = 2
+    asked: ClassVar[list[dict]] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(json.loads(body))
+        usage = {"completion_tokens": self.tokens, "prompt_tokens": 1}
+        said = json.dumps({"choices": [self.choice], "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_):
+        pass
+
+
+LISTED = {
+    "chat": (True, {"content": [{"token": "h", "logprob": -1.0}, {"token": "i", "logprob": -2.0}]}),
+    "completion": (0, {"tokens": ["h", "i"], "token_logprobs": [-1.0, -2.0]}),
+}
+
+
+@pytest.mark.parametrize("style", LISTED)
+def test_a_server_is_asked_for_the_log_probabilities_of_what_it_draws(monkeypatch, style):
+    asked, listed = LISTED[style]
+    said = {"message": {"content": "hi"}, "text": "hi", "finish_reason": "stop"}
+    monkeypatch.setattr(_Choice, "asked", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Choice) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+
+        def drawn(logprobs, tokens=2, store=True):
+            monkeypatch.setattr(_Choice, "choice", {**said, "logprobs": logprobs})
+            monkeypatch.setattr(_Choice, "tokens", tokens)
+            flags = {"backend": "openai", "model": "tiny", "base_url": url, "prompt_style": style}
+            backend = OpenAIBackend(resolve({**flags, "store_logprob": store}))
+            try:
+                backend.submit(Request("a", 0, Prompt((("user", "hi"),), "hi")))
+                while not (found := backend.step()):
+                    pass
+                return found[0].logprob
+            finally:
+                backend.close()
+
+        assert drawn(listed) == -1.5
+        assert _Choice.asked[-1]["logprobs"] is asked
+        assert drawn(None, tokens=0) is None
+        with pytest.raises(UsageError, match="gives no log-probabilities; launch with --no-store"):
+            drawn(None)
+        assert drawn(None, store=False) is None
+        assert "logprobs" not in _Choice.asked[-1]
+        server.shutdown()
 
 
 def test_no_server_is_said_in_one_line(tmp_path):

@@ -14,6 +14,7 @@ from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import open_run
+from toolkit.runs.scores import read_scores
 from toolkit.runs.taxonomy import read_taxonomy
 from toolkit.verifiers.judges import judge_of_run
 
@@ -75,8 +76,30 @@ from toolkit.backends.vllm import VllmBackend
 from toolkit.resolve import resolve
 from toolkit.records import Prompt, Request
 
+drawn = {}
+told = VllmBackend._sample
 plain = VllmBackend._engine_arguments
 VllmBackend._engine_arguments = lambda *a: plain(*a) | {"num_gpu_blocks_override": 24}
+
+def sample(self, output):
+    found = told(self, output)
+    drawn[found.seed] = list(output.outputs[0].token_ids)
+    return found
+
+VllmBackend._sample = sample
+
+# The mean log-probability of each seed's tokens after 70 x, as transformers has it.
+def logprobs(seeds):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompt = AutoTokenizer.from_pretrained(sys.argv[1]).encode("x" * 70)
+    model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+    for seed in seeds:
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + drawn[seed]])).logits[0, len(prompt) - 1 : -1]
+        tokens = torch.tensor(drawn[seed])[:, None]
+        yield logits.log_softmax(-1).gather(1, tokens).mean().item()
 
 def main():
     thrown = []
@@ -85,7 +108,7 @@ def main():
     Scheduler._preempt_request = lambda *a, **k: thrown.append(1) or preempt(*a, **k)
     backend = VllmBackend(resolve({
         "model": sys.argv[1], "prompt_style": "completion", "max_tokens": 150, "max_num_seqs": 6,
-        "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0,
+        "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0, "store_logprob": True,
     }), Path(tempfile.mkdtemp()))
     for seed in range(8):
         backend.submit(Request("a", seed, Prompt((), "x" * 70)))
@@ -99,6 +122,7 @@ def main():
         "shares": [load.kv_cache for load in loads], "preemptions": loads[-1].preemptions,
         "thrown": len(thrown), "prompt": [s.prompt_tokens for s in samples],
         "cached": [s.cached_tokens for s in samples], "facts": facts,
+        "logprobs": [s.logprob for s in samples], "own": list(logprobs(s.seed for s in samples)),
     }))
 
 if __name__ == "__main__":
@@ -114,7 +138,10 @@ if __name__ == "__main__":
     ],
 )
 def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
-    """24 blocks of 32 tokens for six sequences of up to 220: some are begun again."""
+    """24 blocks of 32 tokens for six sequences of up to 220: some are begun again.
+
+    Whatever was begun again, the log-probabilities are the model's own, before the temperature.
+    """
     script = tmp_path / "loaded.py"
     script.write_text(LOADED)
     environment = os.environ | {
@@ -137,11 +164,12 @@ def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     assert set(told["cached"]) <= {0, 32, 64}
     assert sum(told["cached"]) > 0  # the prompt's prefill is shared
     assert told["facts"]["device"] == "cpu"
+    assert told["logprobs"] == pytest.approx(told["own"], abs=1e-4)
 
 
 def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model, tmp_path):
     node = tmp_path / "node"
-    staged = ("--stage-model", str(node))
+    staged = ("--stage-model", str(node), "--store-logprob")
     thinking = (*staged, "--chat-arg", "think=true")
     for name, more in (("a", staged), ("b", thinking), ("c", ())):
         done = job(
@@ -152,12 +180,14 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
         assert ("staged as" in said) == (name == "a")
         assert ("staged already" in said) == (name == "b")
         assert ("compiled code of an earlier engine" in said) == (name == "b")
-    assert samples(tmp_path / "a").equals(samples(tmp_path / "c"))
+    # Asking for log-probabilities changes no sample.
+    assert samples(tmp_path / "a").drop("logprob").equals(samples(tmp_path / "c"))
     # The template of b opens a thought, and twelve tokens do not end it.
     run = open_run(tmp_path / "b")
     assert set(sample_outcomes(run, judge_of_run(run))["kind"]) == {"no_answer"}
     assert read_taxonomy(run, judge_of_run(run)).cut["no_answer"] > 0
     run = open_run(tmp_path / "a")
+    assert read_scores(run, "logprob")["score"].is_between(-7, -4).sum() == 16  # of 258 tokens
     assert set(sample_outcomes(run, judge_of_run(run))["kind"]).isdisjoint({"no_answer"})
     (model,) = (node / f"inference-scaling-{os.getuid()}" / "models").glob("[!.]*")
     assert (model / "model.safetensors").is_file()

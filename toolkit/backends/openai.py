@@ -4,6 +4,7 @@ The server holds the model. Each request carries the seed of its sample. If the 
 it is read from OPENAI_API_KEY.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from toolkit.backends.logprob import mean_logprob
 from toolkit.config import Config, chat_arguments
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import THOUGHT, THOUGHT_END, EngineFacts, FinishReason, Load, Request, Sample
@@ -84,6 +86,8 @@ class OpenAIBackend:
             "seed": sampling.base_seed + request.seed,
             "stop": list(prompt.stop_strings(sampling.prompt_style, sampling.stop)) or None,
         }
+        if self._config.engine.store_logprob:  # of the tokens that are drawn, and of no others
+            body["logprobs"] = True if sampling.prompt_style == "chat" else 0
         if sampling.prompt_style == "chat":
             body["messages"] = prompt.chat()
             if arguments := chat_arguments(sampling):
@@ -104,10 +108,28 @@ class OpenAIBackend:
             text,
             int(usage["completion_tokens"]),
             reason,
+            self._logprob(answer["choices"][0], int(usage["completion_tokens"])),
             prompt_tokens=usage.get("prompt_tokens"),
             # Some servers report this only with an option at their start.
             cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
         )
+
+    def _logprob(self, choice: Mapping[str, Any], tokens: int) -> float | None:
+        """The mean over the tokens that the server lists. tokens: how many it has counted.
+
+        Raises `UsageError` if it lists none, though there are some.
+        """
+        if not (self._config.engine.store_logprob and tokens):
+            return None
+        found = choice.get("logprobs") or {}
+        each = [token.get("logprob") for token in found.get("content") or ()]  # of a chat
+        listed = [value for value in each or found.get("token_logprobs") or () if value is not None]
+        if not listed:
+            raise UsageError(
+                f"{self._url}: the server gives no log-probabilities; launch with "
+                "--no-store-logprob, or ask a server that does"
+            )
+        return mean_logprob(math.fsum(listed), len(listed))
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         for attempt in range(1, RETRIES + 1):

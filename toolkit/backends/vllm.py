@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from toolkit.backends.logprob import mean_logprob
 from toolkit.backends.vllm_stats import listen
 from toolkit.config import Config, chat_arguments
 from toolkit.cores import available_cores
@@ -85,6 +86,9 @@ class VllmBackend:
             "enable_prefix_caching": True,
             "seed": 0,  # the engine's own; every request brings another
         }
+        if engine.store_logprob:
+            # Of the model itself: before temperature and top_p. It is vLLM's default too.
+            arguments["logprobs_mode"] = "raw_logprobs"
         if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.vllm_stats
             arguments["disable_log_stats"] = False
         if not on_cpu:
@@ -150,6 +154,8 @@ class VllmBackend:
 
     def _enqueue(self) -> None:
         sampling = self._config.sampling
+        # 0: of the token that was drawn, and of no other one. What is drawn does not change.
+        logprobs = 0 if self._config.engine.store_logprob else None
         params = [
             self._vllm.SamplingParams(
                 temperature=sampling.temperature,
@@ -157,6 +163,7 @@ class VllmBackend:
                 max_tokens=sampling.max_tokens,
                 stop=list(request.prompt.stop_strings(sampling.prompt_style, sampling.stop)),
                 seed=sampling.base_seed + request.seed,
+                logprobs=logprobs,
                 output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
             )
             for request in self._queued
@@ -180,6 +187,7 @@ class VllmBackend:
             completion.text,
             len(completion.token_ids),
             reason,
+            mean_logprob(completion.cumulative_logprob, len(completion.token_ids)),
             prompt_tokens=len(self._prompts[task_id]),
             cached_tokens=getattr(output, "num_cached_tokens", None),
         )
