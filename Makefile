@@ -98,10 +98,10 @@ $(VENV)-evalplus/.created:
 	$(VENV)-evalplus/bin/python -m pip --disable-pip-version-check install -q evalplus==0.3.1
 	touch $@
 
-# --no-deps: its dependencies bring torch; what is compared here needs NumPy only.
+# --no-deps: its dependencies bring torch; what is compared here needs NumPy and tqdm only.
 $(VENV)-lighteval/.created:
 	$(PYTHON) -m venv $(VENV)-lighteval
-	$(VENV)-lighteval/bin/python -m pip --disable-pip-version-check install -q numpy
+	$(VENV)-lighteval/bin/python -m pip --disable-pip-version-check install -q numpy tqdm
 	$(VENV)-lighteval/bin/python -m pip --disable-pip-version-check install -q --no-deps lighteval==0.13.0
 	touch $@
 
