@@ -48,6 +48,12 @@ def read_own(path: Path, kind: str) -> list[tuple[Problem, dict[str, str]]]:
     return list(found.values())
 
 
+def row_of(problem: Problem) -> dict[str, Any]:
+    """The row of a user's problem as a judge of theirs gets it, without `solution`."""
+    asked = {"task_id": problem.task_id, "question": problem.prompt}
+    return {**asked, **json.loads(problem.reference)}
+
+
 def _reference(row: dict[str, Any], kind: str, where: str) -> str:
     match JUDGED_BY.get(kind):
         case "answer":

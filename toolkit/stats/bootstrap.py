@@ -42,11 +42,10 @@ class Replicated:
     @classmethod
     def of(cls, counts: Counts, replicates: int, random: np.random.Generator) -> "Replicated":
         """Weights from Dirichlet(1, ..., 1); those of problems with equal counts are summed."""
-        both, weights = np.unique(np.stack([counts.n, counts.c]), axis=1, return_counts=True)
+        pairs, weights = counts.distinct()
         replicates = min(replicates, max(FEWEST_REPLICATES, MOST_WEIGHTS // len(weights)))
         drawn = random.standard_gamma(weights, size=(replicates, len(weights)))
         unit = len(counts) / drawn.sum(axis=1)
-        pairs = Counts(both[0], both[1], counts.rule)
         one_more = random.standard_exponential(replicates) * unit
         return cls(pairs, weights.astype(float), drawn * unit[:, None], one_more)
 

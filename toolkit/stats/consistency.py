@@ -155,7 +155,8 @@ def measure(
     if counts.rule is not None:
         return None
     # Equal counts have equal values: a large benchmark has few distinct ones.
-    pairs, times = np.unique(np.stack([counts.n, counts.c], axis=1), axis=0, return_counts=True)
+    groups, times = counts.distinct()
+    pairs = np.stack([groups.n, groups.c], axis=1)
     keys, values, laws = _columns(pairs[:, 0], pairs[:, 1], [int(each) for each in k])
     lo, hi = mean_intervals(values, replicates, np.random.default_rng(seed), times)
     credible = _credible(pairs, times, laws, prior)

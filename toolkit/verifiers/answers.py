@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from toolkit.errors import UsageError
-from toolkit.records import after_thoughts
+from toolkit.records import Prompt, PromptStyle, after_thoughts
 from toolkit.verifiers.linear_regex import LinearRegex
 
 ANSWERS_VERSION = 1
@@ -107,6 +107,14 @@ def candidates(rule: str, text: str) -> Iterator[str]:
     for one in rule.split(OR):
         if found := (_take(one, said) or "").strip():
             yield found
+
+
+def before_stop(completion: str, style: PromptStyle, prompt: Prompt) -> str:
+    """What of a completion may hold its answer: not what stands behind a stop string of its prompt.
+
+    A chat ends by itself, and verbatim text was cut by whoever made it: both are taken as they are.
+    """
+    return up_to_stop(completion, prompt.stop) if style == "completion" else completion
 
 
 def up_to_stop(text: str, stop: tuple[str, ...]) -> str:

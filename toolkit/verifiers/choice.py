@@ -11,10 +11,10 @@ from toolkit.records import Examples, Judge, Problem, Prompt, PromptStyle, Setti
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.verifiers.answers import (
     ANSWERS_VERSION,
+    before_stop,
     candidates,
     check_rule,
     phrase,
-    up_to_stop,
 )
 from toolkit.verifiers.compared import ComparedJudging
 
@@ -37,8 +37,7 @@ class Choice:
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """See `Verifier.extract`: the letter in what the first rule finds that finds one."""
-        if style == "completion":
-            completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
+        completion = before_stop(completion, style, problem.phrased or self.prompt(problem))
         found = (_LETTER.match(text) for text in candidates(self._rule, completion))
         return next((letter[1].upper() for letter in found if letter), None)
 

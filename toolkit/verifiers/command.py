@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from toolkit.errors import UsageError
+from toolkit.problems.own import row_of
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Setting, Verdict
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
-from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, phrase, take, up_to_stop
+from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop, check_rule, phrase, take
 from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
 from toolkit.verifiers.judge_files import command_words, files_digest, is_beside, named_paths
@@ -50,8 +51,7 @@ class Command:
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """See `Verifier.extract`."""
-        if style == "completion":
-            completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
+        completion = before_stop(completion, style, problem.phrased or self.prompt(problem))
         return take(self._rule, completion)
 
     def examples(self, problem: Problem) -> Examples:
@@ -97,9 +97,7 @@ class CommandJudging(ErrandJudging):
             for field, name in names.items():
                 word = word.replace(field, name)
             argv.append(word)
-        row = {"task_id": problem.task_id, "question": problem.prompt}
-        row |= json.loads(problem.reference)
-        files = {_ANSWER_FILE: answer.text, _PROBLEM_FILE: json.dumps(row)}
+        files = {_ANSWER_FILE: answer.text, _PROBLEM_FILE: json.dumps(row_of(problem))}
         return program_errand(answer, Program(tuple(argv), files), self._timeout)
 
 

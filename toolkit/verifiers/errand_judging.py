@@ -1,11 +1,12 @@
 """What judges have in common whose answers are errands of one runner."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from toolkit.records import Problem
-from toolkit.sandbox.runner import Runner
+from toolkit.records import Problem, Verdict
+from toolkit.sandbox.runner import Errand, Result, Runner
 
 
 class ErrandJudging:
@@ -30,6 +31,21 @@ class ErrandJudging:
     def seconds(self, problem: Problem) -> float:
         """See `Judging.seconds`: that of the judge."""
         return self._timeout
+
+    def _verdicts(
+        self,
+        errands: Iterable[Errand],
+        at_once: deque[Verdict],
+        verdict: Callable[[Result], Verdict],
+    ) -> Iterator[Verdict]:
+        """Run the errands. at_once: verdicts that need none; whoever makes the errands adds them
+        there. verdict: that of an errand's result.
+        """
+        for result in self._runner.run(errands):
+            while at_once:
+                yield at_once.popleft()
+            yield verdict(result)
+        yield from at_once
 
     def __enter__(self) -> Self:
         return self

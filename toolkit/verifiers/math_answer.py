@@ -29,11 +29,11 @@ from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import (
     ANSWERS_VERSION,
+    before_stop,
     candidates,
     check_rule,
     phrase,
     take,
-    up_to_stop,
 )
 from toolkit.verifiers.canonical import MAX_CANONICAL
 from toolkit.verifiers.errand_judging import ErrandJudging
@@ -107,8 +107,7 @@ class MathAnswer:
 
     def extract(self, problem: Problem, completion: str, style: PromptStyle) -> str | None:
         """See `Verifier.extract`: what the first rule finds that finds something."""
-        if style == "completion":
-            completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
+        completion = before_stop(completion, style, problem.phrased or self.prompt(problem))
         found = (tidy(text) for text in candidates(self._rule, completion))
         return next((text for text in found if text), None)
 

@@ -15,10 +15,10 @@ from toolkit.verifiers.answers import (
     ANSWERS_VERSION,
     NUMBER,
     OR,
+    before_stop,
     check_rule,
     phrase,
     take,
-    up_to_stop,
 )
 from toolkit.verifiers.compared import ComparedJudging
 
@@ -62,8 +62,7 @@ class Number:
 
         Behind a marker it must come at once: `#### Step 3` is a heading.
         """
-        if style == "completion":
-            completion = up_to_stop(completion, (problem.phrased or self.prompt(problem)).stop)
+        completion = before_stop(completion, style, problem.phrased or self.prompt(problem))
         for rule in self._rule.split(OR):
             found = take(rule, completion) or ""
             if rule.startswith("marker:"):

@@ -24,7 +24,7 @@ from toolkit.records import (
     after_thoughts,
 )
 from toolkit.sandbox.confine import IsolationLevel
-from toolkit.verifiers.answers import ANSWERS_VERSION, up_to_stop
+from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop
 
 PATCH_VERSION: Final = 1
 """Raised with every change of what `patch_in` returns. Answers are then extracted again."""
@@ -62,8 +62,7 @@ class Patch:
         said = after_thoughts(completion)
         if said is None:
             return None
-        if style == "completion":
-            said = up_to_stop(said, (problem.phrased or self.prompt(problem)).stop)
+        said = before_stop(said, style, problem.phrased or self.prompt(problem))
         return patch_in(said)
 
     def examples(self, problem: Problem) -> Examples:

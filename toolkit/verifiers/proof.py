@@ -24,7 +24,7 @@ from toolkit.records import (
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers import coq, lean, metamath
-from toolkit.verifiers.answers import ANSWERS_VERSION, fenced_blocks, up_to_stop
+from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop, fenced_blocks
 from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
 from toolkit.verifiers.prover import Prover, Refused
@@ -66,8 +66,7 @@ class Proof:
         said = after_thoughts(completion)
         if said is None:
             return None
-        if style == "completion":
-            said = up_to_stop(said, (problem.phrased or self.prompt(problem)).stop)
+        said = before_stop(said, style, problem.phrased or self.prompt(problem))
         said = said[-_MOST_CHARACTERS:]
         blocks = fenced_blocks(said) if style != "completion" else []
         return PROVERS[self._prover](blocks[-1] if blocks else said) or None
@@ -122,11 +121,7 @@ class ProofJudging(ErrandJudging):
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`. What is no proof at all needs no process."""
         refused: deque[Verdict] = deque()
-        for result in self._runner.run(self._errands(pairs, refused)):
-            while refused:
-                yield refused.popleft()
-            yield self._verdict(result)
-        yield from refused
+        return self._verdicts(self._errands(pairs, refused), refused, self._verdict)
 
     def _errands(
         self, pairs: Iterable[tuple[Problem, Answer]], refused: deque[Verdict]

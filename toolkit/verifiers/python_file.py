@@ -20,9 +20,10 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from toolkit.errors import UsageError
+from toolkit.problems.own import row_of
 from toolkit.records import (
     Answer,
     Examples,
@@ -36,7 +37,7 @@ from toolkit.records import (
 )
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
-from toolkit.verifiers.answers import ANSWERS_VERSION, up_to_stop
+from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop
 from toolkit.verifiers.canonical import shortened
 from toolkit.verifiers.errand_judging import ErrandJudging
 from toolkit.verifiers.extract_process import ExtractFailed, Extractor
@@ -71,8 +72,7 @@ class PythonFile:
         said = after_thoughts(completion)
         if said is None:
             return None
-        if style == "completion":
-            said = up_to_stop(said, (problem.phrased or self.prompt(problem)).stop)
+        said = before_stop(said, style, problem.phrased or self.prompt(problem))
         try:
             found = self._extractor.extract(_row(problem), said[-_MOST_CHARACTERS:])
         except ExtractFailed as why:
@@ -131,11 +131,7 @@ class PythonFileJudging(ErrandJudging):
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`. Where `extract` has failed there is nothing to execute."""
         failed: deque[Verdict] = deque()
-        for result in self._runner.run(self._errands(pairs, failed)):
-            while failed:
-                yield failed.popleft()
-            yield _verdict(result)
-        yield from failed
+        return self._verdicts(self._errands(pairs, failed), failed, _verdict)
 
     def _errands(
         self, pairs: Iterable[tuple[Problem, Answer]], failed: deque[Verdict]
@@ -145,16 +141,14 @@ class PythonFileJudging(ErrandJudging):
             if answer.text.startswith(NOT_TAKEN):
                 failed.append(_error(key, answer.text.removeprefix("\0"), 0.0))
                 continue
-            problem_row = json.loads(_row(problem))
-            payload = {**self._given, "problem": problem_row, "answer": answer.text}
+            payload = {**self._given, "problem": row_of(problem), "answer": answer.text}
             yield Errand(key, json.dumps(payload).encode(), self._timeout)
 
 
 @functools.lru_cache(maxsize=256)
 def _row(problem: Problem) -> str:
     """The problem as its functions get it: a JSON object."""
-    row: dict[str, Any] = {"task_id": problem.task_id, "question": problem.prompt}
-    return json.dumps(row | json.loads(problem.reference))
+    return json.dumps(row_of(problem))
 
 
 def _error(key: tuple[str, int], detail: str, seconds: float) -> Verdict:
