@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.launch.status import read_status
+from toolkit.launch.progress import Ledger
+from toolkit.launch.status import read_status, speed_of
 from toolkit.records import EngineFacts, Sample, Verdict
 from toolkit.resolve import resolve
 from toolkit.runs.answers import write_map
@@ -162,3 +163,10 @@ def test_samples_of_interrupted_slices_are_told_apart(run):
     assert json.loads(found.json())["partial"] == {first.name: 1}
     write(run, FACTS, FACTS)
     assert "partial" not in read_status(run, judge_of_run(run)).text()
+
+
+def test_a_first_shard_that_appears_while_status_reads(run):
+    before = Ledger.of(run.slices(), run.done())
+    write(run, FACTS, FACTS)
+    found = speed_of([FACTS], before)  # the ledger was read a moment ago
+    assert (found.tokens, found.seconds_left) == (4000, None)

@@ -289,5 +289,7 @@ def speed_of(shards: Sequence[ShardFacts], ledger: Ledger) -> Speed:
     recent = sum(t for ended, _, t in times if ended > since)
     now = recent / max(times[-1][0] - since, 1e-9)
     missing = ledger.samples_planned - ledger.samples
-    left = missing * (tokens / ledger.samples) / now if missing and now else None
+    # A running task may have written the first shard after the ledger was read.
+    known = missing and now and ledger.samples
+    left = missing * (tokens / ledger.samples) / now if known else None
     return Speed(tokens, tokens / max(span, 1e-9), now, left)
