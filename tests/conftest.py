@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Threads of OpenMP and BLAS wait in a loop. Beside other tests that is half of the CPU time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported
+
 import pytest
 from hypothesis import settings
 from run_jobs import heed_signals

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from run_jobs import ROOT, assert_each_sample_once, files, job, samples
 
+from toolkit.backends.vllm import _share_model_infos
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import open_run
 from toolkit.runs.scores import read_scores
@@ -209,3 +210,24 @@ def test_the_batch_is_full_from_slice_to_slice(tiny_model):
     assert found["slices"] >= 20
     assert found["steps"] > 100
     assert found["fewest"] >= 0.9
+
+
+def test_engines_of_all_nodes_share_what_vllm_knows_of_a_class(tmp_path, monkeypatch):
+    user = tmp_path / "home/vllm/modelinfos"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    for own in (tmp_path / "first", tmp_path / "second"):
+        monkeypatch.setenv("VLLM_CACHE_ROOT", str(own))
+        _share_model_infos(own)
+        assert (own / "modelinfos").resolve() == user
+    (tmp_path / "copied/modelinfos").mkdir(parents=True)  # with the compiled code of another engine
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "copied"))
+    _share_model_infos(tmp_path / "copied")
+    assert not (tmp_path / "copied/modelinfos").is_symlink()
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "of the user"))
+    _share_model_infos(tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "third"))
+    _share_model_infos(tmp_path / "third")
+    assert not (tmp_path / "third").exists()

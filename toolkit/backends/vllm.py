@@ -10,6 +10,7 @@ On a CPU in float32, a sample is a function of (problem, seed). On a GPU the res
 change it. Nothing relies on it.
 """
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -56,6 +57,7 @@ class VllmBackend:
         compiled = _compile_cache(config, cache, shared)
         if compiled and compiled.copy_to(cache):
             log.info("starting with the compiled code of an earlier engine on this node")
+        _share_model_infos(cache)
         self._vllm = _import_vllm()
         try:
             self._llm = self._vllm.LLM(self._model, **self._engine_arguments(on_cpu))
@@ -265,6 +267,21 @@ def _compile_cache(config: Config, own: Path, shared: str) -> CompileCache | Non
     kind = config.sampling.model, config.sampling.revision, asdict(config.engine)
     where = config.engine.stage_model.removeprefix("auto") or shared
     return CompileCache(origin, version, sorted(settings.items()), *kind, where=where)
+
+
+def _share_model_infos(own: Path) -> None:
+    """Let vLLM keep what it knows of a model's class where it keeps it by default: in the home.
+
+    Else each first engine on a node starts a process that imports vLLM, only to look at the class:
+    12 s of CPU, while a GPU waits. vLLM renames these files into place, and reads one only if its
+    digest is that of the module, so all nodes and versions may share them.
+    """
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or not writable: vLLM looks again
+        (user / "vllm/modelinfos").mkdir(parents=True, exist_ok=True)
+        if os.environ["VLLM_CACHE_ROOT"] == str(own) and os.access(user / "vllm", os.W_OK):
+            own.mkdir(exist_ok=True)
+            (own / "modelinfos").symlink_to(user / "vllm/modelinfos")
 
 
 def _import_vllm() -> Any:
