@@ -6,9 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Threads of OpenMP and BLAS wait in a loop. Beside other tests that is half of the CPU time.
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported
-
 import pytest
 from hypothesis import settings
 from run_jobs import heed_signals
@@ -17,6 +14,12 @@ settings.register_profile("shared machine", deadline=None)  # no test is about s
 settings.load_profile("shared machine")
 
 heed_signals()
+
+# Threads of OpenMP and BLAS wait in a loop. Beside other tests that is half of the CPU time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests start hundreds of Python processes: what one has compiled, the next ones read.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TESTS = Path(__file__).resolve().parent
 

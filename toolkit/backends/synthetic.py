@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
-from scipy import stats
+from scipy import special
 
 from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
@@ -51,7 +51,7 @@ class SyntheticBackend:
 
     def _pass_probability(self, task_id: str) -> float:
         a, b = self._sampling.synthetic_a, self._sampling.synthetic_b
-        return float(stats.beta.ppf(self._uniform("p", task_id), a, b))
+        return float(special.betaincinv(a, b, self._uniform("p", task_id)))
 
     def submit(self, request: Request) -> None:
         """See `Backend.submit`."""

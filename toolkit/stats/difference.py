@@ -1,15 +1,16 @@
 """A coverage against a figure of others: the interval of the difference."""
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from toolkit.stats.forecast import LEVEL, Interval
+from toolkit.stats.forecast import TAILS, Interval
 
 
 def exact_binomial(passes: int, tries: int) -> Interval:
     """passes / tries with the 95 % interval of Clopper and Pearson (1934), Biometrika 26."""
-    found = stats.binomtest(passes, tries).proportion_ci(LEVEL, method="exact")
-    return Interval(passes / tries, float(found.low), float(found.high))
+    low = special.betaincinv(passes, tries - passes + 1, TAILS[0]) if passes else 0.0
+    high = special.betaincinv(passes + 1, tries - passes, TAILS[1]) if passes < tries else 1.0
+    return Interval(passes / tries, float(low), float(high))
 
 
 def difference(one: Interval, other: Interval) -> Interval:

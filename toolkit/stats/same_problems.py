@@ -9,7 +9,7 @@ a replicate of its parameters. A Beta variable with the mean and variance that f
 """
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from toolkit.stats.arrays import Bools, Floats, Ints
 from toolkit.stats.bootstrap import Replicated
@@ -114,6 +114,6 @@ def _without_a_law(data: Replicated, k: int) -> tuple[float, float]:
     """
     n = int(data.weights.sum()) * int(data.pairs.n.min())
     c = n * int(data.pairs.c[0]) // int(data.pairs.n[0])  # of all pairs the same share
-    low = float(stats.beta.ppf(TAILS[0], n - c, c + 1)) if c < n else 0.0
-    high = float(stats.beta.ppf(TAILS[1], n - c + 1, c)) if c else 1.0
+    low = float(special.betaincinv(n - c, c + 1, TAILS[0])) if c < n else 0.0
+    high = float(special.betaincinv(n - c + 1, c, TAILS[1])) if c else 1.0
     return low**k, high
