@@ -26,7 +26,8 @@ BELOW = {
     "stages": {"backends", "verifiers", "report", "models", "runs", "stats", "problems", GROUND},
 }
 BELOW["launch"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends"}
-BELOW["commands"] = BELOW["launch"] | {"launch", "planning"}
+BELOW["campaigns"] = BELOW["launch"] | {"launch"}
+BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning"}
 """Room -> the rooms that it may import."""
 OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},

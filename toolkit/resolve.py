@@ -12,10 +12,11 @@ An unknown key or flag is an error that names the valid ones.
 
 import argparse
 import dataclasses
+import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -192,17 +193,41 @@ def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, An
         where = f"{path}: [{name}] {key}"
         if key not in fields:
             raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
-        kind, many = _scalar(fields[key].type)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if key in PLAIN_NUMBERS and type(value) is int:
-            value = str(value)
-        values = value if many and isinstance(value, list) else [value]
-        if many is not isinstance(value, list) or any(type(v) is not kind for v in values):
-            wanted = f"a list of {kind.__name__}" if many else kind.__name__
-            raise UsageError(f"{where} = {value!r}: expected {wanted}")
-        checked[key] = tuple(value) if many else value
+        checked[key] = _checked_value(fields[key], value, where)
     return checked
+
+
+def read_flags(table: Mapping[str, Any], where: str, further: Sequence[str] = ()) -> dict[str, Any]:
+    """Launch flags as a TOML table gives them, of all sections together: field -> value.
+
+    A key is a flag's name without its leading dashes. where: the table, for messages. further: keys
+    of such a table that the caller reads itself. Raises `UsageError` for an unknown key, which
+    names the nearest ones, or a wrong type.
+    """
+    fields = {f.name: f for cls in SECTIONS.values() for f in dataclasses.fields(cls)}
+    found: dict[str, Any] = {}
+    for key, value in _by_fields({k.replace("-", "_"): v for k, v in table.items()}).items():
+        if key not in fields:
+            others = (flag[2:].replace("-", "_") for o in OTHER_NAMES.values() for flag, _, _ in o)
+            names = sorted({*fields, *others, *further})
+            near = difflib.get_close_matches(key, names, n=3)
+            raise UsageError(f"{where} {key}: unknown flag; valid: {', '.join(near or names)}")
+        found[key] = _checked_value(fields[key], value, f"{where} {key}")
+    return found
+
+
+def _checked_value(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
+    """A value of a TOML file as the field holds it. Raises `UsageError` for a wrong type."""
+    kind, many = _scalar(field.type)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if field.name in PLAIN_NUMBERS and type(value) is int:
+        value = str(value)
+    values = value if many and isinstance(value, list) else [value]
+    if many is not isinstance(value, list) or any(type(v) is not kind for v in values):
+        wanted = f"a list of {kind.__name__}" if many else kind.__name__
+        raise UsageError(f"{where} = {value!r}: expected {wanted}")
+    return tuple(value) if many else value
 
 
 def _scalar(annotation: Any) -> tuple[type, bool]:

@@ -7,7 +7,7 @@ old jobs after a while. So nobody may rely on an answer.
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -102,23 +102,42 @@ def read_accounts(run: Run) -> Accounts:
 
     Asks nothing if the run has no jobs of Slurm. Does not fail: see `Accounts.silence`.
     """
-    submitted = {job: (stage, x.time) for x in launches(run) for stage, job in x.jobs.items()}
-    if not submitted:
-        return Accounts()
+    return accounts_of_runs([run])[0]
+
+
+def accounts_of_runs(runs: Sequence[Run]) -> list[Accounts]:
+    """`read_accounts` of many runs, in their order: sacct is asked once for all of them."""
+    of_each = [
+        {job: (stage, x.time) for x in launches(run) for stage, job in x.jobs.items()}
+        for run in runs
+    ]
+    asked = [job for submitted in of_each for job in submitted]
+    if not asked:
+        return [Accounts() for _ in runs]
     try:
         answer = run_slurm(
             *("sacct", "--duplicates", "--noheader", "--parsable2", "--allusers"),
             f"--format={COLUMNS}",
-            f"--jobs={','.join(submitted)}",
+            f"--jobs={','.join(asked)}",
             seconds=ANSWER_SECONDS,
         )
     except SlurmFailure as error:
-        return Accounts(silence=str(error))
-    found: dict[str, list[Attempt]] = defaultdict(list)
+        return [Accounts(silence=str(error)) if jobs else Accounts() for jobs in of_each]
+    attempts: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in parse_attempts(answer.splitlines()):
-        stage, launched = submitted.get(attempt.submission, ("", ""))
+        attempts[attempt.submission].append(attempt)
+    return [_accounts(submitted, attempts) for submitted in of_each]
+
+
+def _accounts(
+    submitted: Mapping[str, tuple[str, str]], attempts: Mapping[str, Sequence[Attempt]]
+) -> Accounts:
+    """Of one run. submitted: job -> its stage, and when it was launched. attempts: by job."""
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in (x for job in submitted for x in attempts.get(job, ())):
+        stage, launched = submitted[attempt.submission]
         # Slurm uses job ids again. A job of another time or another name is somebody else's.
-        if stage and attempt.name.startswith(stage.split("-")[0]):
+        if attempt.name.startswith(stage.split("-")[0]):
             earliest = datetime.fromisoformat(launched).timestamp() - SLACK_SECONDS
             if attempt.submitted is None or attempt.submitted > earliest:
                 found[attempt.task].append(attempt)

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from toolkit.config import Config, chat_arguments
+from toolkit.config import Config, Sampling, chat_arguments
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
 from toolkit.launch.prepare import LaunchPlan
@@ -28,9 +28,7 @@ ASSUMED_RATE = 4000
 def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]]) -> str:
     """The run, what is planned and missing, the resources and a first estimate of the cost."""
     r, s = plan.config.resources, plan.config.sampling
-    a_sample = min(ASSUMED_TOKENS, s.max_tokens)
-    if s.max_tokens > ALLOWED_TO_THINK:
-        a_sample = THINKING_TOKENS
+    a_sample = assumed_tokens(s)
     tokens = plan.samples_missing * a_sample
     hours = tokens / ASSUMED_RATE / 3600
     asked = source_of(plan.config.problem_set)
@@ -58,6 +56,13 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
             f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
         )
     return "\n".join(lines)
+
+
+def assumed_tokens(sampling: Sampling) -> int:
+    """Output tokens of a sample of which nothing is known but its configuration."""
+    if sampling.max_tokens > ALLOWED_TO_THINK:
+        return THINKING_TOKENS
+    return min(ASSUMED_TOKENS, sampling.max_tokens)
 
 
 def describe_prompt(plan: LaunchPlan, task_id: str) -> str:

@@ -20,7 +20,6 @@ from toolkit.runs.history import (
     launches,
     record_cancellation,
     recorded_launcher,
-    submitted_stages,
 )
 from toolkit.runs.run import Run, run_name
 
@@ -174,8 +173,19 @@ def queued_jobs(run: Run) -> list[QueuedJob]:
     A job is known by its name, which holds the id of its launch. So it is found even if its own id
     was never recorded. Raises `SlurmFailure`.
     """
-    found = launches(run)
-    return [*_named_jobs(run, found), *_numbered_jobs(found)]
+    return queues_of([run])[0]
+
+
+def queues_of(runs: Sequence[Run]) -> list[list[QueuedJob]]:
+    """`queued_jobs` of many runs, in their order: squeue is asked for all of them together."""
+    histories = [launches(run) for run in runs]
+    named = _named_jobs(runs, histories)
+    return [[*jobs, *_numbered_jobs(x)] for jobs, x in zip(named, histories, strict=True)]
+
+
+def jobs_named(*names: str) -> list[QueuedJob]:
+    """The jobs of these names, which are no stages of a run. Raises `SlurmFailure`."""
+    return _squeue(f"--name={','.join(names)}")
 
 
 def jobs_of_launch(run: Run, launch: str) -> list[QueuedJob]:
@@ -185,17 +195,25 @@ def jobs_of_launch(run: Run, launch: str) -> list[QueuedJob]:
     return [replace(row, stage=row.stage.partition("-")[0]) for row in rows]
 
 
-def _named_jobs(run: Run, found: Sequence[Launch]) -> list[QueuedJob]:
-    """The jobs of all launches that have an id."""
-    stages, paths = submitted_stages(run), _launches_of_this_run(run, found)
-    name = plain_name(run)
-    names = {job_name(s, name, launch): (s, launch) for launch in paths for s in STAGES}
-    asked, jobs = list(names), []
+def _named_jobs(
+    runs: Sequence[Run], histories: Sequence[Sequence[Launch]]
+) -> list[list[QueuedJob]]:
+    """Of each run, the jobs of all launches that have an id."""
+    names: dict[str, tuple[int, str, str]] = {}
+    for i, (run, found) in enumerate(zip(runs, histories, strict=True)):
+        paths = _launches_of_this_run(run, found)
+        name = plain_name(run) if paths else ""
+        for launch, path in paths.items():
+            names |= {job_name(stage, name, launch): (i, stage, path) for stage in STAGES}
+    asked, jobs = list(names), [list[QueuedJob]() for _ in runs]
     for first in range(0, len(asked), NAMES_AT_ONCE):
         for row in _squeue(f"--name={','.join(asked[first : first + NAMES_AT_ONCE])}"):
-            stage, launch = names[row.stage]
-            label = stages.get(row.submission, stage)
-            jobs.append(replace(row, stage=label, path=paths[launch]))
+            i, stage, path = names[row.stage]
+            stages = (x.jobs for x in histories[i])
+            label = next(
+                (s for x in stages for s, job in x.items() if job == row.submission), stage
+            )
+            jobs[i].append(replace(row, stage=label, path=path))
     return jobs
 
 

@@ -15,7 +15,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,18 +81,19 @@ def launch_slurm(
     return results_complete(run)
 
 
-def submit_slurm(plan: LaunchPlan, run: Run, launch: str) -> Submitted:
+def submit_slurm(plan: LaunchPlan, run: Run, launch: str, after: Sequence[str] = ()) -> Submitted:
     """Submit sampling (if anything is missing), evaluation, and fit or next round; returns at once.
 
-    launch: its id. Where a job is refused, or a signal asks to stop, those before it are cancelled:
-    all of them, or none. Raises `ToolkitError` then, and `SlurmFailure` if Slurm does not answer.
+    launch: its id. after: jobs of others that sampling waits for, however they end. Where a job is
+    refused, or a signal asks to stop, those before it are cancelled: all of them, or none. Raises
+    `ToolkitError` then, and `SlurmFailure` if Slurm does not answer.
     """
     stages = _stages_to_submit(plan, run, launch)
     jobs: dict[str, str] = {}
     with noticed_signals() as stop:
         record_launch(run, plan, "slurm", launch)
         try:
-            _submit_stages(plan.config, run, launch, stages, jobs, stop)
+            _submit_stages(plan.config, run, launch, stages, jobs, stop, after)
             if stop.name:
                 raise Interrupted(stop.name)
         except Interrupted:
@@ -149,15 +150,19 @@ def _submit_stages(
     arrays: list[_Array],
     jobs: dict[str, str],
     stop: Interruption,
+    after: Sequence[str],
 ) -> None:
     """Submit array after array; `jobs` and the history get each id as soon as it is known."""
     run_name, ids = plain_name(run), list[str]()
     for array in arrays:
         stage = array.stage.name
         name = job_name(stage, run_name, launch)
-        after = ":".join(ids[i] for i in array.waits_for) or None
+        before = [ids[i] for i in array.waits_for] or list(after if stage == "sample" else ())
         executor = slurm_executor(
-            run.slurm_dir, config, stage, len(array.arguments), after, array.lanes, name
+            *(run.slurm_dir, config, stage, len(array.arguments)),
+            after=":".join(before) or None,
+            arrays=array.lanes,
+            name=name,
         )
         try:
             job, put_in_place = submit_job(executor, name, array.stage.task, array.arguments, stop)

@@ -164,11 +164,16 @@ class Status:
             )
 
 
-def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Status:
+def read_status(
+    run: Run,
+    judge: Judge,
+    accounts: Accounts | None = None,
+    queue: tuple[list[QueuedJob], str] | None = None,
+) -> Status:
     """The whole view. Verdicts of this judge count.
 
-    accounts: what accounting said a moment ago. Without it, it is asked. A cluster that does not
-    answer is no error.
+    accounts: what accounting said a moment ago. queue: what Slurm's queue holds of the run, and why
+    that is not known. Without them, Slurm is asked. A cluster that does not answer is no error.
     """
     slices = run.slices()
     ledger = Ledger.of(slices, run.done())
@@ -180,7 +185,7 @@ def read_status(run: Run, judge: Judge, accounts: Accounts | None = None) -> Sta
         # A sample without a patch has failed at once. Beside patches that wait, it misleads.
         tried = tried.filter(pl.col("unjudged") == 0)
     done = progress(run, counts)
-    tasks, silence = _queue(run)
+    tasks, silence = _queue(run) if queue is None else queue
     accounts = read_accounts(run) if accounts is None else accounts
     lacking = {"sample"} if not ledger.sampled else set()
     harness = harness_of(judge)

@@ -9,7 +9,12 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import (
+    FormatStrFormatter,
+    LogLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from toolkit.report.blocks import how_many
 from toolkit.report.groups import GroupCurve
@@ -26,6 +31,7 @@ from toolkit.report.style import (
 )
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.frontier import Frontier
+from toolkit.stats.passk import k_grid
 from toolkit.stats.selectors import Selected
 
 
@@ -42,6 +48,89 @@ def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
         log_log(axes)
         axes.legend()
         save(figure, path)
+
+
+Curve = tuple[Ints, Floats, Floats, Floats]
+"""pass@k of a run: k, the estimates, and the ends of their intervals."""
+MOST_BANDS = 6
+"""Of more curves in a panel, bands would hide one another."""
+
+
+def draw_study(panels: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
+    """pass@k of many runs, a panel for each task; title -> label -> curve."""
+    with mpl.rc_context(STYLE):
+        figure, found = _panels(len(panels), "tries per problem k", "pass@k")
+        for (title, curves), axes in zip(panels.items(), found, strict=True):
+            for (label, (k, passed, low, high)), style in zip(
+                curves.items(), itertools.cycle(series_styles()), strict=False
+            ):
+                if len(curves) <= MOST_BANDS:
+                    axes.fill_between(k, low, high, color=style["color"], alpha=0.12, lw=0)
+                axes.plot(k, passed, label=label, markevery=_grid_places(k), **style)
+            longest = max((k for k, *_ in curves.values()), key=len)
+            k_axis(axes, longest[_grid_places(longest)].tolist())
+            _finish_panel(axes, title, len(curves))
+        save(figure, path)
+
+
+def draw_frontiers(panels: Mapping[str, Mapping[str, Sequence[Frontier]]], path: Path) -> None:
+    """Coverage against dollars, a panel for each task; title -> label -> a run's frontiers.
+
+    The first one of a run is a solid line, and the second one a dotted one.
+    """
+    with mpl.rc_context(STYLE):
+        figure, found = _panels(len(panels), "US dollars for all problems", "pass@k (coverage)")
+        for (title, runs), axes in zip(panels.items(), found, strict=True):
+            styles = itertools.cycle(series_styles())
+            for (label, both), style in zip(runs.items(), styles, strict=False):
+                for each, line in zip(both, ("-", ":"), strict=False):
+                    name = f"{label}, {each.policy}" if len(runs) <= MOST_BANDS else None
+                    look = {"color": style["color"], "linestyle": line, "lw": 1.5}
+                    name = name or (label if line == "-" else "_")
+                    axes.plot(each.cost, each.coverage, label=name, **look)
+            axes.set_xscale("log")
+            _dollar_axis(axes)
+            _finish_panel(axes, title, len(runs))
+        save(figure, path)
+
+
+def _grid_places(k: Ints) -> list[int]:
+    """Where the k of a fine grid are those that get a mark."""
+    return [i for i, each in enumerate(k.tolist()) if each in k_grid(int(k[-1]))]
+
+
+def _dollar_axis(axes: Axes) -> None:
+    """Numbers at 1, 2 and 5 of each decade, or at the decades alone where there are many."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", labelsize=8)
+
+
+def _panels(count: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure with up to three panels in a row."""
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(6.4, 5.0 * columns), 4.4 * rows), layout="constrained")
+    found = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in found[count:]:
+        axes.set_visible(False)
+    for axes in found[:count]:
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+    return figure, found[:count]
+
+
+def _finish_panel(axes: Axes, title: str, curves: int) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if curves <= MOST_BANDS:
+        axes.legend(fontsize=7)
+    else:
+        columns = 3 if curves > 3 * MOST_BANDS else 2
+        axes.legend(fontsize=6, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:

@@ -19,6 +19,8 @@ from toolkit.stats.curve import Counts
 from toolkit.stats.passk import k_grid
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MOST_PAIRED = 26
+"""Of more runs, each is compared with the first one only: their pairs would be too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,6 @@ def read_runs(paths: Sequence[Path]) -> tuple[FittedRun, ...]:
 
     Raises `UsageError` where fewer than two problems are in common.
     """
-    if len(paths) > len(LETTERS):
-        raise UsageError(f"{len(paths)} runs: at most {len(LETTERS)} can be compared")
     tables = [_read(path) for path in paths]
     common = tables[0].select("task_id")
     for table in tables[1:]:
@@ -76,13 +76,15 @@ def read_runs(paths: Sequence[Path]) -> tuple[FittedRun, ...]:
         named = " and ".join(map(str, paths))
         raise UsageError(f"{named}: problems in common: {common.height}; nothing to compare")
     runs = []
-    for letter, path, table in zip(LETTERS, paths, tables, strict=False):
+    for i, (path, table) in enumerate(zip(paths, tables, strict=True)):
         rows = common.join(table, on="task_id", how="left", maintain_order="left")
         fit = read_fit(open_run(path).results_dir)
         samples = (rows["n"] + rows["unjudged"]).to_numpy()
         tokens = rows["tokens"].cast(pl.Float64).fill_null(np.nan).to_numpy() / samples
         runs.append(
-            FittedRun(letter, path, Counts.of(rows["n"], rows["c"], fit.stopping), tokens, fit)
+            FittedRun(
+                letter_of(i), path, Counts.of(rows["n"], rows["c"], fit.stopping), tokens, fit
+            )
         )
     return tuple(runs)
 
@@ -92,12 +94,23 @@ def _read(path: Path) -> pl.DataFrame:
     return table.filter(pl.col("n") > 0).select("task_id", "n", "c", "tokens", "unjudged")
 
 
+def letter_of(i: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    above, last = divmod(i, len(LETTERS))
+    return (letter_of(above - 1) if above else "") + LETTERS[last]
+
+
 def compare(runs: Sequence[FittedRun], replicates: int = 1000) -> Comparison:
-    """Each pair at each k that all have, with intervals that hold for all pairs and k at once."""
+    """Each pair at each k that all have, with intervals that hold for all pairs and k at once.
+
+    Of more than `MOST_PAIRED` runs, the pairs are those with the first one.
+    """
     top = min(run.counts.k_max for run in runs)
     k = k_grid(top)
     passed = [1 - run.counts.fail_at_k(k) for run in runs]
     indices = list(combinations(range(len(runs)), 2))
+    if len(runs) > MOST_PAIRED:
+        indices = [(0, i) for i in range(1, len(runs))]
     apart = [passed[i] - passed[j] for i, j in indices]
     found = differences(np.concatenate(apart, axis=1), replicates=replicates)
     fine = fine_grid(top)

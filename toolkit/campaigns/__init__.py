@@ -1,0 +1,1 @@
+"""Many runs as one study: planned, submitted, watched and compared together."""

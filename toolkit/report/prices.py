@@ -1,0 +1,33 @@
+"""What the samples of a run cost in dollars, by what the run knows of itself."""
+
+from dataclasses import dataclass
+
+from toolkit.report.document import FitDocument
+from toolkit.stats.arrays import Floats
+
+ASSUMED_TOKENS_PER_SECOND = 4000.0
+"""Output tokens/s of a GPU where nothing is known: an 8B model on an A100-40GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars for an output token, and for a sample beside its output tokens; and who says so."""
+
+    usd_per_token: float
+    usd_per_sample: float
+    source: str
+
+    def of_samples(self, tokens: Floats) -> Floats:
+        """Dollars of a sample of each problem. tokens: its output tokens, shape (P,)."""
+        return tokens * self.usd_per_token + self.usd_per_sample
+
+
+def price_of(fit: FitDocument, usd_per_gpu_hour: float) -> Price:
+    """By the GPU-hours that a run was paid for, else by an assumed speed of a GPU."""
+    hours = fit.cost.gpu_hours if fit.cost else None
+    if hours and fit.tokens:
+        usd = hours * usd_per_gpu_hour / fit.tokens
+        return Price(usd, 0.0, f"{hours:.2f} GPU-hours at {usd_per_gpu_hour:g} $")
+    usd = usd_per_gpu_hour / 3600 / ASSUMED_TOKENS_PER_SECOND
+    rate = f"{ASSUMED_TOKENS_PER_SECOND:g} tokens/s"
+    return Price(usd, 0.0, f"assumed: {rate} of a GPU at {usd_per_gpu_hour:g} $ an hour")
