@@ -7,7 +7,7 @@ from run_jobs import SMOKE, job
 from terminal import INTERRUPT, job_on_terminal
 
 from toolkit.progress_bar import time_left
-from toolkit.stages.sampler import SamplingProgress
+from toolkit.stages.progress import SamplingProgress
 
 SLOW = ("--preset", "smoke", "--limit", "4", "--samples", "400", "--synthetic-rate", "20")
 
@@ -65,6 +65,8 @@ def test_time_left_is_in_words():
 def test_the_time_left_is_that_of_the_tokens_to_come():
     progress = SamplingProgress(planned_samples=70)
     progress.started -= 10
-    assert progress.note(in_flight=7) == "7 in flight, 0 tokens/s"
-    progress.samples, progress.tokens = 10, 1000
-    assert progress.note(in_flight=7) == "7 in flight, 100 tokens/s, 60 s left"
+    one, other = progress.engine(), progress.engine()
+    one.in_flight, other.in_flight = 4, 3
+    assert progress.note() == "7 in flight, 0 tokens/s"
+    one.samples, one.tokens, other.samples, other.tokens = 6, 700, 4, 300
+    assert progress.note() == "7 in flight, 100 tokens/s, 60 s left"

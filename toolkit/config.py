@@ -203,7 +203,14 @@ class Resources:
         "auto: where the run was launched last; else slurm on a machine of a cluster, else local",
         choices=("auto", "slurm", "local", "inline"),
     )
-    array: int = knob(1, "number of array tasks that sample; each starts one engine")
+    array: int = knob(
+        1, "number of array tasks that sample; each starts --engines-per-task engines"
+    )
+    engines_per_task: int = knob(
+        1,
+        "number of engines in an array task that samples, as on a node with several GPUs. Each has "
+        "--tensor-parallel-size GPUs of its own; they share the task's slices",
+    )
     eval_array: int = knob(1, "number of array tasks that evaluate")
     partition: str | None = knob(None, "Slurm partition for sampling")
     cpu_partition: str | None = knob(None, "Slurm partition for evaluation and fit")
@@ -214,7 +221,7 @@ class Resources:
     gres: str | None = knob(
         None,
         "Slurm generic resources of an array task that samples, such as gpu:a100:1; '' for none. "
-        "Not given: as many GPUs as --tensor-parallel-size",
+        "Not given: as many GPUs as --engines-per-task times --tensor-parallel-size",
     )
     cpus: int = knob(8, "cores of an array task that samples")
     mem: str = knob(
@@ -312,6 +319,7 @@ def validate(config: Config) -> None:
         ),
         ("synthetic_rate", e.synthetic_rate, e.synthetic_rate >= 0, "0 or more"),
         ("array", r.array, r.array >= 1, "1 or more"),
+        ("engines_per_task", r.engines_per_task, r.engines_per_task >= 1, "1 or more"),
         ("eval_array", r.eval_array, r.eval_array >= 1, "1 or more"),
         ("replicates", config.fit.replicates, config.fit.replicates >= 100, "100 or more"),
         *(
@@ -329,6 +337,11 @@ def validate(config: Config) -> None:
         if not holds:
             _refuse(name, value, wanted)
     chat_arguments(s)
+    if r.engines_per_task > 1 and s.backend == "openai":
+        raise UsageError(
+            f"--engines-per-task {r.engines_per_task}: --backend openai asks one server and starts "
+            "no engine; launch with --engines-per-task 1, and more --max-num-seqs to ask it more"
+        )
     if e.store_logprob and s.backend not in LOGPROB_BACKENDS:
         raise UsageError(
             f"--store-logprob: --backend {s.backend} has no model, and so no log-probabilities; "

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.launch.describe import describe_plan
-from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.launch.prepare import freeze_launch, plan_launch, tasks_of
 from toolkit.records import Sample
 from toolkit.resolve import resolve
 from toolkit.runs.partials import write_partial
@@ -41,6 +41,29 @@ def again(plan, **flags):
 def rows(slice_, count):
     keys = list(slice_.sample_keys())[:count]
     return [Sample(task_id, seed, "x", 10, "stop") for task_id, seed in keys]
+
+
+def test_engines_and_gpus_are_counted_in_all(tmp_path):
+    node = {"backend": "vllm", "model": "org/model", "engines_per_task": 4, "array": 3}
+    flags = FLAGS | node | {"tensor_parallel_size": 2, "slice_samples": 8}
+    plan = plan_launch(resolve(flags), tmp_path)
+    tasks = tasks_of(plan)
+    assert [len(names) for names in tasks] == [4, 3, 3]  # ten slices
+    said = describe_plan(plan, "slurm", tasks).splitlines()
+    assert (
+        "engines    4 in each sampling array task, 12 in all, 8 GPUs in each: 24 GPUs in all"
+        in said
+    )
+    assert "resources  a sampling array task: gpu:8, " in "".join(said)
+    assert any(line.endswith("min on 12") for line in said)
+    on_cpu = replace(plan, config=resolve(flags | {"gres": ""}))
+    said = describe_plan(on_cpu, "local", tasks).splitlines()
+    assert "engines    4 in each sampling array task, 12 in all" in said
+
+
+def test_there_are_no_more_array_tasks_than_their_engines_have_slices_for(tmp_path):
+    flags = FLAGS | {"slice_samples": 16, "engines_per_task": 4, "array": 10}
+    assert [len(names) for names in tasks_of(plan_launch(resolve(flags), tmp_path))] == [3, 2]
 
 
 def test_nothing_is_said_of_a_new_run(plan):

@@ -13,7 +13,7 @@ from run_jobs import ROOT, job
 
 from toolkit.errors import UsageError
 from toolkit.launch.chain import Stage
-from toolkit.launch.gpus import places, refuse_too_few_gpus, visible_gpus
+from toolkit.launch.gpus import engine_devices, places, refuse_too_few_gpus, visible_gpus
 from toolkit.launch.local import run_processes
 from toolkit.resolve import resolve
 from toolkit.runs.run import Run
@@ -69,9 +69,35 @@ def test_gpus_are_dealt_one_or_as_many_as_hold_a_model():
     assert places(double, "sample", 4, four[:3]) == [("0", "1")]
     assert places(vllm(max_parallel=3), "sample", 4, four) == [("0",), ("1",), ("2",)]
     assert places(single, "sample", 3, ()) == [()] * 3
+    assert places(vllm(engines_per_task=2), "sample", 4, four) == [("0", "1"), ("2", "3")]
+    both = vllm(engines_per_task=2, tensor_parallel_size=2)
+    assert places(both, "sample", 4, four) == [four]
     for stage in ("evaluate", "fit"):
         assert places(vllm(max_parallel=1), stage, 2, four) == [(), ()]
     assert places(vllm(backend="synthetic"), "sample", 2, four) == [(), ()]
+
+
+def test_the_gpus_of_an_array_task_are_dealt_to_its_engines(monkeypatch, caplog):
+    def dealt(seen, **flags):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+        return engine_devices(vllm(**flags), os.environ)
+
+    assert dealt("0,1") == [()]  # alone it sees what the task sees
+    assert dealt("4,GPU-a,6,7", engines_per_task=4) == [("4",), ("GPU-a",), ("6",), ("7",)]
+    pairs = {"engines_per_task": 2, "tensor_parallel_size": 2}
+    assert dealt("3,2,1,0", **pairs) == [("3", "2"), ("1", "0")]
+    assert not caplog.text
+    assert dealt("0,1,2", engines_per_task=2) == [("0",), ("1",)]
+    assert "1 of the 3 GPUs of this array task stay idle" in caplog.text
+    assert dealt("", engines_per_task=2) == [(), ()]  # on a CPU
+    assert dealt("0", engines_per_task=2, backend="synthetic") == [(), ()]
+    with pytest.raises(UsageError) as few:
+        dealt("0,1", **pairs)
+    assert str(few.value) == (
+        "--engines-per-task 2: only 2 GPUs for this array task (CUDA_VISIBLE_DEVICES=0,1), but 2 "
+        "engines with --tensor-parallel-size 2 need 4; give --engines-per-task 1, or for a CPU "
+        "--gres ''"
+    )
 
 
 def test_too_few_gpus_are_refused_before_anything_is_written(tmp_path):
@@ -81,6 +107,11 @@ def test_too_few_gpus_are_refused_before_anything_is_written(tmp_path):
     refuse_too_few_gpus(vllm(), ())
     with pytest.raises(UsageError, match="--tensor-parallel-size 4: only 2 GPUs on this machine"):
         refuse_too_few_gpus(vllm(tensor_parallel_size=4), ("0", "1"))
+    with pytest.raises(
+        UsageError, match=r"--engines-per-task 4: only 2 GPUs .* give .*-task 2, or"
+    ):
+        refuse_too_few_gpus(vllm(engines_per_task=4), ("0", "1"))
+    refuse_too_few_gpus(vllm(engines_per_task=4, gres=""), ())
     flags = ("--launcher", "local", "--preset", "quickstart", "--gpus", "1", "--run", "run")
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "7"}
     done = job("launch.py", *flags, "--tensor-parallel-size", 2, cwd=tmp_path, env=environment)

@@ -92,21 +92,54 @@ def test_the_toolkits_own_options_give_way():
 
 
 def test_the_gpus_asked_for_hold_the_model():
-    says = r"--tensor-parallel-size 4: an array task asks for 1 GPU \(gpu:1\); give --gpus 4"
+    says = (
+        r"--tensor-parallel-size 4: an array task asks for 1 GPU \(gpu:1\), and its engines use 4; "
+    )
     with pytest.raises(UsageError, match=says):
         check_jobs(resolve({"tensor_parallel_size": 4, "gres": "gpu:1"}))
     for flags in (
         {},  # as many as hold the model
         {"gres": "gpu:a100:4"},
-        {"gres": "gpu:1", "slurm": ("sample.gpus-per-node=8",)},
+        {"gres": "gpu:1", "slurm": ("sample.gpus-per-node=4",)},
         {"gres": ""},  # on a CPU
         {"gres": "gpu:1", "backend": "synthetic"},
         {"gres": "gpu:1", "launcher": "local"},
     ):
         check_jobs(resolve({"tensor_parallel_size": 4, **flags}))
-    with pytest.raises(UsageError, match=r"asks for 2 GPUs \(gpu:2\); give --gpus 4"):
+    with pytest.raises(UsageError, match=r"asks for 2 GPUs \(gpu:2\), .*; give --gpus 4$"):
         check_jobs(resolve({"tensor_parallel_size": 4, "slurm": ("gpus=2",)}))
     assert sampling_gres(resolve({"tensor_parallel_size": 4})) == "gpu:4"
+
+
+def test_all_gpus_asked_for_have_an_engine():
+    node = {"engines_per_task": 4, "tensor_parallel_size": 2}
+    assert sampling_gres(resolve(node)) == "gpu:8"
+    for flags in (
+        {},
+        {"gres": "gpu:h100:8"},
+        {"gres": ""},
+        {"gres": "gpu:1", "backend": "synthetic"},
+    ):
+        check_jobs(resolve(node | flags))
+    with pytest.raises(UsageError) as few:
+        check_jobs(resolve(node | {"gres": "gpu:h100:4"}))
+    assert str(few.value) == (
+        "--engines-per-task 4 with --tensor-parallel-size 2: an array task asks for 4 GPUs "
+        "(gpu:h100:4), and its engines use 8; give --gpus 8"
+    )
+    with pytest.raises(UsageError) as idle:
+        check_jobs(resolve({"gres": "gpu:4"}))
+    assert str(idle.value) == (
+        "--tensor-parallel-size 1: an array task asks for 4 GPUs (gpu:4), and its engines use 1; "
+        "give --gpus 1, or --engines-per-task 4 to use them all"
+    )
+    check_jobs(resolve({"gres": "gpu:4", "engines_per_task": 4}))
+    with pytest.raises(
+        UsageError, match=r"--backend openai asks one server .*-per-task 1, and more"
+    ):
+        resolve({"engines_per_task": 2, "backend": "openai"})
+    with pytest.raises(UsageError, match="--engines-per-task 0: must be 1 or more"):
+        resolve({"engines_per_task": 0})
 
 
 def test_what_is_refused_leaves_nothing(tmp_path):

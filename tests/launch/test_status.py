@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.progress import Ledger
-from toolkit.launch.status import read_status, speed_of
+from toolkit.launch.status import _engine_lines, read_status, speed_of
 from toolkit.records import EngineFacts, Sample, Verdict
 from toolkit.resolve import resolve
 from toolkit.runs.answers import write_map
@@ -22,6 +22,7 @@ from toolkit.runs.shard_facts import (
     TokenCounts,
 )
 from toolkit.runs.shards import read_shard, write_shard
+from toolkit.runs.usage import spent_of
 from toolkit.runs.verdicts import write_verdicts
 from toolkit.verifiers.judges import judge_of_run
 
@@ -58,6 +59,10 @@ def test_tokens_engines_and_time_are_shown(run):
     found = read_status(run, judge_of_run(run))
     lines = found.text().splitlines()
     assert "tokens     2000 in (90% cached), 8000 out, 80 tokens/s now, 80 on average" in lines
+    both = [replace(FACTS, origin=replace(FACTS.origin, slot=slot)) for slot in (0, 1)]
+    assert next(_engine_lines(spent_of(both))) == (
+        "engines    2 in 1 array task(s): 2 on NVIDIA A100-SXM4-40GB"
+    )
     assert "engines    2 array task(s): 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
     assert "gpu time   180 s start-up (60 s staging), 200 s sampling" in lines
     assert "kv cache   at most 87% in use, 6 preemptions" in lines
@@ -73,6 +78,7 @@ def test_tokens_engines_and_time_are_shown(run):
         "preemptions": 6,
         "devices": {"NVIDIA A100-SXM4-40GB": 1, "NVIDIA H100": 1},
         "on_gpus": True,
+        "engines": 2,
     }
     assert "cost       0.11 GPU-hours paid (from the shards), 53% of it sampling" in lines
     assert json.loads(found.json())["cost"]["gpu_hours"] == 380 / 3600

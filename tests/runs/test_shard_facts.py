@@ -26,7 +26,7 @@ FULL = ShardFacts(
     slice="r000-s0001",
     content="aa0cdaa0",
     shard="a9719857",
-    origin=Origin("0.1.0", "n1", 3145, "77", "4", 1),
+    origin=Origin("0.1.0", "n1", 3145, "77", "4", 1, 3, "6,7"),
     engine=EngineFacts(
         engine="vllm 0.32.0",
         device="NVIDIA H100",
@@ -55,6 +55,8 @@ FULL_METADATA = {
     "slurm_job": "77",
     "slurm_task": "4",
     "slurm_restarts": "1",
+    "slot": "3",
+    "gpus": "6,7",
     "engine": "vllm 0.32.0",
     "device": "NVIDIA H100",
     "dtype": "bfloat16",

@@ -53,6 +53,22 @@ def test_a_task_of_two_gpus_costs_twice_its_time():
     assert spent.devices == {"2 x A100": 1}
 
 
+def test_the_engines_of_one_task_cost_their_own_time_each():
+    """Side by side; the second one was replaced after it had died."""
+    facts = {"process": 7, "device": "A100", "startup_seconds": 5, "engine_restarts": 0}
+    again = facts | {"slot": 1, "engine_restarts": 1}
+    shards = [
+        shard(110, 150, **facts, slot=0),
+        shard(110, 120, **facts, slot=1),
+        shard(130, 150, **again),
+    ]
+    spent = spent_of(shards)
+    assert (spent.tasks, spent.engines, spent.devices) == (1, 2, {"A100": 2})
+    assert spent.sampling_seconds == 40 + 40 - 5
+    assert spent.startup_seconds == 15
+    assert cost_of(shards).gpu_hours == pytest.approx(90 / 3600)
+
+
 def test_what_not_every_shard_tells_is_unknown():
     told = shard(1, 2, prompt_tokens=50, cached_tokens=40, preemptions=3, kv_cache_peak=0.5)
     spent = spent_of([told, told])

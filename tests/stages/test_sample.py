@@ -156,7 +156,7 @@ def test_released_signals_mean_what_they_meant_before(stop):
 def test_an_engine_that_dies_after_some_slices_is_started_again(run, stop, monkeypatch):
     opened = []
 
-    def open_dying(config, examples, _):
+    def open_dying(config, examples, *_):
         lives = (20, 0, 10, None)[len(opened)]
         opened.append(Shuffled(open_backend(config, examples), 16, lives))
         opened[-1].describe = EngineFacts
@@ -194,7 +194,7 @@ def test_a_killed_engine_process_is_replaced(run, stop, caplog):
 
 
 def test_an_engine_that_keeps_dying_ends_the_task(run, stop, monkeypatch):
-    def open_dead(config, examples, _):
+    def open_dead(config, examples, *_):
         backend = Shuffled(open_backend(config, examples), 16, 0)
         backend.describe = EngineFacts
         backend.close = lambda: None

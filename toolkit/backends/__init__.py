@@ -46,17 +46,19 @@ def open_backend(
     config: Config,
     examples: Mapping[str, Examples],
     stop_requested: Callable[[], bool] = lambda: False,
+    surroundings: Mapping[str, str] | None = None,
 ) -> Backend:
     """Start the configured backend. For vllm this loads the model.
 
-    examples: task_id -> completions with known verdicts, for the synthetic backend. Raises
-    `StartInterrupted` within seconds if a stop is requested before the engine is up.
+    examples: task_id -> completions with known verdicts, for the synthetic backend. surroundings:
+    variables that the engine's own process gets, where there is one. Raises `StartInterrupted`
+    within seconds if a stop is requested before the engine is up.
     """
     match config.sampling.backend:
         case "vllm":
             from toolkit.backends.engine_process import EngineProcess
 
-            return EngineProcess(config, VLLM, stop_requested)
+            return EngineProcess(config, VLLM, stop_requested, surroundings=surroundings)
         case "openai":
             from toolkit.backends.openai import OpenAIBackend
 

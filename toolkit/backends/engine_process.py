@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -58,8 +58,11 @@ class EngineProcess:
         engine: str,
         stop_requested: Callable[[], bool],
         limits: Limits | None = None,
+        surroundings: Mapping[str, str] | None = None,
     ) -> None:
         """engine: "module:class". It is called with the configuration and a folder for its files.
+
+        surroundings: variables of its environment that are not the task's, such as its GPUs.
 
         Raises `StartInterrupted` if a stop is requested meanwhile, `EngineRefused` if the engine
         says that it cannot start, and `EngineFailure` if it dies.
@@ -71,7 +74,7 @@ class EngineProcess:
         self._load = Load()
         self._lines: deque[str] = deque(maxlen=200)
         self._folder, lock = _make_folder()
-        self._start(engine, lock)
+        self._start(engine, lock, surroundings or {})
         session = self._guard.pid
         asked = Limits(step=config.engine.step_limit, startup=config.engine.startup_limit)
         self._watch = EngineWatch(lambda: of_session(session), limits or asked)
@@ -85,7 +88,7 @@ class EngineProcess:
         self.max_in_flight = started.max_in_flight
         self.staging_seconds = started.staging_seconds
 
-    def _start(self, engine: str, lock: int) -> None:
+    def _start(self, engine: str, lock: int, surroundings: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         output, theirs_out = os.pipe()
@@ -98,6 +101,7 @@ class EngineProcess:
             stderr=theirs_out,
             pass_fds=(theirs.fileno(), lifeline, lock),
             start_new_session=True,
+            env=os.environ | surroundings,
         )
         theirs.close()
         for descriptor in (lifeline, theirs_out, lock):

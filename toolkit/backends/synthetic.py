@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import multiprocessing
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 STEP_SECONDS = 1.0
+_FORKING = threading.Lock()
 
 
 class SyntheticBackend:
@@ -89,14 +91,16 @@ class _Paced:
     """A process that returns samples in their order, `rate` of them per second."""
 
     def __init__(self, rate: float) -> None:
-        # Forked, because it needs only what is loaded, and starts at once.
+        # Forked, because it needs only what is loaded, and starts at once. One at a time: a process
+        # that inherits the far end of another's pipe would hide the other's death.
         context = multiprocessing.get_context("fork")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_give_back, args=(theirs, self._connection, rate), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        with _FORKING:
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(
+                target=_give_back, args=(theirs, self._connection, rate), daemon=True
+            )
+            self._process.start()
+            theirs.close()
 
     def step(self, samples: Sequence[Sample]) -> list[Sample]:
         try:

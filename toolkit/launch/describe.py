@@ -9,7 +9,7 @@ from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
-from toolkit.launch.sbatch_options import Options, gres_asked, job_options
+from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
 from toolkit.problems.load import source_of
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
@@ -42,18 +42,20 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"judge      {plan.judge.line()}",
         f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
         f"{r.eval_array} for evaluation",
+        *_engines_line(plan.config, len(tasks)),
     ]
     if launcher == "slurm":
         jobs = (_asked(job_options(plan.config, stage)) for stage in ("sample", "evaluate"))
         lines.append("resources  a sampling array task: {}; an evaluation one: {}".format(*jobs))
         lines += _slow_slice_line(plan)
     # What an array task on another machine, or without a GPU, would cost is not known here.
+    engines = max(1, len(tasks)) * r.engines_per_task
     on_gpus = launcher == "slurm" and s.backend == "vllm" and s.model and r.gres != ""
     if on_gpus and plan.samples_missing:
         lines.append(
             f"estimate   {tokens / 1e6:.2f} M tokens (assuming {a_sample:,} a sample); an 8B "
             f"model on A100-40GB (assuming {ASSUMED_RATE} tokens/s a GPU): {hours:.2f} GPU-hours, "
-            f"{60 * hours / max(1, len(tasks)):.1f} min on {max(1, len(tasks))}"
+            f"{60 * hours / engines:.1f} min on {engines}"
         )
     return "\n".join(lines)
 
@@ -63,6 +65,15 @@ def assumed_tokens(sampling: Sampling) -> int:
     if sampling.max_tokens > ALLOWED_TO_THINK:
         return THINKING_TOKENS
     return min(ASSUMED_TOKENS, sampling.max_tokens)
+
+
+def _engines_line(config: Config, tasks: int) -> Iterator[str]:
+    """How many engines and GPUs there are in all, where an array task has several engines."""
+    engines, gpus = config.resources.engines_per_task, gpus_needed(config)
+    if engines > 1:
+        on_gpus = config.sampling.backend == "vllm" and config.resources.gres != ""
+        told = f", {gpus} GPUs in each: {tasks * gpus} GPUs in all" if on_gpus else ""
+        yield f"engines    {engines} in each sampling array task, {tasks * engines} in all{told}"
 
 
 def describe_prompt(plan: LaunchPlan, task_id: str) -> str:

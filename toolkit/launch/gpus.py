@@ -1,21 +1,26 @@
-"""The GPUs of this machine, dealt out to the array tasks that sample here.
+"""GPUs, dealt out: those of this machine to array tasks, those of an array task to its engines.
 
 How many there are is read without CUDA: a process that has touched CUDA cannot fork engines.
 """
 
+import logging
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from toolkit.config import Config
 from toolkit.errors import UsageError
+from toolkit.launch.sbatch_options import gpus_needed
+from toolkit.stages.sample import VISIBLE, Devices
 
-Gpus = tuple[str, ...]
+log = logging.getLogger(__name__)
+
+Gpus = Devices
 """GPUs as CUDA_VISIBLE_DEVICES names them: by index, or by UUID (GPU-..., MIG-...)."""
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 LISTING_SECONDS = 30.0
 NO_GPU = ("", "-1", "NoDevFiles", "none", "void")
 """Entries of `VISIBLE` that name none; as CUDA does, they and all after them are left out."""
@@ -55,10 +60,10 @@ def _listed(environment: Mapping[str, str]) -> int:
 def places(config: Config, stage: str, tasks: int, gpus: Gpus) -> list[Gpus]:
     """Where array tasks of a stage run at the same time: the GPUs of each place.
 
-    Only sampling by vLLM gets GPUs, as many as hold one model together. There are no more places
-    than GPUs for them, than array tasks, and for sampling than --max-parallel; at least one.
+    Only sampling by vLLM gets GPUs, as many as the engines of an array task use. There are no more
+    places than GPUs for them, than array tasks, and for sampling than --max-parallel; at least one.
     """
-    size = config.engine.tensor_parallel_size
+    size = gpus_needed(config)
     most = config.resources.max_parallel if stage == "sample" else None
     found: list[Gpus] = [()] * tasks
     if stage == "sample" and config.sampling.backend == "vllm" and len(gpus) >= size:
@@ -67,16 +72,47 @@ def places(config: Config, stage: str, tasks: int, gpus: Gpus) -> list[Gpus]:
 
 
 def refuse_too_few_gpus(config: Config, gpus: Gpus) -> None:
-    """Raise `UsageError` where not even one model fits this machine's GPUs.
+    """Raise `UsageError` where the engines of one array task do not fit this machine's GPUs.
 
-    With --gres '' the engine is a CPU's. Nothing is checked then.
+    With --gres '' the engines are a CPU's. Nothing is checked then.
     """
-    size = config.engine.tensor_parallel_size
-    if config.sampling.backend != "vllm" or config.resources.gres == "" or size == 1:
+    if config.sampling.backend != "vllm" or config.resources.gres == "":
         return
-    if len(gpus) < size:
-        shown = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
-        raise UsageError(
-            f"--tensor-parallel-size {size}: only {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} "
-            f"on this machine{shown}; give at most that, or for a CPU --gres ''"
+    if len(gpus) < gpus_needed(config) != 1:
+        _refuse(config, gpus, "on this machine")
+
+
+def engine_devices(config: Config, environment: Mapping[str, str]) -> list[Gpus]:
+    """The GPUs of each engine of an array task, out of those that the task sees.
+
+    (): an engine on a CPU, or the only one, which sees what the task sees. Raises `UsageError` if
+    several engines on GPUs have too few of them.
+    """
+    count, size = config.resources.engines_per_task, config.engine.tensor_parallel_size
+    if count == 1:
+        return [()]
+    seen = visible_gpus(environment)
+    if len(seen) < count * size:
+        if seen and config.sampling.backend == "vllm":
+            _refuse(config, seen, "for this array task")
+        return [()] * count
+    if len(seen) > count * size:
+        log.warning(
+            "%d of the %d GPUs of this array task stay idle", len(seen) - count * size, len(seen)
         )
+    return [seen[i * size : (i + 1) * size] for i in range(count)]
+
+
+def _refuse(config: Config, gpus: Gpus, where: str) -> NoReturn:
+    engines, size = config.resources.engines_per_task, config.engine.tensor_parallel_size
+    shown = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
+    only = f"only {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} {where}{shown}"
+    if engines == 1 or len(gpus) < size:
+        raise UsageError(
+            f"--tensor-parallel-size {size}: {only}; give at most that, or for a CPU --gres ''"
+        )
+    raise UsageError(
+        f"--engines-per-task {engines}: {only}, but {engines} engines with --tensor-parallel-size "
+        f"{size} need {engines * size}; give --engines-per-task {len(gpus) // size}, or for a CPU "
+        "--gres ''"
+    )

@@ -16,9 +16,10 @@ import submitit
 
 from toolkit.cores import divided_cores
 from toolkit.launch.chain import Stage, run_rounds
-from toolkit.launch.gpus import VISIBLE, Gpus, places, visible_gpus
+from toolkit.launch.gpus import Gpus, places, visible_gpus
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.runs.run import Run
+from toolkit.stages.sample import VISIBLE
 
 log = logging.getLogger(__name__)
 

@@ -306,8 +306,13 @@ def _record_model(run: Run, hub_model: Mapping[str, str]) -> None:
 
 
 def tasks_of(plan: LaunchPlan) -> list[list[str]]:
-    """The slice names of each array task: the missing slices, dealt to those of this launch."""
-    return deal(plan.missing, plan.config.resources.array)
+    """The slice names of each array task: the missing slices, dealt to those of this launch.
+
+    There are no more array tasks than their engines have slices for.
+    """
+    resources = plan.config.resources
+    busy = -(-len(plan.missing) // resources.engines_per_task)
+    return deal(plan.missing, min(resources.array, busy))
 
 
 def record_launch(run: Run, plan: LaunchPlan, launcher: str, launch: str) -> None:

@@ -106,7 +106,7 @@ def sampling_gres(config: Config) -> str:
     """The generic resources of an array task that samples, as sbatch takes them; "" for none."""
     gres = config.resources.gres
     if gres is None:
-        gres = f"gpu:{config.engine.tensor_parallel_size}"
+        gres = f"gpu:{gpus_needed(config)}"
     return gres_asked(options_of(config.resources.slurm or (), "sample"), gres)
 
 
@@ -125,17 +125,30 @@ def check_jobs(config: Config) -> None:
     for item in r.slurm or ():
         _option(item)
     if config.sampling.backend == "vllm" and r.launcher in ("auto", "slurm"):
-        _check_gpus(sampling_gres(config), config.engine.tensor_parallel_size)
+        _check_gpus(sampling_gres(config), config)
 
 
-def _check_gpus(gres: str, tensor_parallel_size: int) -> None:
+def gpus_needed(config: Config) -> int:
+    """How many GPUs the engines of one array task use together."""
+    return config.resources.engines_per_task * config.engine.tensor_parallel_size
+
+
+def _check_gpus(gres: str, config: Config) -> None:
     """A job that asks for no GPU is a CPU's, or has its GPUs in another way: nothing is checked."""
-    gpus = gpus_of(gres)
-    if gpus is not None and gpus < tensor_parallel_size:
-        raise UsageError(
-            f"--tensor-parallel-size {tensor_parallel_size}: an array task asks for {gpus} GPU"
-            f"{'' if gpus == 1 else 's'} ({gres}); give --gpus {tensor_parallel_size}"
-        )
+    gpus, needed = gpus_of(gres), gpus_needed(config)
+    if gpus is None or gpus == needed:
+        return
+    engines, each = config.resources.engines_per_task, config.engine.tensor_parallel_size
+    uses = f"--tensor-parallel-size {each}"
+    if engines > 1:
+        uses = f"--engines-per-task {engines} with {uses}"
+    remedy = f"give --gpus {needed}"
+    if gpus > needed and gpus % each == 0:
+        remedy += f", or --engines-per-task {gpus // each} to use them all"
+    raise UsageError(
+        f"{uses}: an array task asks for {gpus} GPU{'' if gpus == 1 else 's'} ({gres}), and its "
+        f"engines use {needed}; {remedy}"
+    )
 
 
 def gres_asked(options: Options, gres: str) -> str:

@@ -260,7 +260,9 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
     devices = ", ".join(
         f"{count} on {named.get(name, name)}" for name, count in sorted(spent.devices.items())
     )
-    yield f"engines    {spent.tasks} array task(s): {devices}"
+    # One engine in each task is the usual case, and needs no second number.
+    engines = "" if spent.engines == spent.tasks else f"{spent.engines} in "
+    yield f"engines    {engines}{spent.tasks} array task(s): {devices}"
     staging = f" ({spent.staging_seconds:.0f} s staging)" if spent.staging_seconds >= 1 else ""
     time = "gpu time " if spent.on_gpus else "task time"
     yield (

@@ -21,6 +21,7 @@ from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
 from toolkit.launch.accounting import read_cost
 from toolkit.launch.causes import BEGINS
+from toolkit.launch.gpus import engine_devices
 from toolkit.launch.queue import requeue
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
@@ -76,7 +77,7 @@ def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
     Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
     """
     stop, run = StopRequest(), open_run(path)
-    if run_sampling(run, names, config, stop):
+    if run_sampling(run, names, config, stop, engine_devices(config, os.environ)):
         stop.release()
         return
     if stop.near_time_limit:

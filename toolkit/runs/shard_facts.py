@@ -22,6 +22,9 @@ class Origin:
 
     process: its id on the host. slurm_job, slurm_task: ids of the job and of the array task, ""
     outside Slurm. slurm_restarts: how often Slurm had put the job back in the queue.
+
+    Of an array task with several engines also slot: which of them, from 0; and gpus: the devices
+    that it was given, as CUDA_VISIBLE_DEVICES names them.
     """
 
     toolkit: str | None = None
@@ -30,12 +33,19 @@ class Origin:
     slurm_job: str | None = None
     slurm_task: str | None = None
     slurm_restarts: int | None = None
+    slot: int | None = None
+    gpus: str | None = None
+
+    @property
+    def task(self) -> tuple[str, ...]:
+        """Identifies the process. A restarted job gets another one."""
+        parts = (self.host, self.slurm_job, self.slurm_task, self.slurm_restarts, self.process)
+        return tuple("" if part is None else str(part) for part in parts)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Identifies the process. A restarted job gets another key."""
-        parts = (self.host, self.slurm_job, self.slurm_task, self.slurm_restarts, self.process)
-        return tuple("" if part is None else str(part) for part in parts)
+        """Identifies the place of an engine: the process, and which of its engines."""
+        return self.task if self.slot is None else (*self.task, str(self.slot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +218,8 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "slurm_job": origin.slurm_job,
         "slurm_task": origin.slurm_task,
         "slurm_restarts": origin.slurm_restarts,
+        "slot": origin.slot,
+        "gpus": origin.gpus,
         "engine": engine.engine,
         "device": engine.device,
         "dtype": engine.dtype,
@@ -256,6 +268,8 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             slurm_job=found.get("slurm_job"),
             slurm_task=found.get("slurm_task"),
             slurm_restarts=_whole(found, "slurm_restarts"),
+            slot=_whole(found, "slot"),
+            gpus=found.get("gpus"),
         ),
         engine=EngineFacts(
             engine=found.get("engine"),

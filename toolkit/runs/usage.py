@@ -21,10 +21,10 @@ NO_GPU = ("none", "cpu")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums over the sampling tasks of a run: the processes that sampled, one engine each.
+    """Sums over the sampling tasks of a run: the processes that sampled, by one or more engines.
 
-    All seconds are the time of a sampling task times its `tensor_parallel_size`: GPU seconds. Of a
-    run that was sampled without a GPU (`on_gpus` is False) they are seconds of its tasks.
+    All seconds are the time of an engine times its `tensor_parallel_size`: GPU seconds. Of a run
+    that was sampled without a GPU (`on_gpus` is False) they are seconds of its engines.
 
     - sampling_seconds: from the start of the first slice to the end of the last one, without the
       restarts of engines between.
@@ -35,8 +35,9 @@ class Spent:
     - cached_tokens: those prompt tokens that were in the engine's prefix cache. None likewise.
     - preemptions: sequences that the engine began again. None likewise.
     - kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1.
-    - devices: name of the GPU -> number of sampling tasks. For an engine on two GPUs the name is
+    - devices: name of the GPU -> number of engines. For an engine on two GPUs the name is
       "2 x name".
+    - engines: their number. One that replaces another in the same task is no further one.
     - on_gpus: whether any of them is a GPU, as far as the shards say.
     """
 
@@ -51,6 +52,7 @@ class Spent:
     preemptions: int | None = None
     devices: dict[str, int] = field(default_factory=dict)
     on_gpus: bool = False
+    engines: int = 0
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -108,7 +110,7 @@ class Cost:
 
 
 class GpuSeconds(NamedTuple):
-    """The GPU seconds of one sampling task. Fields as in `Spent`."""
+    """The GPU seconds of one engine of a sampling task. Fields as in `Spent`."""
 
     sampling: float
     startup: float
@@ -176,14 +178,14 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     Shards without times (ingested ones) cost nothing.
     """
     timed = [(each.times, each) for s in shards for each in s.attempts() if each.times]
-    timed.sort(key=lambda each: (_task(each), each[0].started))
-    tasks = [list(group) for _, group in groupby(timed, _task)]
-    on_gpus = any(_on_gpu(task) for task in tasks)
+    timed.sort(key=lambda each: (_engine(each), each[0].started))
+    engines = [list(group) for _, group in groupby(timed, _engine)]
+    on_gpus = any(_on_gpu(shards) for shards in engines)
     # A trial on a CPU is no GPU time, though it may be a part of the same run.
-    seconds = [_gpu_seconds(task) for task in tasks if _on_gpu(task) or not on_gpus]
+    seconds = [_gpu_seconds(shards) for shards in engines if _on_gpu(shards) or not on_gpus]
     peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
     return Spent(
-        tasks=len(tasks),
+        tasks=len({shards[0][1].origin.task for shards in engines}),
         tokens=_total([s.tokens.output for _, s in timed]),
         prompt_tokens=_total([s.tokens.prompt for _, s in timed]),
         cached_tokens=_total([s.tokens.cached for _, s in timed]),
@@ -192,18 +194,19 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
         staging_seconds=sum(each.staging for each in seconds),
         kv_cache_peak=max(peaks, default=None),
         preemptions=_total([s.feed.preemptions for _, s in timed]),
-        devices=dict(Counter(_device(task[0][1]) for task in tasks)),
+        devices=dict(Counter(_device(shards[0][1]) for shards in engines)),
         on_gpus=on_gpus,
+        engines=len(engines),
     )
 
 
-def _on_gpu(task: Sequence[TimedShard]) -> bool:
-    """Whether a sampling task had a GPU. Shards of the first versions do not say: they had."""
-    device = task[0][1].engine.device
+def _on_gpu(shards: Sequence[TimedShard]) -> bool:
+    """Whether an engine had a GPU. Shards of the first versions do not say: it had."""
+    device = shards[0][1].engine.device
     return device is None or not (device.lower() in NO_GPU or "://" in device)
 
 
-def _task(shard: TimedShard) -> tuple[str, ...]:
+def _engine(shard: TimedShard) -> tuple[str, ...]:
     return shard[1].origin.key
 
 
@@ -225,10 +228,10 @@ def _total(counts: Sequence[int | None]) -> int | None:
 
 
 def _gpu_seconds(shards: Sequence[TimedShard]) -> GpuSeconds:
-    """The GPU seconds of one sampling task, from its shards in the order of their start.
+    """The GPU seconds of one engine, from its shards in the order of their start.
 
-    An engine that died is started again in the same process, between two slices. So the time from
-    the first slice to the last one includes every start except the first.
+    One that died is started again in the same process, between two slices. So the time from the
+    first slice to the last one includes every start except the first.
     """
     staging: dict[int, float] = {}
     starting: dict[int, float] = {}

@@ -4,6 +4,9 @@ The loop submits single samples, slice after slice. So samples of the next slice
 while the last ones of the current slice still run. When the last sample of a slice is there, the
 slice becomes a shard. A thread of its own writes files, so that the engine does not wait.
 
+The slices come from a list, or from a pool that the engines of an array task share. An engine that
+runs dry then waits: another one may die, and its slices are to be sampled too.
+
 What is finished of the other slices becomes partial files, when sampling is interrupted and now
 and then before (`toolkit.runs.partials`).
 """
@@ -12,11 +15,9 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from toolkit.backends import Backend
 from toolkit.errors import EngineFailure, ToolkitError
-from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
 from toolkit.runs.partials import Partial, discard_partial, write_partial
@@ -24,15 +25,12 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import FeedFacts, ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.stages.open_slice import OpenSlice
-from toolkit.stages.pace import Pace
+from toolkit.stages.progress import REPORT_SECONDS, SamplingProgress
+from toolkit.stages.slice_pool import SlicePool
 from toolkit.stages.writer import Writer
 
 log = logging.getLogger(__name__)
 
-RATE_SECONDS = 60.0
-"""Speed is over this time."""
-REPORT_SECONDS = 15.0
-"""Time between two progress lines in the log."""
 MAX_UNWRITTEN = 4
 """How many finished shards may wait for a slow disk. With more, the engine waits too."""
 KEEP_SECONDS = 300.0
@@ -46,46 +44,8 @@ POLL_SECONDS = 0.2
 """How soon a stop is noticed while the engine waits for a slow disk."""
 
 
-@dataclass(slots=True)
-class SamplingProgress:
-    """What one sampling process has done so far.
-
-    tokens: output tokens. kept: how many of `samples` are on disk, in shards and partial files.
-    """
-
-    started: float = field(default_factory=time.monotonic)
-    planned_samples: int = 0
-    samples: int = 0
-    kept: int = 0
-    tokens: int = 0
-    shards: int = 0
-    _pace: Pace | None = None
-
-    def note(self, in_flight: int) -> str:
-        """What goes on: samples in the engine, speed of the last minute, and time left.
-
-        The time left is that of the tokens to come: the missing samples are taken to be as long as
-        those that are finished.
-        """
-        now = time.monotonic()
-        self._pace = self._pace or Pace(self.started, (RATE_SECONDS,))
-        self._pace.note(now, self.tokens)
-        rate = self._pace.rate(now, self.tokens)
-        missing = self.planned_samples - self.samples
-        left = missing * self.tokens / max(1, self.samples) / rate if rate else None
-        parts = [f"{in_flight} in flight", f"{rate:.0f} tokens/s", time_left(left)]
-        return ", ".join(filter(None, parts))
-
-    def line(self, in_flight: int) -> str:
-        """One log line."""
-        return (
-            f"{self.samples}/{self.planned_samples} samples, {self.tokens} tokens, "
-            f"{self.shards} shards, {self.note(in_flight)}"
-        )
-
-
 class Sampler:
-    """Feeds one engine with the samples of a list of slices.
+    """Feeds one engine with the samples of a list of slices, or of a pool that it shares.
 
     Memory depends on the unfinished samples and the slices they belong to. It does not depend on
     the number of planned samples.
@@ -94,89 +54,98 @@ class Sampler:
     def __init__(
         self,
         run: Run,
-        slices: Sequence[Slice],
+        slices: Sequence[Slice] | SlicePool,
         prompts: Mapping[str, Prompt],
         backend: Backend,
         facts: ShardFacts | None = None,
         partials: Mapping[str, Partial] | None = None,
+        task: SamplingProgress | None = None,
     ) -> None:
         """prompts: task_id -> prompt. facts: what all shards of this engine record.
 
-        partials: slice -> what is finished of it already.
+        partials: slice -> what is finished of it already, for a list of slices. task: how far the
+        whole array task is; not given, this engine is all of it.
         """
         self._run = run
+        self._prompts = prompts
         self._backend = backend
         self._facts = facts or ShardFacts()
-        self._partials = dict(partials or {})
-        finished = sum(len(p.samples) for p in self._partials.values())
-        self.progress = SamplingProgress(planned_samples=sum(map(len, slices)) - finished)
-        self._requests = self._open_slices(slices, prompts)
+        self._pool = slices if isinstance(slices, SlicePool) else SlicePool(run, slices, partials)
+        self._task = task or SamplingProgress(self._pool.planned_samples)
+        self.progress = self._task.engine()
+        self._requests: Iterator[tuple[OpenSlice, Request]] = iter(())
         self._owner: dict[tuple[str, int], OpenSlice] = {}
         self._open: dict[str, OpenSlice] = {}
+        self._in_hand: dict[str, Slice] = {}
         self._feed = Feed(backend.load)
         self._feeding = True
         self._writer = Writer()
         self._refused = False
 
     def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
-        """Run to the end, or until a stop is requested. True if every shard is written.
+        """Run until no slice is left, or a stop is requested. True if every shard is written.
 
         However it ends, what is finished is on disk afterwards. After a stop or an error this takes
         at most `STOP_SECONDS`. Raises `ToolkitError` if a shard cannot be written, for instance to
         a full disk. If a partial file cannot, the log says so.
         """
         try:
-            with progress_bar("sampled", self.progress.planned_samples, "samples") as bar:
-                self._feed_engine(stop_requested, bar)
-            drawn = self.progress.samples == self.progress.planned_samples
-            return drawn and self._settle(0, stop_requested)
+            self._feed_engine(stop_requested)
+            return self._pool.empty
         finally:
-            self._leave()
-            log.info("%s", self.progress.line(in_flight=len(self._owner)))
+            try:
+                self._leave()
+            finally:
+                self._pool.give_back(list(self._in_hand.values()))
+                self.progress.in_flight = 0
+            self._task.tell()
 
-    def _feed_engine(self, stop_requested: Callable[[], bool], bar: ProgressBar) -> None:
-        reported = time.monotonic()
+    def _feed_engine(self, stop_requested: Callable[[], bool]) -> None:
+        looked = time.monotonic()
         while not stop_requested():
             self._fill()
             if not self._owner:
+                if self._settle(0, stop_requested) and self._pool.wait(stop_requested):
+                    continue
                 break
             finished = self._backend.step()
-            left = len(self._owner) - len(finished)
-            self._feed.note(left, self.progress.tokens, self._feeding)
+            self.progress.in_flight = len(self._owner) - len(finished)
+            self._feed.note(self.progress.in_flight, self.progress.tokens, self._feeding)
             for sample in finished:
                 self._take(sample)
             self._settle(MAX_UNWRITTEN, stop_requested)
-            if bar.shown and finished:
-                bar.show(self.progress.samples, self.progress.note(in_flight=len(self._owner)))
-            if time.monotonic() - reported > REPORT_SECONDS:
-                reported = time.monotonic()
-                if not bar.shown:
-                    log.info("%s", self.progress.line(in_flight=len(self._owner)))
-                self._keep(reported - KEEP_SECONDS)
-
-    def _open_slices(
-        self, slices: Sequence[Slice], prompts: Mapping[str, Prompt]
-    ) -> Iterator[tuple[OpenSlice, Request]]:
-        """The samples to draw. A slice is open from its first one on."""
-        for slice_ in slices:
-            work = OpenSlice(slice_, self._partials.pop(slice_.name, None))
-            self._open[slice_.name] = work
-            if work.complete:  # an earlier process could not write its shard
-                self._finish(work)
-            drawn = {(s.task_id, s.seed) for s in work.earlier}
-            for task_id, seed in slice_.sample_keys():
-                if (task_id, seed) not in drawn:
-                    yield work, Request(task_id, seed, prompts[task_id])
+            self._task.show(finished=bool(finished))
+            if time.monotonic() - looked > REPORT_SECONDS:
+                looked = time.monotonic()
+                self._keep(looked - KEEP_SECONDS)
 
     def _fill(self) -> None:
         while len(self._owner) < self._backend.max_in_flight:
             following = next(self._requests, None)
-            if following is None:
-                self._feeding = False
-                return
+            while following is None:
+                taken = self._pool.take()
+                self._feeding = taken is not None
+                if taken is None:
+                    return
+                self._requests = self._open_slice(*taken)
+                following = next(self._requests, None)
             work, request = following
             self._backend.submit(request)
             self._owner[request.task_id, request.seed] = work
+
+    def _open_slice(
+        self, slice_: Slice, partial: Partial | None
+    ) -> Iterator[tuple[OpenSlice, Request]]:
+        """The samples to draw of a slice, which is open from now on."""
+        work = OpenSlice(slice_, partial)
+        self._open[slice_.name] = work
+        self._in_hand[slice_.name] = slice_
+        if work.complete:  # an earlier process could not write its shard
+            self._finish(work)
+        drawn = {(s.task_id, s.seed) for s in work.earlier}
+        for task_id, seed in slice_.sample_keys():
+            if (task_id, seed) not in drawn:
+                yield work, Request(task_id, seed, self._prompts[task_id])
 
     def _take(self, sample: Sample) -> None:
         work = self._owner.pop((sample.task_id, sample.seed))
@@ -261,6 +230,8 @@ class Sampler:
         log.info("shard %s: %d samples", slice_.name, len(slice_))
         if work.partial or work.kept:
             discard_partial(run, slice_.name)
+        self._in_hand.pop(slice_.name)
+        self._pool.written(slice_)
 
     def _write_partial(
         self, work: OpenSlice, count: int, samples: list[Sample], facts: ShardFacts

@@ -1,0 +1,81 @@
+"""The slices of an array task that its engines share: each takes one when it has room."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from toolkit.records import Slice
+from toolkit.runs.partials import Partial, read_partials
+from toolkit.runs.run import Run
+
+POLL_SECONDS = 0.2
+"""How soon a stop is noticed by who waits for a slice."""
+
+
+class SlicePool:
+    """The slices that wait, and those that an engine has in hand. For several threads.
+
+    A slice is in hand from `take` until its shard is written, or its engine gives it back. Then it
+    is the next to be taken, with the finished samples of its partial file.
+    """
+
+    def __init__(
+        self, run: Run, slices: Sequence[Slice], partials: Mapping[str, Partial] | None = None
+    ) -> None:
+        """partials: slice -> what is finished of it already."""
+        self._run = run
+        self._waiting = deque(slices)
+        self._partials = dict(partials or {})
+        self._in_hand: set[str] = set()
+        self._returned: set[str] = set()
+        self._changed = threading.Condition()
+        finished = sum(len(p.samples) for p in self._partials.values())
+        self.planned_samples = sum(map(len, slices)) - finished
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits and nothing is in hand: no engine is needed any more."""
+        return not (self._waiting or self._in_hand)
+
+    def take(self) -> tuple[Slice, Partial | None] | None:
+        """The next slice, and what is finished of it. None if no slice waits."""
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    return None
+                slice_ = self._waiting.popleft()
+                self._in_hand.add(slice_.name)
+                partial = self._partials.pop(slice_.name, None)
+                returned = slice_.name in self._returned
+                self._returned.discard(slice_.name)
+            if not returned:
+                return slice_, partial
+            # Read only now: who gives back slices has no time for it after a signal.
+            if not self._run.shard_path(slice_.name).exists():
+                return slice_, read_partials(self._run, [slice_]).get(slice_.name)
+            self.written(slice_)
+
+    def written(self, slice_: Slice) -> None:
+        """The shard of a slice is on disk."""
+        with self._changed:
+            self._in_hand.discard(slice_.name)
+            self._changed.notify_all()
+
+    def give_back(self, slices: Sequence[Slice]) -> None:
+        """An engine lets go of these slices, which have no shard yet."""
+        names = {s.name for s in slices}
+        with self._changed:
+            self._in_hand -= names
+            self._returned |= names
+            self._waiting.extendleft(reversed(slices))
+            self._changed.notify_all()
+
+    def wait(self, stop_requested: Callable[[], bool]) -> bool:
+        """Wait until a slice can be taken. False if none can come any more, or a stop is requested.
+
+        While another engine has slices in hand, it may still give them back.
+        """
+        with self._changed:
+            while not (self._waiting or self.empty or stop_requested()):
+                self._changed.wait(POLL_SECONDS)
+            return bool(self._waiting) and not stop_requested()
