@@ -72,7 +72,7 @@ class FakeEngine:
         self.queue.append(request)
 
     def step(self):
-        time.sleep(0.01)
+        time.sleep(float(os.environ.get("FAKE_STEP", "0.01")))
         if self.done == 5 and not self.way.endswith("at start"):
             self.misbehave(self.way)
         self.done += 1
