@@ -12,6 +12,7 @@ import comparing
 import coverage
 import execution
 import math_answers
+import nodes
 import sampling
 import scale
 import stdin
@@ -22,6 +23,7 @@ import weak_tests
 BENCHES = {
     "execution": execution.bench,
     "sampling": sampling.bench,
+    "nodes": nodes.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
     "status": unchanged.bench,

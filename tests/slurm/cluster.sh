@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real Slurm on this one machine, for tests. It consists of munge, MariaDB, slurmdbd, slurmctld
-# and one slurmd for each virtual node. A node has one fake A100, and more CPUs and memory than
+# and one slurmd for each virtual node. A node has four fake A100, and more CPUs and memory than
 # there are.
 #
 #   cluster.sh up [N]            start N nodes [10]; do nothing if such a cluster is up
@@ -46,7 +46,7 @@ main() {
 }
 
 up() {
-    local nodes=$1 host=localhost port
+    local nodes=$1 host=localhost port device
     [[ $nodes =~ ^[1-9][0-9]?$ ]] || die "$nodes nodes: must be a number from 1 to 99"
     [[ $(id -u) == 0 ]] || die "only root may start it, because slurmd runs jobs as their users"
     [[ $dir =~ ^[A-Za-z0-9/._-]{2,80}$ ]] ||
@@ -56,7 +56,10 @@ up() {
         [[ $(getent ahostsv4 "$host") == 127.* ]] ||
             die "Slurm would listen on all addresses; put '127.0.0.1 $host' into /etc/hosts"
     fi
-    mkdir -p "$etc" "$logs" "$run" "$dir/state"
+    mkdir -p "$etc" "$logs" "$run" "$dir/state" "$dir/dev"
+    for device in "$dir"/dev/nvidia{0..3}; do
+        [[ -c $device ]] || mknod "$device" c 1 3
+    done
     exec 9>"$dir/lock"
     flock 9
     port=$(choose_port "$nodes")
@@ -119,7 +122,8 @@ choose_port() { # NODES: the port it had before, else the first one with enough 
 
 # Ports: slurmctld, MariaDB, slurmdbd, then the nodes.
 # cred_expire  how long a requeued job waits before it starts again. Default: 120 s
-# File         a fake GPU needs a character device, or CUDA_VISIBLE_DEVICES is not set
+# File         a fake GPU needs a character device, or CUDA_VISIBLE_DEVICES is not set: here /dev/null
+#              by other names, from whose numbers Slurm counts
 # GraceTime    time from the signal of a preemption (the job's own --signal) to the end
 write_configuration() { # NODES HOST PORT FILE
     local nodes=$1 host=$2 port=$3
@@ -165,14 +169,14 @@ SlurmdTimeout=20
 BatchStartTimeout=30
 KillWait=5
 GresTypes=gpu
-NodeName=node[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 3))-$((port + 2 + nodes))] CPUs=8 RealMemory=16000 Gres=gpu:a100:1
+NodeName=node[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 3))-$((port + 2 + nodes))] CPUs=8 RealMemory=16000 Gres=gpu:a100:4
 PartitionName=cpu Nodes=ALL Default=YES DefaultTime=60 PriorityTier=10
 PartitionName=gpu Nodes=ALL DefaultTime=60 PriorityTier=10
 PartitionName=scavenge Nodes=ALL DefaultTime=60 PriorityTier=1 GraceTime=20
 ${CLUSTER_CONF:-}
 CONF
     cat >"$etc/gres.conf" <<CONF
-NodeName=node[1-$nodes] Name=gpu Type=a100 File=/dev/null
+NodeName=node[1-$nodes] Name=gpu Type=a100 File=$dir/dev/nvidia[0-3]
 CONF
     cat >"$etc/cgroup.conf" <<CONF
 CgroupPlugin=cgroup/v1
