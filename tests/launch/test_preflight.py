@@ -47,6 +47,7 @@ def test_the_kv_cache_of_llama_8b_on_an_a100():
     [
         ("llama-8b-24gb", 22.5),
         ("llama-8b-a100", 40),
+        ("llama-8b-4xa100", 40),
         ("llama-8b-a100-80gb", 80),
         ("llama-8b-h100", 80),
     ],

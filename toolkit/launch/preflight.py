@@ -152,5 +152,7 @@ def trial_config(config: Config) -> Config:
         problem_set=replace(config.problem_set, limit=limit),
         quantity=replace(config.quantity, samples=TRIAL_SAMPLES),
         stopping=Stopping(),
-        resources=replace(config.resources, launcher="inline", array=1, eval_array=1),
+        resources=replace(
+            config.resources, launcher="inline", array=1, engines_per_task=1, eval_array=1
+        ),
     )
