@@ -58,7 +58,8 @@ def main() -> int:
     ids, samples = [p.task_id for p in problems], config.quantity.samples
     draw = measured(flags.lengths, ids, samples) if flags.lengths else assumed(ids, config)
     cluster = Cluster(
-        tasks=config.resources.array,
+        # The engines of one array task share its slices. Here each has its own, as in one task.
+        tasks=config.resources.array * config.resources.engines_per_task,
         startup_seconds=flags.startup_seconds,
         speed_spread=flags.speed_spread,
         preemptions=flags.preemptions,

@@ -73,7 +73,7 @@ class Task:
             time.sleep(0.02)
 
     def wait_for_both(self):
-        self.wait_for(lambda: self.log.read_text().count("engine up in") == 2)
+        self.wait_for(lambda: self.log.read_text().count(" up in ") == 2)
         return self.engines()
 
     def end(self):
@@ -122,7 +122,7 @@ def test_each_has_its_gpu_and_none_outlives_a_killed_task(begin):
     os.kill(engines[victim][1].pid, signal.SIGKILL)
     task.wait_for(lambda: "starting it again" in task.log.read_text())
     task.wait_for(lambda: len(task.engines()) == 2 and victim not in task.engines())
-    task.wait_for(lambda: task.log.read_text().count("engine up in") == 3)
+    task.wait_for(lambda: task.log.read_text().count(" up in ") == 3)
     left = task.engines()
     assert sorted(map(gpu_of, left)) == ["5", "GPU-x"]
     assert len(task.run.done()) < 40

@@ -83,17 +83,12 @@ class _Engines:
         """A place for each engine. One alone sees what the task sees."""
         if len(devices) == 1:
             return [Seat("", partial(self.started, provenance(), _surroundings(devices[0], 1)))]
-        return [
-            Seat(
-                f"engine {slot}" + (f" on GPU {','.join(gpus)}" if gpus else ""),
-                partial(
-                    self.started,
-                    replace(provenance(), slot=slot, gpus=",".join(gpus) or None),
-                    _surroundings(gpus, len(devices)),
-                ),
-            )
-            for slot, gpus in enumerate(devices)
-        ]
+        found = []
+        for slot, gpus in enumerate(devices):
+            origin = replace(provenance(), slot=slot, gpus=",".join(gpus) or None)
+            start = partial(self.started, origin, _surroundings(gpus, len(devices)))
+            found.append(Seat(_name(origin), start))
+        return found
 
     @contextlib.contextmanager
     def started(
@@ -109,7 +104,7 @@ class _Engines:
         try:
             staging = getattr(backend, "staging_seconds", 0.0)  # only vLLM's model is staged
             startup = time.monotonic() - starting - staging
-            log.info("engine up in %.1f s", startup)
+            log.info("%s up in %.1f s", _name(origin), startup)
             start = EngineStart(
                 restarts=restarts,
                 staging_seconds=staging,
@@ -120,6 +115,12 @@ class _Engines:
             yield backend, ShardFacts(origin=origin, engine=engine, start=start)
         finally:
             backend.close()
+
+
+def _name(origin: Origin) -> str:
+    """An engine in words: `engine`, or one of several as `engine 2 on GPU 6`."""
+    which = "engine" if origin.slot is None else f"engine {origin.slot}"
+    return which if origin.gpus is None else f"{which} on GPU {origin.gpus}"
 
 
 def _surroundings(gpus: Devices, engines: int) -> dict[str, str]:
