@@ -20,7 +20,7 @@ from toolkit.sandbox import errand_schedule
 from toolkit.sandbox.errand_handle import ErrandHandle, Reply
 from toolkit.sandbox.runner import Errand, Limits, Result, Runner
 
-SAY = "import os, sys\ndef say(x): os.write(1, str(x).encode()); os._exit(0)\n"
+SAY = "global os, sys\nimport os, sys\ndef say(x): os.write(1, str(x).encode()); os._exit(0)\n"
 LIMITS = Limits(memory_bytes=1 << 30, tree_bytes=600 << 20)
 
 

@@ -169,6 +169,9 @@ KEPT = {
     "threads": "import threading\nx = input()\nthreading.Thread(target=lambda: print(x)).start()",
     "a low limit": "import sys\nprint(input())\nsys.setrecursionlimit(60)",
     "its time": "import time\ntime.sleep(0.8)\nprint(input())",
+    "random numbers": "import random\nx = input()\nprint(x if random.random() == random.Random(0).random() else '')",
+    "a process that ends the next": "import os, time\np = os.getpid()\nif os.path.exists('a'): open('b', 'w').close(); time.sleep(0.3)\nopen('a', 'w').close()\nif os.fork() == 0:\n    while not os.path.exists('b'): time.sleep(0.001)\n    os.kill(p, 9)\nprint(input())",
+    "all its processes": "import os, time\nx = input()\ntry:\n    while os.fork(): pass\n    time.sleep(60)\nexcept OSError: print(x)",
     "noise": "import os\nfor n in range(3, 20):\n    try: os.write(n, b'noise')\n    except OSError: pass\nprint(input())",
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit.sandbox import imports
-from toolkit.sandbox.errand_worker import ErrandFailed
+from toolkit.sandbox.errand_child import ErrandFailed
 
 
 def prepare(libraries: Sequence[str]) -> None:

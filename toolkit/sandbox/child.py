@@ -21,6 +21,7 @@ class Child:
         self.pipe = pipe
         self._proc = proc
         self._pid_namespace = pid_namespace
+        self._queued_before = 0.0
 
     def syscall_state(self) -> bytes:
         """The call that the main thread waits in, its arguments, stack pointer and program counter.
@@ -37,8 +38,12 @@ class Child:
         return self._read(f"{self.pid}/stat").rpartition(b")")[2].split()[23:26]
 
     def run_queue_seconds(self) -> float:
-        """How long the main thread was ready to run and had no core."""
-        return self._queued(str(self.pid))
+        """How long the main thread was ready to run and had no core, since it began anew."""
+        return self._queued(str(self.pid)) - self._queued_before
+
+    def begin_anew(self) -> None:
+        """It has something else to do from now on: what it has waited for counts no more."""
+        self._queued_before = self._queued(str(self.pid))
 
     def workers_queue_seconds(self) -> float:
         """The same of the process that observes the child."""

@@ -49,22 +49,36 @@ class ErrandHandle(WorkerProcess):
     def __init__(self, setup: protocol.ErrandSetup) -> None:
         super().__init__("errand_worker", setup)
         self.tasks: dict[int, Task] = {}  # in the order in which the worker will take them
+        self.waits_after: Result | None = None  # whose child waits for an errand that follows
         self._most_output = setup["output_bytes"]
         self._begun = 0.0
 
-    def submit(self, task: Task) -> None:
-        """Queue a task."""
+    def submit(self, task: Task, *, follows: bool = False) -> None:
+        """Queue a task. follows: upon the result whose child waits."""
         if not self.tasks:
             self._last_heard = self._begun = time.monotonic()
         self.tasks[task.number] = task
         errand = task.errand
-        self.outbox += protocol.errand(task.number, errand.timeout, errand.payload, errand.stdin)
+        self.outbox += protocol.errand(
+            task.number,
+            errand.timeout,
+            errand.payload,
+            errand.stdin,
+            follows=follows,
+            more=errand.more,
+        )
+        self.waits_after = None
         self.flush()
 
     @property
     def first(self) -> Task | None:
         """The task that the worker is at."""
         return next(iter(self.tasks.values()), None)
+
+    @property
+    def awaits_more(self) -> bool:
+        """Whether its place behind the last task is for what follows upon that."""
+        return bool(self.tasks) and next(reversed(self.tasks.values())).errand.more
 
     @property
     def seconds_at_first(self) -> float:
@@ -74,6 +88,7 @@ class ErrandHandle(WorkerProcess):
     def forget(self) -> None:
         """Drop all its tasks: replies to them no longer matter."""
         self.tasks.clear()
+        self.waits_after = None
 
     def replies(self) -> list[Reply]:
         """The replies that are there in full."""
@@ -81,7 +96,7 @@ class ErrandHandle(WorkerProcess):
         found = []
         while len(self._inbox) >= protocol.RESULT.size:
             head = protocol.RESULT.unpack_from(self._inbox)
-            number, code, load, kind, seconds, detail_bytes, output_bytes = head
+            number, code, load, waits, kind, seconds, detail_bytes, output_bytes = head
             if output_bytes > 2 * self._most_output or code not in _ENDS:
                 self.is_dead = True  # no worker of ours says this
                 break
@@ -98,4 +113,5 @@ class ErrandHandle(WorkerProcess):
                 key = task.errand.key
                 result = Result(key, _ENDS[code], name, detail, output, seconds)
                 found.append(Reply(task, result, load == protocol.BUSY))
+                self.waits_after = result if waits else None
         return found

@@ -3,6 +3,9 @@
 The clock is that of `toolkit.sandbox.alone`: wall time less the time that the child's main thread
 was ready to run but had no core. It is never behind the CPU time of the child's processes. What
 the worker itself waits for a core, before it sees what has happened, counts for nobody.
+
+A child that says that it waits for another errand is believed: it has done this one, whatever
+becomes of it then. Only what it has written by then counts.
 """
 
 import contextlib
@@ -16,10 +19,9 @@ from typing import Final, cast
 from toolkit.records import FAILURE_KINDS, FailureKind
 from toolkit.sandbox import failures
 from toolkit.sandbox.child import Child
-from toolkit.sandbox.protocol import FAILED, PASSED, TIMED_OUT
+from toolkit.sandbox.errand_child import REPORT_BYTES
+from toolkit.sandbox.protocol import FAILED, PASSED, TIMED_OUT, WAITS
 
-REPORT_BYTES: Final = 1024
-"""Length of what a child tells of a failure: FAILED, the index of the kind, the detail."""
 _UNWATCHED_SECONDS: Final = 0.25
 """A child that ends within this time need not be looked at."""
 _LONGEST_PAUSE_SECONDS: Final = 0.1
@@ -28,6 +30,8 @@ _LONGEST_NAP_SECONDS: Final = 0.005
 _QUIET_SHARE: Final = 0.05
 """The machine is quiet if the child waited for a core for no more than this share of the time."""
 _CHUNK: Final = 1 << 16
+_MOST_PARTS: Final = 1024
+"""Of what a child tells. The socket holds less; a process that it has left may go on to write."""
 
 
 class ErrandMonitor:
@@ -35,7 +39,8 @@ class ErrandMonitor:
 
     output: the worker's end of the pipe that the child has as its descriptor 1. timeout: in seconds
     of the child's own clock, from the monotonic time `started` on. memory: what its processes may
-    hold together, in bytes. most_output: how much it may write, in bytes.
+    hold together, in bytes. most_output: how much it may write, in bytes. may_wait: whether it may
+    wait for another errand.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class ErrandMonitor:
         timeout: float,
         memory: int,
         most_output: int,
+        *,
+        may_wait: bool = False,
     ) -> None:
         self.code = FAILED
         self.kind: FailureKind = ""
@@ -60,6 +67,11 @@ class ErrandMonitor:
         self._memory = memory
         self._most_output = most_output
         self._was_quiet = True
+        self._may_wait = may_wait
+        self._has_waited = False
+        self._has_ended = False
+        self._told = b""  # the beginning
+        self._told_last = b""
         self._hinted = False
         self._queued_before = child.workers_queue_seconds()
         os.set_blocking(output, False)
@@ -90,6 +102,7 @@ class ErrandMonitor:
                 time.sleep(nap)
                 nap = min(2 * nap, _LONGEST_NAP_SECONDS)
                 self._take_output()
+                self._hear()
             else:
                 self._listen(max(next_look - now, 0.001))
 
@@ -104,6 +117,11 @@ class ErrandMonitor:
         return parts
 
     @property
+    def waits(self) -> bool:
+        """Whether it has done its errand and waits for another."""
+        return self._has_waited and self.code == PASSED and not self._has_ended
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether the time ran out, on a machine too busy to hold it against the child."""
         return self.code == TIMED_OUT and not self._was_quiet
@@ -113,7 +131,18 @@ class ErrandMonitor:
             if descriptor == self._pipe:
                 self._take_output()
             else:
-                self._hinted = True
+                self._hear()
+                self._hinted = not self._has_waited
+
+    def _hear(self) -> bool:
+        """Take a part of what the child has told since; whether there was one."""
+        with contextlib.suppress(BlockingIOError):
+            more = os.read(self._child.pipe, REPORT_BYTES)
+            self._told += more[: REPORT_BYTES - len(self._told)]
+            self._told_last = self._told_last[1 - len(WAITS) :] + more
+            self._has_waited |= self._may_wait and WAITS in self._told_last
+            return bool(more)
+        return False
 
     def _take_output(self) -> None:
         """Take what is in the pipe, up to one chunk more than is allowed."""
@@ -136,23 +165,33 @@ class ErrandMonitor:
             self._too_much_output()
             return True
         end = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if end is None:
+        if end is None and not self._has_waited:
             return False
+        self._has_ended = end is not None
         self._read_clock()
         self._take_output()
-        report = self._report()
-        if self.seconds > self._timeout or end.si_status == signal.SIGXCPU:
+        self._hear_all()
+        ended = None if self._has_waited else end
+        if self.seconds > self._timeout or (ended and ended.si_status == signal.SIGXCPU):
             self._time_is_up()
         elif self._written > self._most_output:
             self._too_much_output()
-        elif report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
+        elif ended:
+            self._describe(ended)
+        else:
+            self.code = PASSED
+        return True
+
+    def _describe(self, end: os.waitid_result) -> None:
+        """Say how the child has ended."""
+        report = self._told
+        if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
             self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
             self.detail = report[2:]
         elif end.si_code == os.CLD_EXITED and end.si_status == 0:
             self.code = PASSED
         else:
             self.kind, self.detail = "exit", failures.describe_exit(end).encode()
-        return True
 
     def _takes_too_much(self, is_late: bool) -> bool:
         """Whether it has used up its time, or its processes hold too much memory."""
@@ -172,12 +211,11 @@ class ErrandMonitor:
     def _time_is_up(self) -> None:
         self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"
 
-    def _report(self) -> bytes:
-        text = b""
-        with contextlib.suppress(BlockingIOError):
-            while len(text) < REPORT_BYTES and (more := os.read(self._child.pipe, REPORT_BYTES)):
-                text += more
-        return text
+    def _hear_all(self) -> None:
+        """Take what a child has told, as far as the socket held it."""
+        for _ in range(_MOST_PARTS):
+            if self._has_waited or not self._hear():
+                break
 
     def _read_clock(self) -> float:
         wall = time.monotonic() - self._started

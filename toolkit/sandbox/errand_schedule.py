@@ -2,6 +2,8 @@
 
 - While many errands wait, a worker has one in hand and one ahead; else none is queued behind
   another, so that no worker has nothing to do.
+- An errand that follows upon another is done by the same child, if that waits for it. So nothing is
+  queued behind an errand on which another may follow.
 - A timeout that is *doubtful* is confirmed when nothing else of ours runs: as many at once as there
   are cores. What is still doubtful is confirmed a last time, one by one. This ends when one is
   doubtful even so: then the load is not ours, and it helps nobody to be alone.
@@ -74,7 +76,7 @@ class Run:
                 if following is None:
                     yield result
                 else:
-                    self._waiting.appendleft(self._task(following))
+                    self._follow(result, self._task(following))
 
     def slow(self) -> tuple[int, float]:
         """How many errands will probably run out of time, and the seconds they take at most."""
@@ -84,6 +86,15 @@ class Run:
         longest = max((task.errand.timeout for task in tasks), default=0.0)
         at_once = max(1, min(len(self._workers), self._cores))
         return len(tasks), -(-len(tasks) // at_once) * longest
+
+    def _follow(self, result: Result, task: Task) -> None:
+        """Give a task to the child that waits after this result; else it is the next of all."""
+        if task.errand.follows and not self._is_confirming:
+            for worker in self._workers:
+                if worker.waits_after is result and not worker.tasks:
+                    worker.submit(task, follows=True)
+                    return
+        self._waiting.appendleft(task)
 
     def _task(self, errand: Errand) -> Task:
         return Task(next(self._numbers), errand)
@@ -121,7 +132,7 @@ class Run:
         ahead = 1 if len(self._waiting) >= len(self._workers) else 0
         for queued in range(ahead + 1):
             for worker in self._workers:
-                if self._waiting and len(worker.tasks) <= queued:
+                if self._waiting and len(worker.tasks) <= queued and not worker.awaits_more:
                     worker.submit(self._waiting.popleft())
 
     def _hand_out_doubtful(self) -> None:

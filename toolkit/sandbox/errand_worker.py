@@ -3,39 +3,40 @@
 A child calls one function of this toolkit with the errand's payload. What counts is how its process
 ended, and what came through its descriptor 1: what the function returned, or what a program has
 written that it executed. Neither is evaluated here. A failure is told beside, over a socket.
+
+The errand that follows upon another may be done by the same child, if that is quick and tells that
+it waits. It waits a moment only. So a program that pretends to wait gains no time.
 """
 
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from os import _exit, dup2, getpid, write  # a program may replace them in `os`
+from os import dup2  # a program may replace it in `os`
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from toolkit.records import FAILURE_KINDS, FailureKind
-from toolkit.sandbox import confine, failures, forking, linux, protocol
-from toolkit.sandbox.errand_monitor import REPORT_BYTES, ErrandMonitor
+from toolkit.sandbox import confine, errand_child, forking, protocol
+from toolkit.sandbox.child import Child
+from toolkit.sandbox.errand_child import Following, Function
+from toolkit.sandbox.errand_monitor import ErrandMonitor
 from toolkit.sandbox.forking import ForkingWorker
 
 _WALL_SHARE: Final = 8
 """So many times its timeout an errand may take by the wall clock, on a crowded machine."""
 _SPARE_CPU_SECONDS: Final = 2
-
-Function = Callable[[bytes], bytes]
-
-
-class ErrandFailed(Exception):
-    """Raised by a function that knows the kind of failure itself."""
-
-    def __init__(self, kind: FailureKind, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
+_WAIT_SECONDS: Final = 0.05
+"""So long a child waits for an errand that follows: nobody looks at what its processes do."""
+_MOST_SECONDS: Final = 0.1
+"""A child whose errands took longer, all together, gets no other. A process would save it little,
+and its limit of CPU time would come near.
+"""
 
 
 class ErrandWorker(ForkingWorker):
@@ -53,28 +54,60 @@ class ErrandWorker(ForkingWorker):
         self._tree_bytes = int(setup["limits"]["tree_bytes"])
         self._output_bytes = setup["output_bytes"]
         self._function = function
+        self._waiting: Child | None = None
+        self._seconds = 0.0  # of all the errands of that child
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def serve(self) -> None:
         """Do errands until the supervisor closes the channel."""
         while True:
+            self._let_wait()
             head = self._receive(protocol.ERRAND.size)
-            number, timeout, payload_bytes, stdin_bytes = protocol.ERRAND.unpack(head)
+            number, timeout, follows, more, payload_bytes, stdin_bytes = protocol.ERRAND.unpack(
+                head
+            )
+            if stdin_bytes or not follows:
+                self._let_go()
             payload = self._receive(payload_bytes)
             stdin = self._receive(stdin_bytes)
-            found = self._do(timeout, payload, stdin)
-            load = protocol.BUSY if found.is_doubtful else protocol.QUIET
-            size = sum(map(len, found.output))
-            self._channel.sendall(
-                protocol.result_head(
-                    number, found.code, load, found.seconds, found.kind, found.detail, size
-                )
-            )
-            for part in found.output:
-                self._channel.sendall(part)
+            found = self._do(timeout, payload, stdin, more=more)
+            self._answer(number, found)
             # A child has a copy of this process's memory: also of what is no longer in use.
             for data in (memoryview(payload), memoryview(stdin), *found.output):
                 data[:] = bytes(len(data))
+
+    def _answer(self, number: int, found: ErrandMonitor) -> None:
+        load = protocol.BUSY if found.is_doubtful else protocol.QUIET
+        head = protocol.result_head(
+            number,
+            found.code,
+            load,
+            found.seconds,
+            found.kind,
+            found.detail,
+            sum(map(len, found.output)),
+            waits=self._waiting is not None,
+        )
+        # At once, as each message wakes the supervisor; but no copy of the output stays here.
+        parts = [memoryview(head), *found.output]
+        sent = self._channel.sendmsg(parts)
+        for part in parts:
+            self._channel.sendall(part[sent:])
+            sent = max(sent - len(part), 0)
+
+    def _let_wait(self) -> None:
+        """Give the child that waits a moment for the next errand to come."""
+        if self._waiting:
+            poll = select.poll()
+            poll.register(self._channel, select.POLLIN)
+            if not poll.poll(_WAIT_SECONDS * 1000):
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """End the child that waits, if there is one."""
+        if child := self._waiting:
+            self._waiting = None
+            self._clean_up(child)
 
     def _receive(self, size: int) -> bytearray:
         """Exactly so many bytes: a child inherits nothing of errands to come."""
@@ -87,10 +120,54 @@ class ErrandWorker(ForkingWorker):
                 received += count
         return data
 
-    def _do(self, timeout: float, payload: bytearray, stdin: bytearray) -> ErrandMonitor:
+    def _do(
+        self, timeout: float, payload: bytearray, stdin: bytearray, *, more: bool
+    ) -> ErrandMonitor:
         started = time.monotonic()
         source = _file_of(stdin)
         output, output_end = os.pipe()
+        if not (child := self._go_on(Following(payload, more), source, output_end)):
+            self._seconds = 0.0
+            action = self._action(payload, source, (output, output_end), more=more)
+            child = self._fork(action, int(timeout) + _SPARE_CPU_SECONDS)
+        os.close(output_end)
+        os.close(source)  # before the scratch place is looked at: the file lies in it
+        found = ErrandMonitor(
+            child,
+            output,
+            started,
+            timeout,
+            self._tree_bytes,
+            self._output_bytes,
+            may_wait=more and self._confinement.pid_namespace,
+        )
+        wall = max(self._wall_seconds, _WALL_SHARE * timeout)
+        try:
+            found.decide(started + wall, self._check_supervisor)
+            self._seconds += found.seconds
+            if found.waits and self._seconds < _MOST_SECONDS:
+                self._waiting = child
+        finally:
+            if not self._waiting:
+                self._clean_up(child)
+            os.close(output)
+        return found
+
+    def _go_on(self, following: Following, source: int, output: int) -> Child | None:
+        """Let the child that waits do this errand; None if there is none."""
+        child, self._waiting = self._waiting, None
+        if child:
+            child.begin_anew()
+        if child and not errand_child.send_following(child.pipe, following, source, output):
+            self._clean_up(child)
+            return None
+        return child
+
+    def _action(
+        self, payload: bytearray, source: int, ends: tuple[int, int], *, more: bool
+    ) -> Callable[[int], None]:
+        """What a child does for this errand; `ends` of the pipe for its output."""
+        output, output_end = ends
 
         def action(pipe: int) -> None:
             os.close(output)
@@ -98,19 +175,9 @@ class ErrandWorker(ForkingWorker):
             dup2(output_end, 1)
             os.close(source)
             os.close(output_end)
-            _call(self._function, bytes(payload), pipe)
+            errand_child.call(self._function, bytes(payload), pipe, more=more)
 
-        child = self._fork(action, int(timeout) + _SPARE_CPU_SECONDS)
-        os.close(output_end)
-        os.close(source)  # before the scratch place is looked at: the file lies in it
-        found = ErrandMonitor(child, output, started, timeout, self._tree_bytes, self._output_bytes)
-        wall = max(self._wall_seconds, _WALL_SHARE * timeout)
-        try:
-            found.decide(started + wall, self._check_supervisor)
-        finally:
-            self._clean_up(child)
-            os.close(output)
-        return found
+        return action
 
 
 def _file_of(data: bytearray) -> int:
@@ -124,29 +191,6 @@ def _file_of(data: bytearray) -> int:
                 written += file.write(view[written:])
         file.seek(0)
         return os.dup(file.fileno())
-
-
-def _call(function: Function, payload: bytes, pipe: int) -> None:
-    """In the child: write what the function returns, or tell over the pipe why it failed."""
-    itself = getpid()
-    try:
-        left = memoryview(function(payload))
-        while left:
-            left = left[write(1, left) :]
-    except BaseException as error:
-        if getpid() == itself:  # what a process says that it has started counts for nothing
-            _tell(error, pipe)
-        _exit(linux.EXIT_STATUS)
-
-
-def _tell(error: BaseException, pipe: int) -> None:
-    if isinstance(error, ErrandFailed):
-        kind, detail = error.kind, str(error)
-    else:
-        kind = failures.kind_of(error)
-        detail = f"{type(error).__name__}: {error}".removesuffix(": ")
-    report = protocol.FAILED + bytes([FAILURE_KINDS.index(kind)])
-    write(pipe, report + detail.encode("utf-8", "backslashreplace")[: REPORT_BYTES - len(report)])
 
 
 def start() -> NoReturn:

@@ -17,12 +17,18 @@ class Errand:
     key: comes back with the result. payload: what the function is called with. timeout: in seconds
     of the child's own clock, CPU time and time asleep. stdin: what the child reads from its
     descriptor 0.
+
+    more: whether another errand may follow upon its result that its child can do as well. The child
+    then waits a moment for it. follows: whether this is such an errand. It saves a process. What it
+    leaves to chance is which process does the errand, so nothing that `follows` is to depend on it.
     """
 
     key: Hashable
     payload: bytes
     timeout: float
     stdin: bytes = b""
+    more: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from toolkit.sandbox.errand_worker import ErrandFailed
+from toolkit.sandbox.errand_child import ErrandFailed
 
 NOT_STARTED: Final = "cannot be started"
 """In the detail of a failure that is not the program's: there was none."""

@@ -11,6 +11,9 @@ is what goes to descriptor 1. What it should be is nowhere near.
   is called with the arguments in the input, a JSON list. The output is its value as JSON.
 - With `inputs`, a list of texts, it is executed for each of them in turn, in one process. Each has
   files of its own at descriptors 0 and 1. The output has those of all, each after its length.
+
+A child that does several errands compiles a program once. Each execution finds the random numbers
+as they are in a process of its own.
 """
 
 import atexit
@@ -30,7 +33,7 @@ from types import CodeType, ModuleType
 from typing import Any, Final
 
 from toolkit.sandbox import imports
-from toolkit.sandbox.errand_worker import ErrandFailed
+from toolkit.sandbox.errand_child import ErrandFailed
 from toolkit.sandbox.protocol import part
 
 _FILE: Final = "program.py"
@@ -46,6 +49,9 @@ _OFFERED: Final = """
 """
 """Modules whose names a function finds imported, as on the sites that pose such problems."""
 _offered: Final[dict[str, Any]] = {}
+_compiled: Final[dict[str, CodeType]] = {}
+_random_state: Final = random.Random(0).getstate()
+_set_random_state: Final = random.setstate
 
 
 def prepare(libraries: Sequence[str]) -> None:
@@ -54,7 +60,7 @@ def prepare(libraries: Sequence[str]) -> None:
     Raises `ImportError` if a library is missing.
     """
     imports.offer(libraries)
-    random.seed(0)  # a program draws the same random numbers in every worker
+    _set_random_state(_random_state)  # a program draws the same random numbers in every worker
     sys.argv[:] = [_FILE]
     for name in _OFFERED.split():
         exec(f"from {name} import *\nimport {name}", _offered)
@@ -66,10 +72,12 @@ def run(payload: bytes) -> bytes:
     Raises what the program raises, `SystemExit` only for a status that is not 0.
     """
     given = json.loads(payload)
-    try:
-        code = compile(given["program"], _FILE, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-        raise ErrandFailed("syntax", f"{type(error).__name__}: {error}") from None
+    program = given["program"]
+    if (code := _compiled.get(program)) is None:
+        try:
+            code = _compiled[program] = compile(program, _FILE, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
+            raise ErrandFailed("syntax", f"{type(error).__name__}: {error}") from None
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
     function = given.get("function") or ""
     if "inputs" in given:
@@ -95,6 +103,7 @@ def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
             given.seek(0)
             dup2(given.fileno(), 0)
             dup2(taken.fileno(), 1)
+            _set_random_state(_random_state)
             value = _once(code, function)
             taken.seek(0)
             output = taken.read() + value

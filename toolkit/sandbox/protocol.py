@@ -28,12 +28,22 @@ REPLY: Final = struct.Struct("=QccBfIH")
 
 kind: an index of `toolkit.records.FAILURE_KINDS`. suspicions: a mask of `reasons.REASONS`.
 """
-ERRAND: Final = struct.Struct("=QfII")
-"""Of an errand: its number, timeout in seconds, bytes of payload and bytes of input that follow."""
-RESULT: Final = struct.Struct("=QccBfHI")
-"""Of an errand: its number, code, load, kind, seconds, bytes of detail and of output that follow.
+ERRAND: Final = struct.Struct("=Qf??II")
+"""Of an errand: its number, timeout in seconds, whether the child that waits may do it, whether
+another may follow; bytes of payload and bytes of input that follow.
+"""
+RESULT: Final = struct.Struct("=Qcc?BfHI")
+"""Of an errand: its number, code, load, whether its child waits for another, kind, seconds, bytes
+of detail and of output that follow.
 
 The code is PASSED for an errand that is done, FAILED or TIMED_OUT.
+"""
+WAITS: Final = b"\0waits\0\n"
+"""What a child writes that has done an errand and waits for another one."""
+FOLLOWING: Final = struct.Struct("=?I")
+"""What a child gets then: whether still another may follow, bytes of payload that follow.
+
+Two descriptors come with it: of the input, and of the place for the output.
 """
 PASSED, FAILED, TIMED_OUT = b"P", b"F", b"T"
 OUTCOMES: Final[dict[bytes, Outcome]] = {
@@ -143,9 +153,12 @@ def parts(output: bytes) -> list[bytes]:
     return found
 
 
-def errand(number: int, timeout: float, payload: bytes, stdin: bytes) -> bytes:
+def errand(
+    number: int, timeout: float, payload: bytes, stdin: bytes, *, follows: bool, more: bool
+) -> bytes:
     """An errand, as it is sent."""
-    return ERRAND.pack(number, timeout, len(payload), len(stdin)) + payload + stdin
+    head = ERRAND.pack(number, timeout, follows, more, len(payload), len(stdin))
+    return head + payload + stdin
 
 
 def result_head(
@@ -156,10 +169,13 @@ def result_head(
     kind: FailureKind,
     detail: bytes,
     output_bytes: int,
+    *,
+    waits: bool,
 ) -> bytes:
     """What became of an errand, as it is sent before its output.
 
     `detail` has less than 65,536 bytes.
     """
     index = FAILURE_KINDS.index(kind)
-    return RESULT.pack(number, code, load, index, seconds, len(detail), output_bytes) + detail
+    head = RESULT.pack(number, code, load, waits, index, seconds, len(detail), output_bytes)
+    return head + detail

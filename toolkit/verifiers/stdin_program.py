@@ -4,9 +4,10 @@ A problem's reference is {tests, function, compare, checker, timeout}, all but `
 `tests` is a list of {input, output}. They are executed one after the other, up to the first that
 fails. The expected output stays outside the sandbox, where it is compared: no program can read it.
 
-The first test has a process of its own. A program that passes it is executed for the next tests in
-one process, which costs a fraction, within the time of one test. Only what is passed there counts.
-A test that is not is decided in a process of its own, so no program fails by what it left behind.
+The first test is decided in a fresh process. A program that passes it is executed for the next
+tests in the same process if it was quick, else in one of their own. Both cost a fraction. Together
+they have the time of one test, and only what is passed counts. A test that is not is decided in a
+fresh process, so no program fails by what it left behind.
 
 `function` is for problems that ask for a function of this name, or for a class `Solution` with such
 a method. `input` is then the list of its arguments, `output` its value, equal as JSON. `compare`
@@ -62,6 +63,8 @@ _DETAIL_CHARACTERS: Final = 200
 _MOST_TOGETHER: Final = 16
 _BYTES_TOGETHER: Final = 1 << 20
 """Of the inputs of tests that share a process."""
+_SHARE_OF_TIME: Final = 0.5
+"""Tests share a process if they will probably take so much of the time that they have there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,11 @@ class StdinTests:
 
 
 class _Trial:
-    """An answer on its way through its problem's tests; `decided` is its verdict at last."""
+    """An answer on its way through its problem's tests; `decided` is its verdict at last.
+
+    is_alone: whether the test that it has come to is, or is to be, decided in a fresh process.
+    count: how many tests the last errand has.
+    """
 
     decided: Verdict
 
@@ -180,7 +187,7 @@ class _Trial:
         self._timeout = reference.timeout or timeout
         self._index = 0
         self._seconds = 0.0
-        self._alone = True
+        self.is_alone = True
 
     @property
     def test(self) -> Test:
@@ -194,35 +201,44 @@ class _Trial:
 
     def errand(self) -> Errand:
         """The program with the input of the next test, or of several; `count` says how many."""
-        self.count = 1 if self._alone else self._next_together()
+        together = 0 if self.is_alone else self._next_together()
+        self.is_alone = not together
+        self.count = together or 1
+        more = self._index + self.count < len(self.reference.tests)
         fields: dict[str, object] = {
             "program": self._answer.text,
             "function": self.reference.function,
         }
-        if self.count == 1:
-            return Errand(self, json.dumps(fields).encode(), self._timeout, self.test.input)
+        if self.is_alone:
+            payload = json.dumps(fields).encode()
+            return Errand(self, payload, self._timeout, self.test.input, more=more)
         tests = self.reference.tests[self._index : self._index + self.count]
         fields["inputs"] = [test.input.decode("utf-8", "surrogatepass") for test in tests]
-        return Errand(self, json.dumps(fields).encode(), self._timeout)
+        return Errand(self, json.dumps(fields).encode(), self._timeout, more=more, follows=True)
 
     def _next_together(self) -> int:
-        """How many of the tests to come share a process."""
+        """How many of the tests to come share a process, and probably have the time for it; 0 if
+        the next is better alone.
+        """
+        most = _MOST_TOGETHER
+        if self._seconds > 0:
+            most = min(most, int(_SHARE_OF_TIME * self._timeout / self._seconds))
         size, count = 0, 0
-        for test in self.reference.tests[self._index : self._index + _MOST_TOGETHER]:
+        for test in self.reference.tests[self._index : self._index + most]:
             size += len(test.input)
-            if count and size > _BYTES_TOGETHER:
+            if size > _BYTES_TOGETHER:
                 break
             count += 1
         return count
 
-    def advance(self, *, alone: bool) -> None:
-        """Go on to the next test, which is to be alone or not."""
+    def advance(self) -> None:
+        """Go on to the next test, which may share a process."""
         self._index += 1
-        self._alone = alone
+        self.is_alone = False
 
     def be_alone(self) -> None:
         """Let the test that it has come to have a process of its own."""
-        self._alone = True
+        self.is_alone = True
 
     def measure(self, result: Result) -> None:
         """Note the time of a test, the mean of several. The longest counts: each has the limit."""
@@ -329,10 +345,10 @@ class StdinJudging:
         trial = _trial(result)
         trial.measure(result)
         verdict = None
-        if trial.count > 1:
+        if not trial.is_alone:
             self._take_together(trial, result)
         elif (verdict := self._judge_one(trial, result)) is None:
-            trial.advance(alone=False)
+            trial.advance()
         if verdict is None and not trial.is_over:
             return trial.errand()
         trial.decided = verdict or trial.verdict("passed")
@@ -344,7 +360,7 @@ class StdinJudging:
         for output in outputs or []:
             if self._wrong(trial, output):
                 break
-            trial.advance(alone=False)
+            trial.advance()
         else:
             if outputs:
                 return
