@@ -29,7 +29,7 @@ _FIRST_NAP_SECONDS: Final = 0.00002
 _LONGEST_NAP_SECONDS: Final = 0.005
 _QUIET_SHARE: Final = 0.05
 """The machine is quiet if the child waited for a core for no more than this share of the time."""
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
 _MOST_PARTS: Final = 1024
 """Of what a child tells. The socket holds less; a process that it has left may go on to write."""
 

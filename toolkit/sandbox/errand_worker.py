@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from os import dup2  # a program may replace it in `os`
@@ -27,6 +26,7 @@ from toolkit.sandbox.child import Child
 from toolkit.sandbox.errand_child import Following, Function
 from toolkit.sandbox.errand_monitor import ErrandMonitor
 from toolkit.sandbox.forking import ForkingWorker
+from toolkit.sandbox.scratch import unnamed_file
 
 _WALL_SHARE: Final = 8
 """So many times its timeout an errand may take by the wall clock, on a crowded machine."""
@@ -184,13 +184,12 @@ def _file_of(data: bytearray) -> int:
     """A descriptor at the beginning of a file with these data, which has no name."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY)
-    with tempfile.TemporaryFile(dir=".", buffering=0) as file:
-        written = 0
-        with memoryview(data) as view:
-            while written < len(view):
-                written += file.write(view[written:])
-        file.seek(0)
-        return os.dup(file.fileno())
+    file = unnamed_file()
+    written = 0
+    with memoryview(data) as view:
+        while written < len(view):
+            written += os.pwrite(file, view[written:], written)
+    return file
 
 
 def start() -> NoReturn:

@@ -22,19 +22,18 @@ import contextlib
 import gc
 import io
 import json
-import os
 import random
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from os import dup2
+from os import close, dup, dup2, pread, pwrite
 from types import CodeType, ModuleType
 from typing import Any, Final
 
 from toolkit.sandbox import imports
 from toolkit.sandbox.errand_child import ErrandFailed
 from toolkit.sandbox.protocol import part
+from toolkit.sandbox.scratch import unnamed_file
 
 _FILE: Final = "program.py"
 _BUFFER_BYTES: Final = 1 << 16
@@ -95,20 +94,35 @@ def _once(code: CodeType, function: str) -> bytes:
 
 def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
     """The outputs for all inputs, each after its length."""
-    result = os.dup(1)
+    result = dup(1)
     parts = []
     for text in inputs:
-        with tempfile.TemporaryFile(dir=".") as given, tempfile.TemporaryFile(dir=".") as taken:
-            given.write(text.encode("utf-8", "surrogatepass"))
-            given.seek(0)
-            dup2(given.fileno(), 0)
-            dup2(taken.fileno(), 1)
-            _set_random_state(_random_state)
-            value = _once(code, function)
-            taken.seek(0)
-            output = taken.read() + value
-        parts.append(part(output))
+        given, taken = unnamed_file(), unnamed_file()
+        _write_all(given, text.encode("utf-8", "surrogatepass"))
+        dup2(given, 0)
+        dup2(taken, 1)
+        _set_random_state(_random_state)
+        value = _once(code, function)
+        parts.append(part(_read_at_start(taken) + value))
+        close(given)
+        close(taken)
     dup2(result, 1)
+    return b"".join(parts)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write at the beginning of a file, and stay there."""
+    written = 0
+    while written < len(data):
+        written += pwrite(file, data[written:], written)
+
+
+def _read_at_start(file: int) -> bytes:
+    """All of a file, whatever is read or written through other descriptors of it."""
+    parts, size = [], 0
+    while part_read := pread(file, _BUFFER_BYTES, size):
+        parts.append(part_read)
+        size += len(part_read)
     return b"".join(parts)
 
 

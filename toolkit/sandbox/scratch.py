@@ -15,6 +15,16 @@ _DEEPEST: Final = 100
 """Directories nested deeper than this count as too many files."""
 
 
+def unnamed_file() -> int:
+    """A descriptor of an empty file in the working directory, which has no name there."""
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:  # a file system without such files; or the true reason comes now
+        descriptor, name = tempfile.mkstemp(dir=".")
+        unlink(name)
+        return descriptor
+
+
 class ScratchDirectory:
     """A directory that programs can write to; what they leave is deleted after each of them.
 
