@@ -11,6 +11,7 @@ import adaptive
 import comparing
 import coverage
 import execution
+import inference
 import math_answers
 import nodes
 import sampling
@@ -26,6 +27,7 @@ BENCHES = {
     "nodes": nodes.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
+    "inference": inference.bench,
     "status": unchanged.bench,
     "adaptive": adaptive.bench,
     "coverage": coverage.bench,

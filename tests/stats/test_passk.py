@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
+from toolkit.stats import passk
 from toolkit.stats.curve import Counts, curve
 from toolkit.stats.passk import fail_at_k, k_grid, log_fail_at_k, pass_at_k
 
@@ -62,6 +63,16 @@ def test_small_values_survive_large_n():
     n, c, k = 100_000, 1, 7
     assert float(pass_at_k(n, c, k)) == pytest.approx(k / n, rel=1e-14)
     assert float(log_fail_at_k(n, n - 1, 1)) == pytest.approx(np.log(1 / n), rel=1e-14)
+
+
+def test_a_table_of_many_n_is_what_each_entry_is_alone(monkeypatch):
+    monkeypatch.setattr(passk, "ENTRIES", 500)  # the sums of these problems need many tables
+    random = np.random.default_rng(8)
+    n = random.integers(1, 400, 60)
+    c, k = random.binomial(n, random.beta(0.5, 0.5, 60)), k_grid(400)
+    table = log_fail_at_k(n[:, None], c[:, None], k[None, :])
+    alone = [[float(log_fail_at_k(*one, k_j)) for k_j in k] for one in zip(n, c, strict=True)]
+    assert np.array_equal(table, alone, equal_nan=True)
 
 
 def test_both_standard_errors_in_a_simulation():

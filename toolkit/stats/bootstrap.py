@@ -5,7 +5,7 @@ Dirichlet(1, ..., 1) (Rubin 1981, "The Bayesian bootstrap", Ann. Statist. 9). Al
 the same counts is said of the same replicates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +38,8 @@ class Replicated:
     weights: Floats
     replicates: Floats
     one_more: Floats
+    _columns: dict[int, Floats] = field(default_factory=dict, repr=False, compare=False)
+    """k -> each pair's fail@k, (J,): many ask for the same k, and 5,000 distinct n take long."""
 
     @classmethod
     def of(cls, counts: Counts, replicates: int, random: np.random.Generator) -> "Replicated":
@@ -52,7 +54,8 @@ class Replicated:
     def first(self, replicates: int) -> "Replicated":
         """The same with the first replicates only."""
         rows = slice(replicates)
-        return Replicated(self.pairs, self.weights, self.replicates[rows], self.one_more[rows])
+        few = self.replicates[rows], self.one_more[rows]
+        return Replicated(self.pairs, self.weights, *few, self._columns)
 
     def resampled(self, k: ArrayLike) -> Resampled:
         """Mean fail@k over the problems that support k, in each replicate; k: shape (K,).
@@ -63,14 +66,20 @@ class Replicated:
         """
         k = np.asarray(k, dtype=np.int64)
         supported = self.pairs.support()[:, None] >= k
-        fail = np.where(supported, self.pairs.fail_at_k(k), 0.0)
+        fail = np.where(supported, self._each(k), 0.0)
         total, failed = self.replicates @ supported.astype(float), self.replicates @ fail
         more = self.one_more[:, None]
         return Resampled(failed / total, failed / (total + more), (failed + more) / (total + more))
 
     def fail_at_k(self, k: Ints) -> Floats:
         """The curve up to k_max, row 0, and the curve of each replicate: (1 + R, K)."""
-        each = self.pairs.fail_at_k(k)
+        each = self._each(k)
         total = self.weights.sum()
         curves = np.concatenate([self.weights[None, :] @ each, self.replicates @ each])
         return np.asarray(curves / total)
+
+    def _each(self, k: Ints) -> Floats:
+        """Each pair's unbiased fail@k, (J, K); nan where k is not supported."""
+        if fresh := [k_j for k_j in k.tolist() if k_j not in self._columns]:
+            self._columns.update(zip(fresh, self.pairs.fail_at_k(fresh).T, strict=True))
+        return np.stack([self._columns[k_j] for k_j in k.tolist()], axis=1)

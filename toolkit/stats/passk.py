@@ -9,11 +9,16 @@ of (1 - p)^k. It is undefined for k > n. A benchmark's value is the mean over it
 (`toolkit.stats.curve`).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from toolkit.errors import UsageError
 from toolkit.stats.arrays import Floats, Ints
+
+ENTRIES = 2**16
+"""Of a table of sums: it stays in the processor's cache."""
 
 
 def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
@@ -41,26 +46,48 @@ def log_fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     unique, inverse = np.unique(n[open_] * base + many[open_], return_inverse=True)
     longest = np.zeros(len(unique), dtype=np.int64)
     np.maximum.at(longest, inverse, terms)
+    by_length = np.argsort(longest, kind="stable")
+    place = np.empty(len(unique), dtype=np.int64)  # of a key in that order
+    place[by_length] = np.arange(len(unique))
+    places = place[inverse]
+    members = np.argsort(places, kind="stable")
     values = np.empty(len(terms))
-    order = np.argsort(inverse, kind="stable")
-    bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1)).tolist()
-    for j, (key, count) in enumerate(zip(unique.tolist(), longest.tolist(), strict=True)):
-        members = order[bounds[j] : bounds[j + 1]]
-        sums = np.cumsum(_log_ratios(key // base, key % base, count))
-        values[members] = sums[terms[members] - 1]
+    for start, stop in _blocks(longest[by_length]):
+        keys = unique[by_length[start:stop]]
+        sums = _log_sums(keys // base, keys % base, longest[by_length[start:stop]])
+        first, last = np.searchsorted(places[members], [start, stop])
+        some = members[first:last]
+        values[some] = sums[places[some] - start, terms[some] - 1]
     result[open_] = values
     return result
 
 
-def _log_ratios(n: int, many: int, count: int) -> Floats:
-    """log((n - i - many) / (n - i)) for i < count."""
-    left = n - np.arange(count, dtype=np.float64)
+def _blocks(lengths: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges of the ascending `lengths` that differ by at most a factor of 2, in `ENTRIES`."""
+    start = 0
+    while start < len(lengths):
+        stop = int(np.searchsorted(lengths, 2 * lengths[start], "right"))
+        stop = min(stop, start + max(1, ENTRIES // int(lengths[stop - 1])))
+        yield start, stop
+        start = stop
+
+
+def _log_sums(n: Ints, many: Ints, counts: Ints) -> Floats:
+    """Sums over i < j of log((n - i - many) / (n - i)), for j = 1 ... count, a row for each n.
+
+    What follows in a row whose count is not the largest means nothing.
+    """
+    i = np.arange(int(counts.max()))
+    left = (n[:, None] - i).astype(np.float64)
+    many_each = np.broadcast_to(many[:, None], left.shape)
+    used = i < counts[:, None]
     # The ratio many / left rises with i: the first terms are those under 1/2.
-    small = min(count, max(0, n - 2 * many))
-    terms = np.empty(count)
-    terms[:small] = np.log1p(-many / left[:small])
-    terms[small:] = np.log((left[small:] - many) / left[small:])
-    return terms
+    small = i < np.minimum(counts, np.maximum(0, n - 2 * many))[:, None]
+    rest = used & ~small
+    terms = np.zeros(left.shape)
+    terms[small] = np.log1p(-many_each[small] / left[small])
+    terms[rest] = np.log((left[rest] - many_each[rest]) / left[rest])
+    return np.asarray(np.cumsum(terms, axis=1, out=terms))
 
 
 def fail_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:

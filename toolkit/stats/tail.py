@@ -169,10 +169,13 @@ class TailModel:
         plain = self._l @ mass
         mixed = np.maximum((1 - floor) * plain + floor * self._l0, 1e-300)
         centred = self.features - mass @ self.features
-        posterior = (1 - floor) * self._l * mass / mixed[:, None]
-        one, other = posterior @ centred, (self._l0 - plain) / mixed
+        scale = (1 - floor) / mixed  # the posterior of the nodes is scale x l x mass
+        one, other = (
+            scale[:, None] * (self._l @ (mass[:, None] * centred)),
+            (self._l0 - plain) / mixed,
+        )
         gradient = np.append(weight @ one, weight @ other)
-        total = weight @ posterior
+        total = ((weight * scale) @ self._l) * mass
         inner = centred.T @ ((total - total.sum() * mass)[:, None] * centred)
         inner -= one.T @ (weight[:, None] * one)
         cross = -(weight @ one) / (1 - floor) - one.T @ (weight * other)
