@@ -136,23 +136,21 @@ def begin(tiny_model, tmp_path):
         shutil.rmtree(task.disk, ignore_errors=True)
 
 
-def test_killed_and_stopped_cores_and_workers_are_replaced(begin):
+TOLD = {
+    (CORE, signal.SIGKILL): "EngineCore.* ended: killed by SIGKILL",
+    (CORE, signal.SIGSTOP): r"process \d+ \(VLLM::EngineCor\) was stopped by a signal",
+    (WORKER, signal.SIGKILL): r"Worker proc \S+ died unexpectedly",
+    (WORKER, signal.SIGSTOP): r"process \d+ \(VLLM::Worker\) was stopped by a signal",
+}
+
+
+@pytest.mark.timeout(1500)
+def test_faults_and_signals_one_after_the_other_lose_nothing(begin):
+    """One run of one task after the other: an engine's start takes most of the time."""
     task = begin("WorkerApart")
-    told = {
-        (CORE, signal.SIGKILL): "EngineCore.* ended: killed by SIGKILL",
-        (CORE, signal.SIGSTOP): r"process \d+ \(VLLM::EngineCor\) was stopped by a signal",
-        (WORKER, signal.SIGKILL): r"Worker proc \S+ died unexpectedly",
-        (WORKER, signal.SIGSTOP): r"process \d+ \(VLLM::Worker\) was stopped by a signal",
-    }
-    for done, ((name, number), cause) in enumerate(told.items()):
+    for done, ((name, number), cause) in enumerate(TOLD.items()):
         task.wait_for_a_shard()
-        struck = task.strike(name, number)
-        task.wait_for(lambda done=done: task.said(NOTICED) > done)
-        seconds = time.monotonic() - struck
-        print(f"{name} {number.name}: noticed and ended in {seconds:.1f} s")
-        assert seconds < 30 * waiting_for_a_core()
-        line = [ln for ln in task.log.read_text().splitlines() if NOTICED in ln][-1]
-        assert re.search(cause, line), line
+        assert_replaced(task, name, number, cause, done)
     task.wait_for_a_shard()
     assert task.memory  # of the queue between core and worker
     task.process.kill()
@@ -162,17 +160,31 @@ def test_killed_and_stopped_cores_and_workers_are_replaced(begin):
         path.unlink()
     before = {p.name: p.read_bytes() for p in task.run.samples_dir.glob("*.parquet")}
     assert 5 <= len(before) < 40
+
+    signals_end_each_task_at_once(begin)
+    assert 8 <= len(task.run.done()) < 40
+
     rest = begin("CoreApart")
     rest.wait_for(rest.engine)
     assert rest.process.wait(timeout=300) == 0
     rest.assert_nothing_left()
-    assert (
-        before.items() <= {p.name: p.read_bytes() for p in rest.run.samples_dir.iterdir()}.items()
-    )
+    after = {p.name: p.read_bytes() for p in rest.run.samples_dir.iterdir()}
+    assert before.items() <= after.items()
     assert_each_sample_once(rest.run.path, problems=2, n=80)
 
 
-def test_signals_end_a_task_at_once_and_keep_what_is_finished(begin):
+def assert_replaced(task, name, number, cause, done):
+    """A process of the engine that a signal hits is noticed in time, and the cause is said."""
+    struck = task.strike(name, number)
+    task.wait_for(lambda: task.said(NOTICED) > done)
+    seconds = time.monotonic() - struck
+    print(f"{name} {number.name}: noticed and ended in {seconds:.1f} s")
+    assert seconds < 30 * waiting_for_a_core()
+    line = [ln for ln in task.log.read_text().splitlines() if NOTICED in ln][-1]
+    assert re.search(cause, line), line
+
+
+def signals_end_each_task_at_once(begin):
     task = begin("CoreApart")  # SIGINT, while the engine starts
     task.wait_for(lambda: len(task.engine()) > 1)
     time.sleep(2.0)
@@ -192,10 +204,3 @@ def test_signals_end_a_task_at_once_and_keep_what_is_finished(begin):
     task.wait_for_a_shard()
     task.strike(CORE, signal.SIGKILL)
     task.assert_ended(task.signal_all(signal.SIGUSR2))
-    assert 3 <= len(task.run.done()) < 40
-
-    rest = begin("CoreApart")
-    rest.wait_for(rest.engine)
-    assert rest.process.wait(timeout=300) == 0
-    rest.assert_nothing_left()
-    assert_each_sample_once(rest.run.path, problems=2, n=80)
