@@ -31,6 +31,8 @@ from toolkit.sandbox.scratch import unnamed_file
 _WALL_SHARE: Final = 8
 """So many times its timeout an errand may take by the wall clock, on a crowded machine."""
 _SPARE_CPU_SECONDS: Final = 2
+_PARTS_AT_ONCE: Final = 16
+"""Of an answer; the kernel takes 1,024 at most."""
 _WAIT_SECONDS: Final = 0.05
 """So long a child waits for an errand that follows: nobody looks at what its processes do."""
 _MOST_SECONDS: Final = 0.1
@@ -90,7 +92,7 @@ class ErrandWorker(ForkingWorker):
         )
         # At once, as each message wakes the supervisor; but no copy of the output stays here.
         parts = [memoryview(head), *found.output]
-        sent = self._channel.sendmsg(parts)
+        sent = self._channel.sendmsg(parts[:_PARTS_AT_ONCE])
         for part in parts:
             self._channel.sendall(part[sent:])
             sent = max(sent - len(part), 0)
