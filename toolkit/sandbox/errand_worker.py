@@ -94,7 +94,8 @@ class ErrandWorker(ForkingWorker):
         parts = [memoryview(head), *found.output]
         sent = self._channel.sendmsg(parts[:_PARTS_AT_ONCE])
         for part in parts:
-            self._channel.sendall(part[sent:])
+            if sent < len(part):
+                self._channel.sendall(part[sent:])
             sent = max(sent - len(part), 0)
 
     def _let_wait(self) -> None:
