@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -128,6 +129,28 @@ def test_engines_share_the_slices_and_their_shards_say_which_drew_them(run, stop
     assert found == {(slot, gpus) for slot, (gpus,) in enumerate(FOUR)}
     spent = read_spent(run)
     assert (spent.tasks, spent.engines, spent.devices) == (1, 4, {"none": 4})
+
+
+def test_an_engine_that_comes_first_leaves_the_others_a_slice(run, stop, monkeypatch):
+    """Its queue has room for all slices. But it takes more than its part only when it runs dry."""
+    fed = set()
+
+    class Large(Small):
+        max_in_flight = 1000
+
+        def submit(self, request):
+            super().submit(request)
+            fed.add(self)
+
+    def start(config, examples, *_):
+        return Large(
+            open_backend(config, examples), before=lambda: wait_until(lambda: len(fed) == 4)
+        )
+
+    monkeypatch.setattr("toolkit.stages.sample.open_backend", start)
+    assert run_sampling(run, names(run)[:5], CONFIG, stop, FOUR)
+    drawn = Counter(f.origin.slot for f in facts_of(run))
+    assert sorted(drawn.values()) == [1, 1, 1, 2]
 
 
 def test_an_engine_alone_leaves_shards_as_they_were(run, stop):

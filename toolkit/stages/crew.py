@@ -67,6 +67,7 @@ class Crew:
         self._up = self._first_starts = False
         self._fruitless = self._given_up = 0
         self._error: BaseException | None = None
+        pool.set_engines(len(seats))
 
     def work(self) -> bool:
         """Sample to the end, or until a stop is requested. True if every shard is written.
@@ -113,6 +114,7 @@ class Crew:
     def _give_up(self, seat: Seat, failure: EngineFailure) -> None:
         with self._changed:
             self._given_up += 1
+            self._pool.set_engines(len(self._seats) - self._given_up)
             hopeless = not self._up and self._fruitless >= MOST_FRUITLESS
             if hopeless or self._given_up == len(self._seats):
                 self._error = self._error or failure

@@ -123,7 +123,7 @@ class Sampler:
         while len(self._owner) < self._backend.max_in_flight:
             following = next(self._requests, None)
             while following is None:
-                taken = self._pool.take()
+                taken = self._pool.take(self)
                 self._feeding = taken is not None
                 if taken is None:
                     return

@@ -17,6 +17,9 @@ class SlicePool:
 
     A slice is in hand from `take` until its shard is written, or its engine gives it back. Then it
     is the next to be taken, with the finished samples of its partial file.
+
+    The last slices are left to engines that have none: one that samples already, and only wants to
+    fill its queue, does not take them.
     """
 
     def __init__(
@@ -26,7 +29,8 @@ class SlicePool:
         self._run = run
         self._waiting = deque(slices)
         self._partials = dict(partials or {})
-        self._in_hand: set[str] = set()
+        self._engines = 1
+        self._in_hand: dict[str, object] = {}
         self._returned: set[str] = set()
         self._changed = threading.Condition()
         finished = sum(len(p.samples) for p in self._partials.values())
@@ -37,14 +41,21 @@ class SlicePool:
         """Nothing waits and nothing is in hand: no engine is needed any more."""
         return not (self._waiting or self._in_hand)
 
-    def take(self) -> tuple[Slice, Partial | None] | None:
-        """The next slice, and what is finished of it. None if no slice waits."""
+    def set_engines(self, count: int) -> None:
+        """So many engines share the slices from now on."""
+        with self._changed:
+            self._engines = count
+
+    def take(self, engine: object) -> tuple[Slice, Partial | None] | None:
+        """The next slice for this engine, and what is finished of it. None if there is none."""
         while True:
             with self._changed:
-                if not self._waiting:
+                busy = set(map(id, self._in_hand.values()))
+                left_to_others = self._engines - len(busy) if id(engine) in busy else 0
+                if len(self._waiting) <= left_to_others:
                     return None
                 slice_ = self._waiting.popleft()
-                self._in_hand.add(slice_.name)
+                self._in_hand[slice_.name] = engine
                 partial = self._partials.pop(slice_.name, None)
                 returned = slice_.name in self._returned
                 self._returned.discard(slice_.name)
@@ -58,15 +69,15 @@ class SlicePool:
     def written(self, slice_: Slice) -> None:
         """The shard of a slice is on disk."""
         with self._changed:
-            self._in_hand.discard(slice_.name)
+            self._in_hand.pop(slice_.name, None)
             self._changed.notify_all()
 
     def give_back(self, slices: Sequence[Slice]) -> None:
         """An engine lets go of these slices, which have no shard yet."""
-        names = {s.name for s in slices}
         with self._changed:
-            self._in_hand -= names
-            self._returned |= names
+            for slice_ in slices:
+                self._in_hand.pop(slice_.name, None)
+                self._returned.add(slice_.name)
             self._waiting.extendleft(reversed(slices))
             self._changed.notify_all()
 
