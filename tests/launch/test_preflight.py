@@ -196,7 +196,7 @@ def test_what_a_real_cluster_lacks_is_said(cluster, monkeypatch):
     assert grades(partition="gpu,scavenge") == [*fine[:2], *fine]
     assert grades(partition="nope", gres="") == [("fail", "partition"), *fine[2:]]
     assert grades(gres="gpu:h100:1")[1] == ("fail", "nodes")
-    assert grades(slurm=("sample.gpus=2",))[1] == ("fail", "nodes")
+    assert grades(slurm=("sample.gpus=5",))[1] == ("fail", "nodes")
     assert grades(mem="1T")[1] == ("fail", "nodes")
     assert grades(cpus=9)[1] == ("fail", "nodes")
     assert grades(account="nobody")[-1][0] in ("warn", "fail")
