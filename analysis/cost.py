@@ -5,7 +5,8 @@ python analysis/cost.py RUN [RUN ...] [--usd-per-gpu-hour 2.0] [--out cost]
 GPU-hours are what Slurm's accounting said when the run was fitted: every attempt of every job, with
 its start-up. Without accounting they are those that the shards tell: a task counts from its first
 slice to its last, with the start of its engine, and a task that left no shard is not seen. A
-line under the table says which. A run without a GPU has task_hours instead, and no price.
+line under the table says which. A run without a GPU has task_hours instead. It has a price where
+its launch named prices of tokens (--usd-per-million-output-tokens).
 
 Tokens in are those of the prompts as submitted; the engine's prefix cache saves most of their work.
 """
@@ -18,7 +19,7 @@ from toolkit.cli import Parser, run_job
 from toolkit.report.comparisons import draw_bars
 from toolkit.report.document import read_fit
 from toolkit.runs.run import Run, open_run
-from toolkit.runs.usage import cost_of, facts_of_work, read_spent
+from toolkit.runs.usage import cost_of, facts_of_work, read_spent, usd_of_tokens
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     if paid is None or "sacct" not in paid.source:
         paid = cost_of(facts_of_work(run))
     hours = paid.gpu_hours
-    usd = None if hours is None else hours * price
+    usd = usd_of_tokens(run, facts_of_work(run)) if hours is None else hours * price
     return {
         "run": run.path.name,
         "tasks": spent.tasks,

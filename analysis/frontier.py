@@ -7,8 +7,10 @@ samples of *every* problem, or *discard*: none after a problem's first pass. Run
 the problems that all have. Then each run's one try of every problem is set against as many tries of
 the others as cost no more.
 
-A value for each run is given with commas between, or one for all. A GPU's price and speed make the
-price of a token, unless that is given. Prompts cost nothing here.
+A value for each run is given with commas between, or one for all. Where a run was launched with
+prices of tokens, as of a hosted model, its prompts and completions cost those. Otherwise a GPU's
+price and speed make the price of an output token, and prompts cost nothing. What is given by
+--usd-per-million-tokens holds before both.
 """
 
 import argparse
@@ -22,10 +24,12 @@ from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
 from toolkit.report.comparisons import draw_frontier
+from toolkit.report.prices import Price, hosted_price
 from toolkit.report.run_pairs import FittedRun, fine_grid, read_runs
+from toolkit.runs.run import open_run
 from toolkit.stats.arrays import Floats
 from toolkit.stats.comparison import verdict
-from toolkit.stats.frontier import POLICIES, Frontier, at_equal_cost, frontier
+from toolkit.stats.frontier import POLICIES, Frontier, at_equal_cost, frontier, samples_needed
 from toolkit.stats.passk import k_grid
 
 WORDS = {"better": "more", "worse": "less", "cannot tell": "cannot tell"}
@@ -35,23 +39,27 @@ def main() -> int:
     """Read the runs, price them, print their frontiers, compare at equal cost, draw."""
     flags = parsed()
     runs = read_runs(flags.runs) if len(flags.runs) > 1 else read_runs(2 * flags.runs)[:1]
-    prices = prices_of(flags, len(runs))
+    prices = prices_of(flags, runs)
     lengths = tokens_of(flags, runs)
     found: dict[str, list[Frontier]] = {}
+    spent: dict[str, list[Floats]] = {}
     for run, price, tokens in zip(runs, prices, lengths, strict=True):
         k = fine_grid(run.counts.k_max)
-        found[run.letter] = [frontier(run.counts, tokens * price, k, p) for p in POLICIES]
-        print(f"{run.label}: {1e6 * price:.4g} $ for a million output tokens")
+        costs = price.of_samples(tokens)
+        found[run.letter] = [frontier(run.counts, costs, k, p) for p in POLICIES]
+        spent[run.letter] = [spent_tokens(run, tokens, f) for f in found[run.letter]]
+        print(f"{run.label}: {price.source}")
     print(f"{len(runs[0].counts)} problems in common\n")
-    print_frontiers(found, prices)
+    print_frontiers(found, spent)
     equal = compare_at_equal_cost(found)
     out = flags.out.with_name(flags.out.name + ".json")
     document = {
         "runs": {run.letter: str(run.path) for run in runs},
-        "usd_per_token": dict(zip(found, prices, strict=True)),
+        "usd_per_token": {x: p.usd_per_token for x, p in zip(found, prices, strict=True)},
+        "usd_per_sample": {x: p.usd_per_sample for x, p in zip(found, prices, strict=True)},
         "frontiers": {
-            letter: [plain(each, price) for each in both]
-            for (letter, both), price in zip(found.items(), prices, strict=True)
+            letter: [plain(f, tokens) for f, tokens in zip(both, spent[letter], strict=True)]
+            for letter, both in found.items()
         },
         "at_the_cost_of_one_try": equal,
     }
@@ -91,14 +99,27 @@ def numbers(flag: str, text: str, runs: int) -> list[float]:
     return values * runs if len(values) == 1 else values
 
 
-def prices_of(flags: argparse.Namespace, runs: int) -> list[float]:
-    """Dollars for an output token of each run."""
+def prices_of(flags: argparse.Namespace, runs: Sequence[FittedRun]) -> list[Price]:
+    """What a sample of each run costs: as it is said here, as the run was launched, or by a GPU."""
+    said = "{:.4g} $ for a million output tokens"
     if flags.usd_per_million_tokens:
-        given = numbers("--usd-per-million-tokens", flags.usd_per_million_tokens, runs)
-        return [value / 1e6 for value in given]
-    hours = numbers("--usd-per-gpu-hour", flags.usd_per_gpu_hour, runs)
-    speeds = numbers("--tokens-per-second", flags.tokens_per_second, runs)
-    return [usd / 3600 / speed for usd, speed in zip(hours, speeds, strict=True)]
+        given = numbers("--usd-per-million-tokens", flags.usd_per_million_tokens, len(runs))
+        return [Price(value / 1e6, 0.0, said.format(value)) for value in given]
+    hours = numbers("--usd-per-gpu-hour", flags.usd_per_gpu_hour, len(runs))
+    speeds = numbers("--tokens-per-second", flags.tokens_per_second, len(runs))
+    found = []
+    for run, usd, speed in zip(runs, hours, speeds, strict=True):
+        price = usd / 3600 / speed
+        hosted = hosted_price(open_run(run.path), run.fit.sampled or 0)
+        found.append(hosted or Price(price, 0.0, said.format(1e6 * price)))
+    return found
+
+
+def spent_tokens(run: FittedRun, tokens: Floats, found: Frontier) -> Floats:
+    """Output tokens of all problems at each point. tokens: of a sample of each, shape (P,)."""
+    if found.policy == "discard":
+        return np.asarray(tokens @ samples_needed(run.counts, found.k))
+    return tokens.sum() * found.k
 
 
 def tokens_of(flags: argparse.Namespace, runs: Sequence[FittedRun]) -> list[Floats]:
@@ -117,16 +138,17 @@ def tokens_of(flags: argparse.Namespace, runs: Sequence[FittedRun]) -> list[Floa
     return found
 
 
-def print_frontiers(found: dict[str, list[Frontier]], prices: Sequence[float]) -> None:
+def print_frontiers(found: dict[str, list[Frontier]], spent: dict[str, list[Floats]]) -> None:
     """One row for each run, k and policy."""
     print(f"{'run':>4} {'k':>6} {'pass@k':>8} {'95 %':>18}", end="")
     print("".join(f" {p + ' tokens':>15} {p + ' $':>11}" for p in POLICIES))
-    for (letter, both), price in zip(found.items(), prices, strict=True):
+    for letter, both in found.items():
         every = both[0]
         shown = np.flatnonzero(np.isin(every.k, k_grid(int(every.k[-1]))))
         for i, k in zip(shown.tolist(), every.k[shown].tolist(), strict=True):
             band = f"{every.lo[i]:8.4f} .. {every.hi[i]:6.4f}"
-            costs = "".join(f" {f.cost[i] / price:15.0f} {f.cost[i]:11.5g}" for f in both)
+            each = zip(both, spent[letter], strict=True)
+            costs = "".join(f" {tokens[i]:15.0f} {f.cost[i]:11.5g}" for f, tokens in each)
             print(f"{letter:>4} {k:>6} {every.coverage[i]:8.4f} {band:>18}{costs}")
     print()
 
@@ -157,10 +179,10 @@ def compare_at_equal_cost(found: dict[str, list[Frontier]]) -> list[dict[str, ob
     return rows
 
 
-def plain(found: Frontier, price: float) -> dict[str, object]:
-    """For JSON: k -> value. price: of an output token."""
+def plain(found: Frontier, tokens: Floats) -> dict[str, object]:
+    """For JSON: k -> value. tokens: output tokens at each k."""
     k = [str(each) for each in found.k.tolist()]
-    columns = {"tokens": found.cost / price, "cost": found.cost, "coverage": found.coverage}
+    columns = {"tokens": tokens, "cost": found.cost, "coverage": found.coverage}
     columns |= {"lo": found.lo, "hi": found.hi}
     document: dict[str, object] = {"policy": found.policy}
     for name, values in columns.items():

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from toolkit.errors import UsageError
 
@@ -149,7 +150,21 @@ class Engine:
         "openai: the server's chat template ends with <think>, so that a completion without "
         "</think> holds no answer. vllm looks at the template itself",
     )
-    base_url: str = knob("http://127.0.0.1:8000/v1", "openai: URL of the server")
+    base_url: str = knob(
+        "http://127.0.0.1:8000/v1",
+        "openai: URL of the server. A key that it needs is read from OPENAI_API_KEY",
+    )
+    max_parallel_requests: int | None = knob(
+        None,
+        "openai: maximum number of requests at the same time, of each array task. Not given: "
+        "--max-num-seqs",
+    )
+    usd_per_million_input_tokens: float | None = knob(
+        None, "openai: price of prompts, in dollars, for status, report and frontier"
+    )
+    usd_per_million_output_tokens: float | None = knob(
+        None, "openai: price of completions, in dollars, for status, report and frontier"
+    )
     store_logprob: bool = knob(
         False,
         "vllm, openai: store the mean log-probability of each sample's tokens, by which "
@@ -329,7 +344,13 @@ def validate(config: Config) -> None:
                 ("workers", config.evaluation.workers),
                 ("max_parallel", r.max_parallel),
                 ("max_num_batched_tokens", e.max_num_batched_tokens),
+                ("max_parallel_requests", e.max_parallel_requests),
             )
+        ),
+        *(
+            (name, price, price is None or price >= 0, "0 or more")
+            for name in ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
+            for price in (getattr(e, name),)
         ),
         ("timeout", (limit := config.evaluation.timeout), limit is None or limit > 0, "over 0"),
     ]
@@ -340,7 +361,14 @@ def validate(config: Config) -> None:
     if r.engines_per_task > 1 and s.backend == "openai":
         raise UsageError(
             f"--engines-per-task {r.engines_per_task}: --backend openai asks one server and starts "
-            "no engine; launch with --engines-per-task 1, and more --max-num-seqs to ask it more"
+            "no engine; launch with --engines-per-task 1, and ask it more at a time by "
+            "--max-parallel-requests"
+        )
+    if "@" in (split := urlsplit(e.base_url)).netloc or split.query:
+        # Not shown: it would be in the log.
+        raise UsageError(
+            "--base-url: holds a user, a password or a key, which would be recorded; give the URL "
+            "alone, and the key in the variable OPENAI_API_KEY"
         )
     if e.store_logprob and s.backend not in LOGPROB_BACKENDS:
         raise UsageError(

@@ -1,47 +1,60 @@
 """A server with OpenAI's interface, such as vLLM's own, at a URL. One request for each sample.
 
 The server holds the model. Each request carries the seed of its sample. If the server needs a key,
-it is read from OPENAI_API_KEY.
+it is read from OPENAI_API_KEY. It goes into the header of requests and nowhere else.
 """
 
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import httpx
 
 from toolkit.backends.logprob import mean_logprob
+from toolkit.backends.retries import (
+    ATTEMPTS,
+    PATIENCE_SECONDS,
+    Turnstile,
+    pause,
+    retry_after,
+)
 from toolkit.config import Config, chat_arguments
 from toolkit.errors import EngineFailure, UsageError
 from toolkit.records import THOUGHT, THOUGHT_END, EngineFacts, FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0
-RETRIES = 4
-"""Attempts at one request. Between attempts to connect, httpx doubles its pause."""
+CONNECTIONS = 4
+"""Attempts at a connection, for one attempt at a request. httpx doubles its pause between them."""
 
 
 class OpenAIBackend:
-    """Up to `max_num_seqs` requests at the same time, each in a thread of its own."""
+    """Up to `max_parallel_requests` at the same time, each in a thread of its own."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._url = config.engine.base_url.rstrip("/")
-        key = os.environ.get("OPENAI_API_KEY", "")
-        self.max_in_flight = config.engine.max_num_seqs
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise UsageError("OPENAI_API_KEY: holds what no header may hold; set the key alone")
+        self._turnstile, self._answered = Turnstile(), False
+        self._failed: Future[Sample] | None = None
+        engine = config.engine
+        self.max_in_flight = engine.max_parallel_requests or engine.max_num_seqs
         self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(600.0, connect=10.0),
             limits=httpx.Limits(max_connections=self.max_in_flight),
-            transport=httpx.HTTPTransport(retries=RETRIES),
+            transport=httpx.HTTPTransport(retries=CONNECTIONS),
         )
         self._model = config.sampling.model or self._only_model()
         self._threads = ThreadPoolExecutor(self.max_in_flight, thread_name_prefix="request")
         self._futures: set[Future[Sample]] = set()
 
     def _only_model(self) -> str:
-        names = [m["id"] for m in self._send("GET", "/models", None)["data"]]
+        names = [m["id"] for m in self._send("GET", "/models", None, "data")["data"]]
         if len(names) != 1:
             raise UsageError(
                 f"{self._url}: serves {len(names)} models ({', '.join(names)}); "
@@ -55,8 +68,16 @@ class OpenAIBackend:
 
     def step(self) -> list[Sample]:
         """See `Backend.step`."""
+        if self._failed is not None:
+            self._failed.result()
         done, self._futures = wait(self._futures, STEP_SECONDS, FIRST_COMPLETED)
-        return [future.result() for future in done]
+        good = [future.result() for future in done if future.exception() is None]
+        bad = [future for future in done if future.exception() is not None]
+        if bad and not good:
+            bad[0].result()
+        # What was paid for is kept before the failure is told, in the next step.
+        self._failed = bad[0] if bad else None
+        return good
 
     def load(self) -> Load:
         """See `Backend.load`. A server does not say how full it is."""
@@ -73,6 +94,7 @@ class OpenAIBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
+        self._turnstile.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
@@ -89,26 +111,31 @@ class OpenAIBackend:
         if self._config.engine.store_logprob:  # of the tokens that are drawn, and of no others
             body["logprobs"] = True if sampling.prompt_style == "chat" else 0
         if sampling.prompt_style == "chat":
-            body["messages"] = prompt.chat()
+            path, body["messages"] = "/chat/completions", prompt.chat()
             if arguments := chat_arguments(sampling):
                 body["chat_template_kwargs"] = arguments
-            answer = self._send("POST", "/chat/completions", body)
-            text = _as_written(answer["choices"][0]["message"])
         else:
-            body["prompt"] = prompt.text
-            answer = self._send("POST", "/completions", body)
-            text = answer["choices"][0]["text"] or ""
-        reason: FinishReason = (
-            "length" if answer["choices"][0]["finish_reason"] == "length" else "stop"
-        )
-        usage = answer["usage"]
+            path, body["prompt"] = "/completions", prompt.text
+        answer = self._send("POST", path, body, "choices", "usage")
+        try:
+            return self._sample(request, answer["choices"][0], answer["usage"])
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{self._url}{path}: no answer of OpenAI's interface ({error!r}); check --base-url"
+            ) from None
+
+    def _sample(
+        self, request: Request, choice: Mapping[str, Any], usage: Mapping[str, Any]
+    ) -> Sample:
+        chat = self._config.sampling.prompt_style == "chat"
+        reason: FinishReason = "length" if choice["finish_reason"] == "length" else "stop"
         return Sample(
             request.task_id,
             request.seed,
-            text,
+            _as_written(choice["message"]) if chat else choice["text"] or "",
             int(usage["completion_tokens"]),
             reason,
-            self._logprob(answer["choices"][0], int(usage["completion_tokens"])),
+            self._logprob(choice, int(usage["completion_tokens"])),
             prompt_tokens=usage.get("prompt_tokens"),
             # Some servers report this only with an option at their start.
             cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
@@ -131,31 +158,105 @@ class OpenAIBackend:
             )
         return mean_logprob(math.fsum(listed), len(listed))
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        for attempt in range(1, RETRIES + 1):
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, *needs: str
+    ) -> dict[str, Any]:
+        """The server's answer: a JSON object with these keys.
+
+        What may go well later is tried again, as `toolkit.backends.retries` says. Raises
+        `UsageError` for what the server refuses, and `EngineFailure` when patience ends.
+        """
+        began, attempt, faults = time.monotonic(), 0, 0
+        while self._turnstile.wait():
+            attempt += 1
             try:
-                response = self._client.request(method, self._url + path, json=body)
-            except httpx.HTTPError as error:
-                # For a failed connection, the transport has made its attempts already.
-                if attempt == RETRIES or isinstance(error, httpx.ConnectError):
-                    raise EngineFailure(
-                        f"{self._url}: no answer ({error}); check --base-url and that the server "
-                        "runs, then launch again"
-                    ) from None
-                continue
-            if response.status_code < 400:
-                answer: dict[str, Any] = response.json()
+                answer = self._try(method, self._url + path, body, needs)
+            except _Trouble as trouble:
+                wait = pause(attempt, trouble.asked)
+                faults += not trouble.busy
+                self._refuse_at_end(trouble, faults, time.monotonic() - began, wait)
+                if trouble.asked is not None:
+                    self._turnstile.hold(trouble.asked)
+                self._turnstile.wait(wait)
+            else:
+                self._answered = True
                 return answer
-            if response.status_code < 500 and response.status_code != 429:
-                reason = " ".join(response.text.split())[:200]
-                raise UsageError(
-                    f"{self._url}{path}: the server refused the request "
-                    f"({response.status_code}): {reason}"
-                )
-        raise EngineFailure(
-            f"{self._url}{path}: status {response.status_code} after {RETRIES} attempts; see the "
-            "server's log, then launch again"
-        )
+        raise EngineFailure(f"{self._url}{path}: given up, because sampling has ended")
+
+    def _refuse_at_end(self, trouble: "_Trouble", faults: int, spent: float, wait: float) -> None:
+        """Raise `EngineFailure` unless it is tried again after another `wait` seconds.
+
+        faults: how many of its attempts have failed, without those that met a busy server.
+        """
+        if trouble.unreached and not self._answered:
+            # The transport has made its attempts already, and nothing was ever there.
+            raise EngineFailure(
+                f"{self._url}: {trouble}; check --base-url and that the server runs, then launch "
+                "again"
+            )
+        if spent + wait > PATIENCE_SECONDS:
+            raise EngineFailure(
+                f"{self._url}: {trouble}, for {spent:.0f} s, and the next attempt would be in "
+                f"{wait:.0f} s; lower --max-parallel-requests, or launch again later"
+            )
+        if faults >= ATTEMPTS:
+            raise EngineFailure(
+                f"{self._url}: {trouble}, {faults} times; see the server's log, then launch again"
+            )
+
+    def _try(
+        self, method: str, url: str, body: dict[str, Any] | None, needs: Sequence[str]
+    ) -> dict[str, Any]:
+        """One attempt. Raises `_Trouble` where another one may do better."""
+        try:
+            response = self._client.request(method, url, json=body)
+        except httpx.HTTPError as error:
+            unreached = isinstance(error, httpx.ConnectError)
+            said = self._without_key(str(error)) or type(error).__name__
+            raise _Trouble(f"no answer ({said})", unreached=unreached) from None
+        status = response.status_code
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            asked = retry_after(response.headers.get("Retry-After"))
+            said = self._reason(response)
+            raise _Trouble(f"too many requests (429: {said})", busy=True, asked=asked)
+        if status >= 500 or status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY):
+            asked = retry_after(response.headers.get("Retry-After"))
+            raise _Trouble(f"status {status}", asked=asked)
+        if status >= 300:
+            key = status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+            mend = "; the key is read from the variable OPENAI_API_KEY" if key else ""
+            raise UsageError(
+                f"{url}: the server refused the request ({status}): {self._reason(response)}{mend}"
+            )
+        try:
+            answer = response.json()
+        except ValueError:
+            raise _Trouble("an answer that is torn, or no JSON") from None
+        if not isinstance(answer, dict) or any(answer.get(key) is None for key in needs):
+            raise _Trouble(f"an answer without {' and '.join(needs)}")
+        return answer
+
+    def _reason(self, response: httpx.Response) -> str:
+        """The beginning of what the server says, in one line."""
+        return " ".join(self._without_key(response.text).split())[:200]
+
+    def _without_key(self, text: str) -> str:
+        """A server's own words, which may repeat the key that it was sent."""
+        return text.replace(self._key, "[key]") if self._key else text
+
+
+class _Trouble(Exception):
+    """An attempt failed, and another one may do better.
+
+    busy: the server wants fewer requests. asked: the seconds that it wants to be left alone.
+    unreached: there was no connection.
+    """
+
+    def __init__(
+        self, said: str, *, busy: bool = False, asked: float | None = None, unreached: bool = False
+    ) -> None:
+        super().__init__(said)
+        self.busy, self.asked, self.unreached = busy, asked, unreached
 
 
 def _as_written(message: Mapping[str, Any]) -> str:

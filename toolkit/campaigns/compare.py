@@ -98,7 +98,7 @@ def _compare_task(title: str, runs: Mapping[str, Run], usd_per_gpu_hour: float) 
     paths = [run.path for run in runs.values()]
     # Of a single run there is no pair, but a curve and a frontier.
     fitted = read_runs(paths) if len(paths) > 1 else read_runs(2 * paths)[:1]
-    prices = [price_of(run.fit, usd_per_gpu_hour) for run in fitted]
+    prices = [price_of(Run(run.path), run.fit, usd_per_gpu_hour) for run in fitted]
     return TaskComparison(
         title,
         list(runs),

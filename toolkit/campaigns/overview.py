@@ -157,7 +157,7 @@ def _row(
         status.pass_at_k,
         status.speed.tokens,
         hours,
-        None if hours is None else hours * price,
+        status.cost.usd if hours is None else hours * price + (status.cost.usd or 0.0),
         list(_why(status)),
     )
 

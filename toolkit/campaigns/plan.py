@@ -21,6 +21,7 @@ from toolkit.launch.queue import choose_launcher
 from toolkit.report.terminal import results_complete
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.usage import read_spent
+from toolkit.verifiers.base import prompts_of
 
 Configure = Callable[[Mapping[str, Any]], Config]
 """The flags of a launch, with `preset`, to a checked configuration."""
@@ -30,7 +31,8 @@ Configure = Callable[[Mapping[str, Any]], Config]
 class Estimate:
     """What is still to be sampled, as expected. None: not known, or no GPU.
 
-    samples: of an adaptive run at most, up to its cap. tokens: output tokens. usd: of GPU-hours.
+    samples: of an adaptive run at most, up to its cap. tokens: output tokens. usd: of GPU-hours, or
+    of a hosted model's tokens.
     """
 
     samples: int
@@ -148,7 +150,19 @@ def estimate_of(plan: LaunchPlan, launcher: str, usd_per_gpu_hour: float) -> Est
         rate = spent.tokens_per_second or rate
     tokens = samples * length
     hours = tokens / rate / 3600 if on_gpus(plan.config, launcher) else None
-    return Estimate(samples, tokens, hours, None if hours is None else hours * usd_per_gpu_hour)
+    usd = _hosted_usd(plan, samples, tokens) if hours is None else hours * usd_per_gpu_hour
+    return Estimate(samples, tokens, hours, usd)
+
+
+def _hosted_usd(plan: LaunchPlan, samples: int, tokens: float) -> float | None:
+    """Dollars of a hosted model's tokens; a prompt's are taken to be of four characters each."""
+    engine = plan.config.engine
+    prices = engine.usd_per_million_input_tokens, engine.usd_per_million_output_tokens
+    if prices == (None, None):
+        return None
+    asked = [len(prompt.text) for prompt in prompts_of(plan.problems).values()]
+    prompts = samples * sum(asked) / len(asked) / 4
+    return ((prices[0] or 0.0) * prompts + (prices[1] or 0.0) * tokens) / 1e6
 
 
 def on_gpus(config: Config, launcher: str) -> bool:

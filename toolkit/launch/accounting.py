@@ -16,7 +16,7 @@ from toolkit.launch.queue import run_slurm
 from toolkit.runs.history import launches, submitted_stages
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
-from toolkit.runs.usage import Allocation, Cost, cost_of, facts_of_work
+from toolkit.runs.usage import Allocation, Cost, cost_of, facts_of_work, usd_of_tokens
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,9 @@ class Accounts:
             for x in attempts
             if x.state != "PENDING"
         ]
-        return cost_of(shards, allocations, sampling)
+        facts = list(shards)
+        cost = cost_of(facts, allocations, sampling)
+        return replace(cost, usd=usd_of_tokens(run, facts))
 
 
 def read_cost(run: Run) -> Cost:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from toolkit.runs.history import recorded_config
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import read_all_facts
@@ -84,12 +85,14 @@ class Cost:
     - seconds: all that is paid for. Of Slurm's jobs: from the start of each attempt to its end.
     - sampling_seconds: the part in which engines sampled, as the shards say.
     - source: who says the seconds: "sacct", "the shards", or each for a part.
+    - usd: of the tokens of a hosted model, at its prices. None without prices.
     """
 
     on_gpus: bool
     seconds: float
     sampling_seconds: float
     source: str
+    usd: float | None = None
 
     @property
     def gpu_hours(self) -> float | None:
@@ -106,7 +109,8 @@ class Cost:
         amount = f"{self.seconds / 3600:.2f} GPU-hours" if self.on_gpus else f"{self.seconds:.0f} s"
         paid = f"{amount} paid" if self.on_gpus else f"{amount} of sampling tasks, no GPU"
         share = "" if self.efficiency is None else f", {self.efficiency:.0%} of it sampling"
-        return f"{paid} (from {self.source}){share}"
+        tokens = "" if self.usd is None else f"{self.usd:.4g} $ of tokens; "
+        return f"{tokens}{paid} (from {self.source}){share}"
 
 
 class GpuSeconds(NamedTuple):
@@ -127,6 +131,38 @@ def facts_of_work(run: Run, *, skip_damaged: bool = False) -> list[ShardFacts]:
     """
     shards = read_all_facts(run, skip_damaged=skip_damaged)
     return [*shards, *(partial.facts for partial in list_partials(run))]
+
+
+class TokenPrices(NamedTuple):
+    """Dollars for a token of a prompt, and for one of a completion."""
+
+    prompt: float
+    output: float
+
+
+def token_prices(run: Run) -> TokenPrices | None:
+    """What the newest launch says of a hosted model's prices. None if it says nothing.
+
+    A price that is not given beside the other is 0.
+    """
+    engine = recorded_config(run).get("engine", {})
+    names = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
+    told = [engine.get(name) for name in names]
+    if told == [None, None]:
+        return None
+    return TokenPrices(*(float(price or 0.0) / 1e6 for price in told))
+
+
+def usd_of_tokens(run: Run, shards: Iterable[ShardFacts]) -> float | None:
+    """What the tokens of a run have cost, at the prices of its newest launch. None without prices.
+
+    The prompts' tokens count as the server has counted them; of one that tells none, as 0.
+    """
+    prices = token_prices(run)
+    if prices is None:
+        return None
+    spent = spent_of(shards)
+    return prices.prompt * (spent.prompt_tokens or 0) + prices.output * (spent.tokens or 0)
 
 
 def read_spent(run: Run) -> Spent:
