@@ -49,6 +49,36 @@ template = "{question}"
 kind = "number"
 answer = "last_number"
 """
+REAL = """
+[study]
+max_parallel = 1
+
+[all]
+launcher = "slurm"
+limit = 2
+samples = 4
+slice_samples = 2
+slice_seeds = 1
+max_tokens = 12
+top_p = 1.0
+gres = ""
+cpus = 1
+mem = "6G"
+eval_cpus = 2
+eval_mem = "4G"
+cpu_kv_cache_gib = 1
+replicates = 100
+
+[cross]
+task = ["humaneval", "sums.toml"]
+
+[[cross.model]]
+name = "embedded"
+
+[[cross.model]]
+name = "tiny"
+model = "TINY"
+"""
 PROBLEMS = """
 {"task_id": "sums/1", "question": "What is 17 + 25?", "answer": 42, "solution": "It is 42."}
 {"task_id": "sums/2", "question": "What is 9 times 12?", "answer": 108, "solution": "It is 108."}
@@ -113,3 +143,36 @@ def test_two_models_on_two_tasks_with_one_array_killed(cluster, tmp_path):
         assert pair["lo"]["1"] < pair["difference"]["1"] < pair["hi"]["1"]
     assert (report / "curves.png").stat().st_size > 10_000
     assert (report / "frontier.png").stat().st_size > 10_000
+
+
+@pytest.mark.repeats
+@pytest.mark.vllm
+def test_the_embedded_and_the_tiny_model_on_two_tasks(cluster, tmp_path, tiny_model):
+    def campaign(*flags):
+        return job("campaign.py", "study.toml", *flags, cwd=tmp_path, env=cluster, timeout=1500)
+
+    (tmp_path / "study.toml").write_text(REAL.replace("TINY", str(tiny_model)))
+    (tmp_path / "sums.toml").write_text(SUMS)
+    (tmp_path / "sums.jsonl").write_text(PROBLEMS.lstrip())
+    done = campaign()
+    assert done.returncode == 0, done.stderr
+    ids = dict(re.findall(r"submitted  (\S+): sample (\d+)", done.stdout))
+    assert len(ids) == 4
+    while "RUNNING sample-" not in queue(cluster, f"--jobs={ids['humaneval-tiny']}"):
+        time.sleep(0.5)
+    subprocess.run(["scancel", ids["humaneval-tiny"]], env=cluster, check=True)
+    assert most_sampling(cluster, 1500) == 1
+    again = campaign("--wait")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert re.findall(r"submitted  (\S+): ", again.stdout) == ["humaneval-tiny"]
+    told = json.loads(campaign("--status", "--json").stdout)
+    for row in told["rows"]:
+        assert_each_sample_once(tmp_path / row["path"], problems=2, n=4)
+    assert told["total"]["tokens"] > 4 * 8
+    report = tmp_path / "campaigns/study/comparison/comparison.json"
+    found = json.loads(report.read_text())["tasks"]
+    assert [list(task["runs"]) for task in found.values()] == [
+        ["humaneval-embedded", "humaneval-tiny"],
+        ["sums-embedded", "sums-tiny"],
+    ]
+    assert all(run["complete"] for task in found.values() for run in task["runs"].values())

@@ -147,8 +147,8 @@ def test_the_studies_of_the_page_are_some(tmp_path):
     page = (ROOT / "docs/campaigns.md").read_text()
     small, large = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     names = [run.name for run in read(tmp_path, small).runs]
-    assert names == ["limit_4-easy", "limit_8-easy", "limit_8-hard", "other-seeds"]
+    assert names == ["limit_4-easy", "limit_8-easy", "limit_8-hard"]
     study = read(tmp_path, large)
-    assert len(study.runs) == 8
+    assert len(study.runs) == 9
     assert study.runs[1].flags["gres"] == "gpu:4"
     assert study.settings.max_gpu_hours == 200

@@ -1,11 +1,12 @@
 """A study's jobs, with programs in place of Slurm's: who waits for whom, and what is cancelled."""
 
+import json
 import re
 import sys
 
 import pytest
 
-from toolkit.campaigns.record import read_record
+from toolkit.campaigns.record import RECORD, read_record
 from toolkit.campaigns.study import read_study
 from toolkit.campaigns.submit import gate_task, launched_runs
 from toolkit.commands.campaign import main
@@ -22,12 +23,13 @@ if [ -e refuse ] && case $name in *$(cat refuse)*) true;; *) false;; esac
 then echo "sbatch: error: invalid partition" >&2; exit 1; fi
 echo $id >last; cp "$3" $id.sh; echo "$id|$name" >>queue; echo $id""",
     "squeue": """
+echo asked >>calls
 for a; do case $a in --name=*) echo "${a#--name=}" | tr , '\\n' >asked;; esac; done
 touch queue
 awk -F'|' 'NR==FNR {ok[$1]; next} $2 in ok {print $1 "|PENDING|||0|" $2 "|"}' asked queue""",
     "scancel": """
 echo "$@" >>cancelled; for id; do sed -i "/^$id|/d" queue; done""",
-    "sacct": "cat spent 2>/dev/null || true",
+    "sacct": "echo accounts >>calls; cat spent 2>/dev/null || true",
 }
 STUDY = """
 [study]
@@ -147,6 +149,40 @@ def test_cancel_ends_all_jobs_of_the_study_the_last_one_first(campaign, tmp_path
     for run in launched_runs(read_record(tmp_path / "campaigns/study")).values():
         assert len(launches(run)[-1].cancelled) == 3
     assert "no job of this study is in the queue" in campaign(STUDY.format(bound=2), "--cancel")[1]
+
+
+def test_status_asks_slurm_once_for_all_runs(campaign, tmp_path):
+    study = STUDY.format(bound=4)
+    campaign(study)
+    (tmp_path / "bin/calls").unlink()
+    code, said = campaign(study, "--status")
+    assert code == 1
+    assert "4 runs: 4 waiting" in said
+    assert sorted((tmp_path / "bin/calls").read_text().split()) == ["accounts", "asked"]
+
+
+def test_a_run_that_was_launched_by_hand_is_not_launched_again(campaign, tmp_path):
+    study = STUDY.format(bound=4)
+    campaign(study)
+    # As if the study had never heard of them.
+    (tmp_path / "campaigns/study" / RECORD).unlink()
+    code, said = campaign(study.replace("4]", "4, 5]"))
+    assert code == 0
+    (jobs,) = submitted(said).values()
+    assert said.count("in queue   ") == 4
+    # They hold no slots, so all of them are waited for.
+    assert len(script(tmp_path, jobs[0])[1]) == 4
+
+
+def test_another_run_of_the_same_name_leaves_the_first_one_in_the_record(campaign, tmp_path):
+    text = STUDY.format(bound=4).partition("[cross]")[0] + "[[run]]\nname = 'x'\nbase_seed = "
+    campaign(text + "1\n")
+    code, said = campaign(text + "2\n")
+    assert code == 0
+    assert list(submitted(said)) == ["x"]
+    told = json.loads(campaign(text + "2\n", "--status", "--json")[1])
+    assert [row["state"] for row in told["rows"]] == ["waiting", "left"]
+    assert campaign(text + "2\n", "--cancel")[1].count("cancelled  x") == 2
 
 
 def spend(tmp_path, job, hours):

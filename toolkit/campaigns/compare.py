@@ -56,17 +56,21 @@ class TaskComparison:
         return f"{self.runs[i].letter} {self.names[i]}" if self.compared else self.names[i]
 
 
-def compare_study(directory: Path, usd_per_gpu_hour: float) -> str:
+def compare_study(
+    directory: Path, usd_per_gpu_hour: float, names: Sequence[str] | None = None
+) -> str:
     """Compare the runs of a study and write `comparison/`; what a terminal shows of it.
 
-    Raises `ToolkitError` where no run has been fitted.
+    names: the runs; not given, those of the last launch. Raises `ToolkitError` if none is fitted.
     """
     record = read_record(directory)
-    runs = {n: r for n, r in launched_runs(record).items() if record.runs[n].in_study}
+    names = [n for n, r in record.runs.items() if r.in_study] if names is None else names
+    launched = launched_runs(record)
+    runs = {name: launched[name] for name in names if name in launched}
     fitted = {n: r for n, r in runs.items() if (r.results_dir / FIT_JSON).is_file()}
     if not fitted:
         raise ToolkitError(f"{directory}: no run of the study is fitted yet; compare it later")
-    missing = [name for name, known in record.runs.items() if known.in_study and name not in fitted]
+    missing = [name for name in names if name not in fitted]
     tasks = [_compare_task(title, group, usd_per_gpu_hour) for title, group in _by_task(fitted)]
     out = directory / "comparison"
     make_directory(out)

@@ -12,6 +12,7 @@ from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.accounting import Accounts, accounts_of_runs
 from toolkit.launch.queue import QueuedJob, queues_of
 from toolkit.launch.status import Status, read_status
+from toolkit.report.terminal import results_complete
 from toolkit.runs.run import Run
 from toolkit.verifiers.judges import judge_of_run
 
@@ -149,7 +150,7 @@ def _row(
     hours = status.cost.gpu_hours
     return Row(
         name,
-        _state(status),
+        _state(run, status),
         str(run.path),
         status.ledger.samples,
         status.ledger.samples_planned,
@@ -162,12 +163,12 @@ def _row(
     )
 
 
-def _state(status: Status) -> str:
-    """In one word. A run whose fit is still in the queue is not done."""
+def _state(run: Run, status: Status) -> str:
+    """In one word. A run that is not fitted, or whose fit is still in the queue, is not done."""
     if status.tasks:
         running = any(job.state == "RUNNING" for job in status.tasks)
         return "running" if running else "waiting"
-    return "done" if status.complete else "stopped"
+    return "done" if status.complete and results_complete(run) else "stopped"
 
 
 def _why(status: Status) -> Iterator[str]:

@@ -203,6 +203,8 @@ def describe_study(study: Study, planned: Sequence[PlannedRun]) -> str:
         lines.append(f"at most {study.settings.max_parallel} sampling array tasks at a time")
     if study.settings.max_gpu_hours:
         lines.append(f"no run starts once {study.settings.max_gpu_hours:g} GPU-hours are spent")
+        if (summed.gpu_hours or 0.0) > study.settings.max_gpu_hours:
+            lines.append("warning: the estimate is over that, so the last runs would not start")
     return "\n".join(lines)
 
 

@@ -43,8 +43,11 @@ class Record:
     runs: Mapping[str, RunRecord] = field(default_factory=dict)
 
     def with_run(self, name: str, run: RunRecord) -> "Record":
-        """With this run, in place of what was known of it."""
-        return replace(self, runs={**self.runs, name: run})
+        """With this run under this name. Another run that had it stays, under a name of its own."""
+        runs, old = dict(self.runs), self.runs.get(name)
+        if old is not None and old.path != run.path:
+            runs[f"{name}~{Path(old.path).name[-8:]}"] = replace(old, in_study=False)
+        return replace(self, runs={**runs, name: run})
 
     def of_study(self, names: Collection[str]) -> "Record":
         """With the runs of these names as those of the study; others stay beside it."""

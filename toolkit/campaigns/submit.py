@@ -79,6 +79,19 @@ def read_queue(record: Record, bound: int | None) -> Queue:
     return found
 
 
+def with_launched(record: Record, planned: Sequence[PlannedRun]) -> Record:
+    """The record with all runs of the study that exist, also those that were launched by hand.
+
+    What is known of others stays, under a name of its own where another run has their name now.
+    """
+    for run in planned:
+        path = str(run.plan.path.resolve())
+        known = record.runs.get(run.name)
+        if known.path != path if known else run.plan.exists:
+            record = record.with_run(run.name, RunRecord(path, asked(run.asked)))
+    return record.of_study([run.name for run in planned])
+
+
 def submit_study(study: Study, todo: Sequence[PlannedRun], record: Record, held: Hold) -> list[str]:
     """Submit the runs that are not in the queue; the names of those that have no slot yet.
 
@@ -236,6 +249,11 @@ def cancel_study(directory: Path) -> dict[str, list[str]]:
     The study's own jobs have the name "". Those that wait for others go first, so that none starts
     because what it waited for has ended. Raises `SlurmFailure`; then nothing is recorded.
     """
+    if holder := holder_of(Run(directory)):
+        raise ToolkitError(
+            f"{directory}: is being launched by {holder.line()}: wait for its end, or end it, then "
+            "cancel again"
+        )
     record = read_record(directory)
     found = {
         name: sorted({job.submission for job in jobs}, key=int)

@@ -81,11 +81,13 @@ def launch_on_slurm(
         read_queue,
         refuse_spent,
         submit_study,
+        with_launched,
         with_models,
     )
 
-    record = read_record(study.directory)
+    record = with_launched(read_record(study.directory), planned)
     queue = read_queue(record, study.settings.max_parallel)
+    write_record(study.directory, record)
     todo = [run for run in planned if not run.done and not queue.jobs.get(run.name)]
     for name in (name for name, jobs in queue.jobs.items() if jobs):
         print(f"in queue   {name}")
@@ -94,8 +96,6 @@ def launch_on_slurm(
     if todo:
         refuse_spent(study, record)
         todo = with_models(todo, held.touch)
-        record = record.of_study([run.name for run in planned])
-        write_record(study.directory, record)
         late = submit_study(study, todo, record, held)
     last = read_queue(read_record(study.directory), study.settings.max_parallel).last
     if not last:
@@ -116,11 +116,11 @@ def launch_here(study: "Study", planned: "list[PlannedRun]", held: "Hold") -> in
     """Do what is missing on this machine, then compare."""
     from toolkit.campaigns.finish import work_through
     from toolkit.campaigns.record import read_record, write_record
-    from toolkit.campaigns.submit import with_models
+    from toolkit.campaigns.submit import with_launched, with_models
 
-    record = read_record(study.directory)
+    record = with_launched(read_record(study.directory), planned)
+    write_record(study.directory, record)
     say_left(study, list(record.runs))
-    write_record(study.directory, record.of_study([run.name for run in planned]))
     todo = with_models([run for run in planned if not run.done], held.touch)
     complete = work_through(study, todo, held)
     compare(study)
@@ -184,7 +184,8 @@ def compare(study: "Study") -> int:
     """Compare the runs that are fitted."""
     from toolkit.campaigns.compare import compare_study
 
-    print(compare_study(study.directory, study.settings.usd_per_gpu_hour))
+    names = [run.name for run in study.runs]
+    print(compare_study(study.directory, study.settings.usd_per_gpu_hour, names))
     return EXIT_DONE
 
 
