@@ -51,15 +51,19 @@ def facts_of(run):
 def test_four_engines_on_four_gpus_of_a_node_and_one_is_killed(cluster, tmp_path):
     run = Run(tmp_path / "run")
     work = ("--preset", "smoke", "--limit", "4", "--samples", "60", "--slice-samples", "6")
-    where = ("--launcher", "slurm", "--run", "run", *FOUR, "--synthetic-rate", "6")
-    done = job("launch.py", *work, *where, cwd=tmp_path, env=cluster)
-    assert done.returncode == 0, done.stderr
-    assert "engines    4 in each sampling array task, 4 in all" in done.stdout
-    wait_for(lambda: len(run.done()) >= 4, "the first shards")
+    where = ("--launcher", "slurm", "--run", "run", *FOUR, "--synthetic-rate", "4")
+    command = [sys.executable, str(ROOT / "jobs" / "launch.py"), *work, *where]
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        launch = subprocess.Popen(command, cwd=tmp_path, env=cluster, stdout=file)
+    # The array may be at work before the jobs after it are submitted.
+    wait_for(lambda: len(run.done()) >= 2, "the first shards")
     (task,) = tasks_of(run)
     engines = descendants(task.pid)
-    assert len(engines) == 4
     os.kill(engines[1].pid, signal.SIGKILL)
+    assert len(engines) == 4
+    assert launch.wait(120) == 0
+    assert "engines    4 in each sampling array task, 4 in all" in said.read_text()
     queue = ("squeue", "--noheader")
     wait_for(
         lambda: (

@@ -22,6 +22,7 @@ from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import VISIBLE, run_sampling
 from toolkit.stages.signals import StopRequest
+from toolkit.stages.slice_pool import SlicePool
 
 CONFIG = Config(
     sampling=Sampling(backend="synthetic"),
@@ -131,8 +132,11 @@ def test_engines_share_the_slices_and_their_shards_say_which_drew_them(run, stop
     assert (spent.tasks, spent.engines, spent.devices) == (1, 4, {"none": 4})
 
 
-def test_an_engine_that_comes_first_leaves_the_others_a_slice(run, stop, monkeypatch):
-    """Its queue has room for all slices. But it takes more than its part only when it runs dry."""
+@pytest.mark.parametrize(
+    ("slices", "shares"), [(5, [1, 1, 1, 2]), (12, [3, 3, 3, 3]), (3, [1, 1, 1]), (6, [1, 1, 2, 2])]
+)
+def test_an_engine_has_at_most_its_share_in_its_queue(run, stop, monkeypatch, slices, shares):
+    """The first one is up alone, and its queue has room for all slices."""
     fed = set()
 
     class Large(Small):
@@ -144,13 +148,23 @@ def test_an_engine_that_comes_first_leaves_the_others_a_slice(run, stop, monkeyp
 
     def start(config, examples, *_):
         return Large(
-            open_backend(config, examples), before=lambda: wait_until(lambda: len(fed) == 4)
+            open_backend(config, examples),
+            before=lambda: wait_until(lambda: len(fed) == len(shares)),
         )
 
     monkeypatch.setattr("toolkit.stages.sample.open_backend", start)
-    assert run_sampling(run, names(run)[:5], CONFIG, stop, FOUR)
-    drawn = Counter(f.origin.slot for f in facts_of(run))
-    assert sorted(drawn.values()) == [1, 1, 1, 2]
+    most = []
+    take = SlicePool.take
+
+    def watched(pool, engine):
+        found = take(pool, engine)
+        most.append(max(Counter(map(id, pool._in_hand.values())).values(), default=0))
+        return found
+
+    monkeypatch.setattr(SlicePool, "take", watched)
+    assert run_sampling(run, names(run)[:slices], CONFIG, stop, FOUR)
+    assert max(most) == max(shares)
+    assert len(run.done()) == slices
 
 
 def test_an_engine_alone_leaves_shards_as_they_were(run, stop):

@@ -18,8 +18,8 @@ class SlicePool:
     A slice is in hand from `take` until its shard is written, or its engine gives it back. Then it
     is the next to be taken, with the finished samples of its partial file.
 
-    The last slices are left to engines that have none: one that samples already, and only wants to
-    fill its queue, does not take them.
+    An engine's queue may have room for many slices. It has at most its share of those that wait or
+    are in hand, and leaves the last ones to engines that have none. So all end together.
     """
 
     def __init__(
@@ -50,9 +50,7 @@ class SlicePool:
         """The next slice for this engine, and what is finished of it. None if there is none."""
         while True:
             with self._changed:
-                busy = set(map(id, self._in_hand.values()))
-                left_to_others = self._engines - len(busy) if id(engine) in busy else 0
-                if len(self._waiting) <= left_to_others:
+                if not self._may_take(engine):
                     return None
                 slice_ = self._waiting.popleft()
                 self._in_hand[slice_.name] = engine
@@ -65,6 +63,14 @@ class SlicePool:
             if not self._run.shard_path(slice_.name).exists():
                 return slice_, read_partials(self._run, [slice_]).get(slice_.name)
             self.written(slice_)
+
+    def _may_take(self, engine: object) -> bool:
+        own = sum(holder is engine for holder in self._in_hand.values())
+        if not own:
+            return bool(self._waiting)
+        without = self._engines - len(set(map(id, self._in_hand.values())))
+        outstanding = len(self._waiting) + len(self._in_hand)
+        return len(self._waiting) > without and own * self._engines < outstanding
 
     def written(self, slice_: Slice) -> None:
         """The shard of a slice is on disk."""
