@@ -7,7 +7,7 @@ from launch to launch. Where the values come from: `toolkit.resolve`.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -209,6 +209,20 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may spend, all its launches together; then slices in hand are finished only."""
+
+    max_usd: float | None = knob(
+        None, "dollars of GPU time, at --usd-per-gpu-hour; of a hosted model, of its tokens"
+    )
+    max_gpu_hours: float | None = knob(
+        None, "GPU-hours of sampling, the start of engines included; without a GPU: task-hours"
+    )
+    max_output_tokens: int | None = knob(None, "tokens of all completions together")
+    usd_per_gpu_hour: float = knob(2.0, "price of a GPU-hour for --max-usd, in dollars")
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """Where the work runs, and with what."""
 
@@ -265,7 +279,7 @@ class Resources:
         None,
         "further options of sbatch, as key=value, or key alone. With sample., evaluate. or fit. "
         "before the key: of that stage only. The job that plans a next round follows fit.; next. "
-        "is for it alone",
+        "is for it alone.",
     )
     container: str = knob(
         "",
@@ -288,6 +302,7 @@ class Config:
     evaluation: Evaluation = Evaluation()
     fit: Fit = Fit()
     resources: Resources = Resources()
+    budget: Budget = Budget()
 
 
 SECTIONS: dict[str, type] = {
@@ -353,6 +368,10 @@ def validate(config: Config) -> None:
             for price in (getattr(e, name),)
         ),
         ("timeout", (limit := config.evaluation.timeout), limit is None or limit > 0, "over 0"),
+        *(
+            (name, most, most is None or most > 0, "over 0")
+            for name, most in _bounds(config.budget)
+        ),
     ]
     for name, value, holds, wanted in checks:
         if not holds:
@@ -370,10 +389,34 @@ def validate(config: Config) -> None:
             "--base-url: holds a user, a password or a key, which would be recorded; give the URL "
             "alone, and the key in the variable OPENAI_API_KEY"
         )
+    _check_budget(s.backend, e, config.budget)
     if e.store_logprob and s.backend not in LOGPROB_BACKENDS:
         raise UsageError(
             f"--store-logprob: --backend {s.backend} has no model, and so no log-probabilities; "
             f"launch with --no-store-logprob, or with --backend {' or '.join(LOGPROB_BACKENDS)}"
+        )
+
+
+def _bounds(budget: Budget) -> Iterator[tuple[str, float | None]]:
+    """Each amount of a budget that must be over 0, by its name."""
+    for field in dataclasses.fields(budget):
+        yield field.name, getattr(budget, field.name)
+
+
+def _check_budget(backend: str, engine: Engine, budget: Budget) -> None:
+    """Raise `UsageError` for a bound that a backend could never reach."""
+    if backend != "openai":
+        return
+    if budget.max_gpu_hours is not None:
+        raise UsageError(
+            "--max-gpu-hours: the GPUs are the server's, so that their time is not known here; "
+            "give --max-output-tokens"
+        )
+    prices = engine.usd_per_million_input_tokens, engine.usd_per_million_output_tokens
+    if budget.max_usd is not None and prices == (None, None):
+        raise UsageError(
+            "--max-usd: what does the server ask for its tokens? Give "
+            "--usd-per-million-output-tokens, or --max-output-tokens in place of --max-usd"
         )
 
 

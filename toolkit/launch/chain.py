@@ -62,9 +62,9 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
 def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPlan | None:
     """Plan and freeze the round that follows an evaluated one; None where the run is to be fitted.
 
-    A fixed number of samples has no next round. An adaptive run ends where nothing new is planned:
-    slices whose sampling fails again and again do not keep it going. `launch.py --adaptive` goes on
-    with those.
+    A fixed number of samples has no next round, and a budget that is spent ends the rounds. An
+    adaptive run ends where nothing new is planned: slices whose sampling fails again and again do
+    not keep it going. `launch.py --adaptive` goes on with those.
 
     rounds: how many there were before. If there are more, an attempt to go on was cut short after
     it had frozen the next one; that one is then what follows.
@@ -73,7 +73,7 @@ def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPla
         return None
     plan = plan_next_round(run, config)
     old = rounds is None or run.round_count() == rounds
-    if not plan.new and (old or not plan.missing):
+    if plan.out_of_budget or (not plan.new and (old or not plan.missing)):
         return None
     freeze_launch(plan)
     return plan

@@ -44,6 +44,11 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"{r.eval_array} for evaluation",
         *_engines_line(plan.config, len(tasks)),
     ]
+    lines += (f"budget     {each.line()}" for each in plan.budget)
+    if plan.missing and (spent := plan.out_of_budget):
+        lines.append(
+            f"           is spent: nothing is sampled; give a higher {spent.flag} to go on"
+        )
     if launcher == "slurm":
         jobs = (_asked(job_options(plan.config, stage)) for stage in ("sample", "evaluate"))
         lines.append("resources  a sampling array task: {}; an evaluation one: {}".format(*jobs))

@@ -15,6 +15,7 @@ from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import problems_label, source_of
 from toolkit.records import Judge, JudgeChoice, Problem, Slice
+from toolkit.runs.budget import Amount, amounts, amounts_of_run, reached
 from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
 from toolkit.runs.judge import judge_choice, judge_document, record_judge
 from toolkit.runs.outcomes import count_outcomes
@@ -27,6 +28,7 @@ from toolkit.runs.run import (
     run_name,
 )
 from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
+from toolkit.runs.usage import Spent
 from toolkit.stages.task import load_task, task_document
 from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import check_node, only_kind
@@ -40,7 +42,8 @@ class LaunchPlan:
     new: the slices of its round. missing: all slices to sample, the new ones included. planned:
     number of samples in all rounds. rule: of adaptive sampling, where more rounds may follow; None
     for a fixed number of samples. hub_model: commit and directory of a model of the hub, as the run
-    records them; None for any other model, and before the model is fetched.
+    records them; None for any other model, and before the model is fetched. budget: what the run
+    has spent of each bound of its budget.
     """
 
     path: Path
@@ -55,6 +58,12 @@ class LaunchPlan:
     judge: Judge
     rule: StoppingRule | None = None
     hub_model: Mapping[str, str] | None = None
+    budget: tuple[Amount, ...] = ()
+
+    @property
+    def out_of_budget(self) -> Amount | None:
+        """The bound of the budget that is reached; None while more may be sampled."""
+        return reached(self.budget)
 
     @property
     def samples_missing(self) -> int:
@@ -206,6 +215,9 @@ def _plan(
         judge=judge,
         rule=rule,
         hub_model=run.manifest().get("hub_model") if run else None,
+        budget=tuple(
+            amounts_of_run(run, config.budget) if run else amounts(config.budget, Spent())
+        ),
     )
 
 
@@ -308,8 +320,11 @@ def _record_model(run: Run, hub_model: Mapping[str, str]) -> None:
 def tasks_of(plan: LaunchPlan) -> list[list[str]]:
     """The slice names of each array task: the missing slices, dealt to those of this launch.
 
-    There are no more array tasks than their engines have slices for.
+    There are no more array tasks than their engines have slices for. None where the budget is
+    spent: no engine starts in vain.
     """
+    if plan.out_of_budget:
+        return []
     resources = plan.config.resources
     busy = -(-len(plan.missing) // resources.engines_per_task)
     return deal(plan.missing, min(resources.array, busy))

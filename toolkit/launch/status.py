@@ -5,7 +5,7 @@ squeue and sacct are asked once each, and only if the run has jobs.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -16,13 +16,14 @@ from toolkit.launch.failures import Failure, read_failures
 from toolkit.launch.progress import Ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
+from toolkit.runs.budget import Amount, amounts, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import progress
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.summary import read_summary
 from toolkit.runs.taxonomy import Taxonomy, counted
-from toolkit.runs.usage import Cost, Spent, spent_of
+from toolkit.runs.usage import Cost, Spent, spent_of, token_prices
 from toolkit.stats.curve import Counts, curve
 from toolkit.verifiers.judges import harness_of, harness_steps
 
@@ -61,6 +62,7 @@ class Status:
     unaccounted: why accounting said nothing, "" where it did.
     failures: what has failed in the newest launch and is not made good.
     waiting: samples without a verdict that a harness elsewhere must give. harness: which, in words.
+    budget: what is spent of each bound of the last launch's budget.
     """
 
     run: str
@@ -83,6 +85,7 @@ class Status:
     failures: list[Failure]
     waiting: int = 0
     harness: str = ""
+    budget: list[Amount] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -92,6 +95,7 @@ class Status:
     def json(self) -> str:
         """For scripts: one object, keys as the fields, plus `complete`."""
         told = asdict(self) | {"complete": self.complete}
+        told["budget"] = [asdict(x) | {"reached": x.reached} for x in self.budget]
         told["cost"] |= {"gpu_hours": self.cost.gpu_hours, "efficiency": self.cost.efficiency}
         return json.dumps(told, indent=2)
 
@@ -117,6 +121,7 @@ class Status:
             f"now, {speed.average:.0f} on average{left}",
             *_engine_lines(self.spent),
             *_cost_line(self.cost),
+            *(f"budget     {each.line()}" for each in self.budget),
         ]
         lines += [
             f"in queue   {t.job} {t.stage} {t.state} {t.node or t.reason}"
@@ -139,7 +144,9 @@ class Status:
     def _missing_line(self) -> Iterator[str]:
         """What is missing, where nothing is on its way to make it."""
         missing = self.ledger.slices_planned - self.ledger.slices
-        if missing and not self.tasks and not self.silence:
+        if missing and not self.tasks and (spent := reached(self.budget)):
+            yield f"missing    {missing} slices: {stopped_by(spent)}"
+        elif missing and not self.tasks and not self.silence:
             again = all(failure.again for failure in self.failures)
             todo = "launch again to sample them" if again else "first mend what failed, see above"
             yield f"missing    {missing} slices: {todo}"
@@ -188,7 +195,7 @@ def read_status(
     tasks, silence = _queue(run) if queue is None else queue
     accounts = read_accounts(run) if accounts is None else accounts
     lacking = {"sample"} if not ledger.sampled else set()
-    harness = harness_of(judge)
+    harness, spent = harness_of(judge), spent_of(shards)
     if done.evaluated < done.sampled:
         lacking.add("evaluate")
     return Status(
@@ -204,7 +211,7 @@ def read_status(
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
         taxonomy=found.outcomes.taxonomy,
         speed=speed_of(shards, ledger),
-        spent=spent_of(shards),
+        spent=spent,
         cost=accounts.cost(run, shards),
         tasks=tasks,
         silence=silence,
@@ -212,6 +219,7 @@ def read_status(
         failures=read_failures(run, lacking, None if silence else tasks, accounts),
         waiting=int(counts["unjudged"].sum()) if harness else 0,
         harness=harness,
+        budget=amounts(budget_of_run(run), spent, token_prices(run)),
     )
 
 

@@ -238,6 +238,8 @@ class FitContext:
     """Of all samples with a verdict; None also in results from before there were kinds."""
     cost: Cost | None = None
     """What the run is paid for, as it was known at the fit."""
+    out_of_budget: str | None = None
+    """What was spent, and how to go on, where a budget has ended sampling; else None."""
     weak_tests: dict[str, WeakTests] | None = None
     """By the name of each judge beside the run's own that is taken as the truth; None without."""
 

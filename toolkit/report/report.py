@@ -88,7 +88,7 @@ def _warnings(document: FitDocument) -> Iterator[Block]:
     if not document.complete:
         yield Paragraph(
             f"INCOMPLETE: {document.evaluated} of {document.planned} planned samples are "
-            "evaluated. This report is made of those. Launch again to complete the run.",
+            f"evaluated. This report is made of those. {_to_complete(document)}",
             warning=True,
         )
     if document.chosen:
@@ -99,6 +99,12 @@ def _warnings(document: FitDocument) -> Iterator[Block]:
         )
     yield from weak_tests_warnings(document)
     yield from _suspect_warning(document.taxonomy)
+
+
+def _to_complete(document: FitDocument) -> str:
+    """Why samples are missing, where that is known, and what to do."""
+    why = document.out_of_budget
+    return f"{why[0].upper()}{why[1:]}." if why else "Launch again to complete the run."
 
 
 def _suspect_warning(found: Taxonomy | None) -> Iterator[Block]:

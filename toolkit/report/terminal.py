@@ -41,6 +41,8 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     ]
     if not document.complete:
         rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
+        if document.out_of_budget:
+            rows.append(document.out_of_budget)
     rows += _suspect_lines(document)
     if document.short:
         named = ", ".join(f"{task_id} (n = {n})" for task_id, n in [*document.short.items()][:5])

@@ -139,6 +139,10 @@ class TokenPrices(NamedTuple):
     prompt: float
     output: float
 
+    def of(self, spent: Spent) -> float:
+        """Dollars of these tokens. Prompts whose tokens the server does not tell cost nothing."""
+        return self.prompt * (spent.prompt_tokens or 0) + self.output * (spent.tokens or 0)
+
 
 def token_prices(run: Run) -> TokenPrices | None:
     """What the newest launch says of a hosted model's prices. None if it says nothing.
@@ -161,8 +165,7 @@ def usd_of_tokens(run: Run, shards: Iterable[ShardFacts]) -> float | None:
     prices = token_prices(run)
     if prices is None:
         return None
-    spent = spent_of(shards)
-    return prices.prompt * (spent.prompt_tokens or 0) + prices.output * (spent.tokens or 0)
+    return prices.of(spent_of(shards))
 
 
 def read_spent(run: Run) -> Spent:

@@ -31,6 +31,7 @@ from toolkit.report.document import (
 )
 from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
+from toolkit.runs.budget import amounts_of_run, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.run import Run, write_table
 from toolkit.runs.second_judge import second_judges
@@ -159,7 +160,14 @@ def _context(
         judge=JudgeFacts.of(judge),
         taxonomy=taxonomy,
         cost=cost,
+        out_of_budget=_out_of_budget(run) if done.sampled < done.planned else None,
     )
+
+
+def _out_of_budget(run: Run) -> str | None:
+    """The bound of the budget that has ended sampling, in words; None if none has."""
+    spent = reached(amounts_of_run(run, budget_of_run(run)))
+    return stopped_by(spent) if spent else None
 
 
 def _problems_name(manifest: Mapping[str, Any], problems: int) -> str:
@@ -240,6 +248,8 @@ def _digest(
 ) -> str:
     stopping = rule.document() if rule else None
     facts = {k: v for k, v in dataclasses.asdict(context).items() if k != "cost"}
+    if facts["out_of_budget"] is None:  # as before there were budgets
+        del facts["out_of_budget"]
     parts = [FIT_VERSION, replicates, facts, stopping, counts.rows()]
     if not forecasts:
         parts.append("no forecast")

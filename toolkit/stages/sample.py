@@ -15,6 +15,7 @@ from toolkit.config import Config
 from toolkit.cores import OWN, available_cores
 from toolkit.models.hub_cache import at_snapshot
 from toolkit.records import Examples
+from toolkit.runs.budget import Account, bounded
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.partials import discard_stale_partials, read_partials
 from toolkit.runs.run import Run
@@ -42,6 +43,8 @@ def run_sampling(
 ) -> bool:
     """Sample the named slices of a run that have no shard yet. True if all have one now.
 
+    True also if the run's budget is spent: then the slices that were begun have one.
+
     False means that a stop was requested. What is finished is then on disk: whole slices as shards,
     the samples of others in partial files.
 
@@ -54,19 +57,25 @@ def run_sampling(
     prompts, examples = prompts_of(problems), examples_of(problems, judge_choice(run))
     hub_model = run.manifest().get("hub_model")
     engines = _Engines(at_snapshot(config, hub_model), examples, (hub_model or {}).get("commit"))
+    account = Account(run, config.budget) if bounded(config.budget) else None
     discard_stale_partials(run)
     while pending := [by_name[n] for n in names if n not in run.done()]:
+        if account and (spent := account.reached()):
+            log.info("the budget is spent, no slice is begun: %s", spent.line())
+            break
         partials = read_partials(run, pending)
         kept = sum(len(each.samples) for each in partials.values())
         log.info(
             "%d of %d slices to sample; %d samples of them are kept", len(pending), len(names), kept
         )
-        pool = SlicePool(run, pending, partials)
+        pool = SlicePool(run, pending, partials, account)
         seats = engines.seats(devices[: len(pending)])
         with SamplingProgress.shown(pool.planned_samples) as progress:
             crew = Crew(run, pool, prompts, seats, progress, lambda: stop.requested)
             if not crew.work():
                 return False
+        if pool.out_of_budget:
+            break
     discard_stale_partials(run)
     return True
 

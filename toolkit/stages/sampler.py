@@ -77,6 +77,7 @@ class Sampler:
         self._owner: dict[tuple[str, int], OpenSlice] = {}
         self._open: dict[str, OpenSlice] = {}
         self._in_hand: dict[str, Slice] = {}
+        self._finished: dict[str, ShardFacts] = {}
         self._feed = Feed(backend.load)
         self._feeding = True
         self._writer = Writer()
@@ -84,6 +85,8 @@ class Sampler:
 
     def sample(self, stop_requested: Callable[[], bool] = lambda: False) -> bool:
         """Run until no slice is left, or a stop is requested. True if every shard is written.
+
+        If the budget is spent first, that holds of the slices that were begun.
 
         However it ends, what is finished is on disk afterwards. After a stop or an error this takes
         at most `STOP_SECONDS`. Raises `ToolkitError` if a shard cannot be written, for instance to
@@ -123,7 +126,7 @@ class Sampler:
         while len(self._owner) < self._backend.max_in_flight:
             following = next(self._requests, None)
             while following is None:
-                taken = self._pool.take(self)
+                taken = self._pool.take(self, self._drawn)
                 self._feeding = taken is not None
                 if taken is None:
                     return
@@ -132,6 +135,12 @@ class Sampler:
             work, request = following
             self._backend.submit(request)
             self._owner[request.task_id, request.seed] = work
+
+    def _drawn(self) -> Mapping[str, ShardFacts]:
+        """What is drawn of the slices in hand, for the budget: also of those to be written."""
+        return dict(self._finished) | {
+            name: work.facts(self._facts) for name, work in self._open.items()
+        }
 
     def _open_slice(
         self, slice_: Slice, partial: Partial | None
@@ -158,7 +167,7 @@ class Sampler:
     def _finish(self, work: OpenSlice) -> None:
         del self._open[work.slice_.name]
         work.feed = work.feed.plus(self._read_feed())
-        facts = work.facts(self._facts)
+        self._finished[work.slice_.name] = facts = work.facts(self._facts)
         self._writer.submit(
             functools.partial(self._write_shard, work, [*work.earlier, *work.samples], facts)
         )
@@ -231,6 +240,7 @@ class Sampler:
         if work.partial or work.kept:
             discard_partial(run, slice_.name)
         self._in_hand.pop(slice_.name)
+        self._finished.pop(slice_.name, None)
         self._pool.written(slice_)
 
     def _write_partial(

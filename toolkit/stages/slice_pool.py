@@ -1,12 +1,17 @@
 """The slices of an array task that its engines share: each takes one when it has room."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from toolkit.records import Slice
+from toolkit.runs.budget import Account, Amount
 from toolkit.runs.partials import Partial, read_partials
 from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import ShardFacts
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 """How soon a stop is noticed by who waits for a slice."""
@@ -23,10 +28,16 @@ class SlicePool:
     """
 
     def __init__(
-        self, run: Run, slices: Sequence[Slice], partials: Mapping[str, Partial] | None = None
+        self,
+        run: Run,
+        slices: Sequence[Slice],
+        partials: Mapping[str, Partial] | None = None,
+        account: Account | None = None,
     ) -> None:
-        """partials: slice -> what is finished of it already."""
+        """partials: slice -> what is finished of it already. account: what the run may spend."""
         self._run = run
+        self._account = account
+        self.out_of_budget: Amount | None = None
         self._waiting = deque(slices)
         self._partials = dict(partials or {})
         self._engines = 1
@@ -46,11 +57,17 @@ class SlicePool:
         with self._changed:
             self._engines = count
 
-    def take(self, engine: object) -> tuple[Slice, Partial | None] | None:
-        """The next slice for this engine, and what is finished of it. None if there is none."""
+    def take(
+        self, engine: object, drawn: Callable[[], Mapping[str, ShardFacts]] = dict
+    ) -> tuple[Slice, Partial | None] | None:
+        """The next slice for this engine, and what is finished of it. None if there is none.
+
+        None also if the budget is spent: then no slice waits any more. drawn: gives what the engine
+        has drawn of the slices that it has in hand.
+        """
         while True:
             with self._changed:
-                if not self._may_take(engine):
+                if not self._may_take(engine) or self._spent(drawn):
                     return None
                 slice_ = self._waiting.popleft()
                 self._in_hand[slice_.name] = engine
@@ -72,6 +89,18 @@ class SlicePool:
         outstanding = len(self._waiting) + len(self._in_hand)
         return len(self._waiting) > without and own * self._engines < outstanding
 
+    def _spent(self, drawn: Callable[[], Mapping[str, ShardFacts]]) -> bool:
+        """Whether the budget is spent. Then the slices that wait are dropped."""
+        if self._account is None:
+            return False
+        self.out_of_budget = self._account.reached(drawn())
+        if self.out_of_budget:
+            said = self.out_of_budget.line()
+            log.info("the budget is spent, no further slice is begun: %s", said)
+            self._waiting.clear()
+            self._changed.notify_all()
+        return self.out_of_budget is not None
+
     def written(self, slice_: Slice) -> None:
         """The shard of a slice is on disk."""
         with self._changed:
@@ -84,7 +113,8 @@ class SlicePool:
             for slice_ in slices:
                 self._in_hand.pop(slice_.name, None)
                 self._returned.add(slice_.name)
-            self._waiting.extendleft(reversed(slices))
+            if self.out_of_budget is None:
+                self._waiting.extendleft(reversed(slices))
             self._changed.notify_all()
 
     def wait(self, stop_requested: Callable[[], bool]) -> bool:
