@@ -241,6 +241,11 @@ class Resources:
         "--tensor-parallel-size GPUs of its own; they share the task's slices",
     )
     eval_array: int = knob(1, "number of array tasks that evaluate")
+    evaluate_alongside: bool = knob(
+        False,
+        "judge finished shards while others are sampled, in jobs beside the sampling array; the "
+        "evaluation after it judges what is left. Not with the launcher inline",
+    )
     partition: str | None = knob(None, "Slurm partition for sampling")
     cpu_partition: str | None = knob(None, "Slurm partition for evaluation and fit")
     account: str | None = knob(None, "Slurm account")
@@ -279,7 +284,7 @@ class Resources:
         None,
         "further options of sbatch, as key=value, or key alone. With sample., evaluate. or fit. "
         "before the key: of that stage only. The job that plans a next round follows fit.; next. "
-        "is for it alone.",
+        "is for it alone. Evaluation alongside follows evaluate.; alongside. is for it alone",
     )
     container: str = knob(
         "",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import adaptive
+import alongside
 import comparing
 import coverage
 import execution
@@ -30,6 +31,7 @@ BENCHES = {
     "inference": inference.bench,
     "status": unchanged.bench,
     "adaptive": adaptive.bench,
+    "alongside": alongside.bench,
     "coverage": coverage.bench,
     "verdict": verdict.bench,
     "math": math_answers.bench,

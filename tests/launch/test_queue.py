@@ -152,7 +152,7 @@ def test_jobs_are_known_by_their_names(slurm, run, tmp_path):
         QueuedJob("9", "sample", "RUNNING", "node3", "None", 0),
     ]
     (which,) = re.findall("--name=([^ ]*)", (tmp_path / "bin" / "asked").read_text())
-    stages = ("sample", "evaluate", "fit", "next")
+    stages = ("sample", "alongside", "evaluate", "fit", "next")
     wanted = [named(run, s, launch) for launch in ("0000000a", "0000000b") for s in stages]
     assert which.split(",") == wanted
     assert all(re.fullmatch("[A-Za-z0-9._-]+", name) for name in wanted)

@@ -43,7 +43,7 @@ def test_a_key_is_read_as_sbatch_spells_it():
         ("wrap=true", "wrap cannot be set"),
         ("nodes=2", "nodes cannot be set by --slurm: an array task is one process on one node"),
         ("test-only", "test-only cannot be set by --slurm: give --dry-run"),
-        ("train.nice=1", "no stage train; valid: sample, evaluate, fit, next"),
+        ("train.nice=1", "no stage train; valid: sample, alongside, evaluate, fit, next"),
         ("partition", "partition needs a value; write --slurm partition=VALUE"),
         ("fit.qos=", "qos needs a value; write --slurm fit.qos=VALUE"),
         ("hold=1", "hold takes no value; write --slurm hold"),

@@ -106,6 +106,27 @@ def test_an_array_of_ten_runs_to_the_report(cluster, tmp_path):
     assert "report: " in (tmp_path / "fit.sh.log").read_text()
 
 
+def test_verdicts_come_while_it_samples_and_end_with_the_array(cluster, tmp_path):
+    flags = (*SLOW, "--samples", "40", "--array", "3", "--evaluate-alongside")
+    done = job("launch.py", *flags, cwd=tmp_path, env=cluster)
+    found = re.search(r"sample (\d+), alongside (\d+), evaluate (\d+), fit \d+", done.stdout)
+    assert found, done.stdout + done.stderr
+    array, alongside, evaluation = found.groups()
+    run = Run(tmp_path / "run")
+    wait_for(lambda: [*run.verdicts_dir.glob("*.parquet")], "the first verdicts")
+    status = json.loads(job("status.py", "run", "--json", cwd=tmp_path, env=cluster).stdout)
+    assert status["evaluated"] > 0
+    assert status["pass_at_k"]
+    assert status["ledger"]["samples"] < status["ledger"]["samples_planned"]
+    # The array ends before its time: so does what is beside it, when it has judged what is there.
+    slurm(cluster, "scancel", f"{array}_1")
+    wait_for(lambda: queue_is_empty(cluster), "all jobs")
+    log = (run.slurm_dir / f"{alongside}_0_log.out").read_text()
+    assert "Exiting after successful completion" in log
+    assert "; 0 judged in" in (run.slurm_dir / f"{evaluation}_0_log.out").read_text()
+    assert not read_fit(run.results_dir).complete
+
+
 def test_a_killed_task_loses_only_unfinished_slices(cluster, tmp_path):
     done = job("launch.py", *SLOW, "--array", "4", cwd=tmp_path, env=cluster)
     assert done.returncode == 0, done.stderr

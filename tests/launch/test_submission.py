@@ -11,8 +11,10 @@ from fake_slurm import shows
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch import submission
 from toolkit.launch.chain import next_round, stages_of
+from toolkit.launch.parameters import slurm_parameters
 from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch
 from toolkit.launch.queue import job_name, plain_name
+from toolkit.launch.sbatch_options import job_options
 from toolkit.launch.slurm import _goes_on_already, submit_slurm, wait_slurm
 from toolkit.resolve import resolve
 from toolkit.runs.history import launches, record_job, recorded_launcher
@@ -246,3 +248,16 @@ def test_the_order_of_the_stages(tmp_path):
     assert evaluate == [(run.path, part, 3, plan.config) for part in range(3)]
     assert fit == [(run.path, plan.config)]
     assert next_round(run, config) is None
+
+
+def test_evaluation_alongside_waits_for_the_start_of_the_array(tmp_path):
+    flags = {"backend": "synthetic", "limit": 2, "samples": 4, "slice_samples": 2}
+    config = resolve(flags | {"evaluate_alongside": True, "array": 2, "eval_array": 2})
+    plan = plan_launch(config, tmp_path)
+    run = freeze_launch(plan)
+    sample, evaluate, _ = stages_of(plan, run, evaluations=2, launch="0000000a")
+    assert sample.beside.arguments == [(run.path, i, 2, plan.config, "0000000a") for i in (0, 1)]
+    assert evaluate.beside is None
+    for stage, asked in (("alongside", "after:12_0"), ("evaluate", "afterany:12_0")):
+        assert slurm_parameters(config, stage, 2, "12_0", 1)["dependency"] == asked
+    assert job_options(config, "alongside") == job_options(config, "evaluate")

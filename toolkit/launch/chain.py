@@ -1,6 +1,8 @@
 """The stages of a round in their order, the step from round to round, and what a launcher is.
 
 sample the missing slices -> evaluate -> fit, or for adaptive sampling the next round
+
+With --evaluate-alongside a further stage works while `sample` does. Little is left to `evaluate`.
 """
 
 from collections.abc import Callable
@@ -15,18 +17,23 @@ from toolkit.launch.prepare import (
     record_launch,
     tasks_of,
 )
-from toolkit.launch.tasks import evaluation_task, fit_task, sampling_task
+from toolkit.launch.tasks import alongside_task, evaluation_task, fit_task, sampling_task
 from toolkit.runs.history import new_launch
 from toolkit.runs.run import Run
+from toolkit.verifiers.judges import harness_of
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a round: each array task of it calls `task` with one tuple of `arguments`."""
+    """One stage of a round: each array task of it calls `task` with one tuple of `arguments`.
+
+    beside: a stage that begins when this one has begun, and ends by itself soon after it.
+    """
 
     name: str
     task: Callable[..., Any]
     arguments: list[tuple[Any, ...]]
+    beside: "Stage | None" = None
 
 
 class Launcher(Protocol):
@@ -42,14 +49,19 @@ class Launcher(Protocol):
         """
 
 
-def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
+def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1, launch: str = "") -> list[Stage]:
     """The stages of a round that ends the run, with evaluation in so many array tasks.
 
-    `sample` comes first, without array tasks where nothing is missing; `fit` comes last.
+    launch: the id of the launch. `sample` comes first, without array tasks where nothing is
+    missing; `fit` comes last.
     """
     path, config = run.path.resolve(), plan.config
+    beside = None
+    if alongside(plan):
+        shares = [(path, part, evaluations, config, launch) for part in range(evaluations)]
+        beside = Stage("alongside", alongside_task, shares)
     return [
-        Stage("sample", sampling_task, [(path, names, config) for names in tasks_of(plan)]),
+        Stage("sample", sampling_task, [(path, names, config) for names in tasks_of(plan)], beside),
         Stage(
             "evaluate",
             evaluation_task,
@@ -57,6 +69,12 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1) -> list[Stage]:
         ),
         Stage("fit", fit_task, [(path, config)]),
     ]
+
+
+def alongside(plan: LaunchPlan) -> bool:
+    """Whether shards of this launch are to be judged while others are sampled."""
+    asked = plan.config.resources.evaluate_alongside
+    return asked and bool(tasks_of(plan)) and not harness_of(plan.judge)
 
 
 def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPlan | None:
@@ -89,8 +107,9 @@ def run_rounds(
     """
     following: LaunchPlan | None = plan
     while following is not None:
-        record_launch(run, following, launcher, new_launch())
-        *work, fit = stages_of(following, run)
+        launch = new_launch()
+        record_launch(run, following, launcher, launch)
+        *work, fit = stages_of(following, run, launch=launch)
         for stage in work:
             run_stage(stage)
         following = next_round(run, plan.config)

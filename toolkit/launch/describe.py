@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from toolkit.config import Config, Sampling, chat_arguments
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
+from toolkit.launch.chain import alongside
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
@@ -41,7 +42,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"in {len(plan.missing)} slices",
         f"judge      {plan.judge.line()}",
         f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
-        f"{r.eval_array} for evaluation",
+        f"{r.eval_array} for evaluation{_alongside(plan, launcher)}",
         *_engines_line(plan.config, len(tasks)),
     ]
     lines += (f"budget     {each.line()}" for each in plan.budget)
@@ -79,6 +80,13 @@ def _engines_line(config: Config, tasks: int) -> Iterator[str]:
         on_gpus = config.sampling.backend == "vllm" and config.resources.gres != ""
         told = f", {gpus} GPUs in each: {tasks * gpus} GPUs in all" if on_gpus else ""
         yield f"engines    {engines} in each sampling array task, {tasks * engines} in all{told}"
+
+
+def _alongside(plan: LaunchPlan, launcher: str) -> str:
+    if not alongside(plan):
+        return ""
+    inline = ", after it: inline is one process"
+    return inline if launcher == "inline" else ", which begins while it samples"
 
 
 def describe_prompt(plan: LaunchPlan, task_id: str) -> str:

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import submitit
 
 from toolkit.cores import divided_cores
+from toolkit.launch.alongside import sampling_here
 from toolkit.launch.chain import Stage, run_rounds
 from toolkit.launch.gpus import Gpus, places, visible_gpus
 from toolkit.launch.prepare import LaunchPlan
@@ -40,7 +41,8 @@ def launch_local(
 
     def run_stage(stage: Stage) -> list[Any]:
         found = places(plan.config, stage.name, len(stage.arguments), gpus)
-        return run_processes(run, stage, found, show)
+        with _beside(run, stage, show):
+            return run_processes(run, stage, found, show)
 
     return run_rounds(plan, run, "local", run_stage)
 
@@ -96,6 +98,30 @@ def run_processes(
         executor.stop()
         raise
     return list(_results(stage, jobs))
+
+
+@contextlib.contextmanager
+def _beside(run: Run, stage: Stage, show: Callable[[], None]) -> Iterator[None]:
+    """A context in which the stage beside this one works, if there is one.
+
+    At its end that stage is waited for. Whatever ends the context by an error ends it at once.
+    """
+    if stage.beside is None:
+        yield
+        return
+    executor, jobs = _Executor(run, signal.SIGINT), []
+    launch = stage.beside.arguments[0][-1]
+    try:
+        with sampling_here(launch):
+            jobs += [executor.submit(stage.beside.task, *x) for x in stage.beside.arguments]
+            yield
+        while not all(job.done() for job in jobs):
+            show()
+            time.sleep(1.0)
+    except BaseException:
+        executor.stop()
+        raise
+    list(_results(stage.beside, jobs))
 
 
 def _results(stage: Stage, jobs: Sequence[submitit.LocalJob[Any]]) -> list[Any]:

@@ -42,10 +42,11 @@ def slurm_executor(
     arrays: int = 1,
     name: str = "",
 ) -> submitit.SlurmExecutor:
-    """The executor of a stage ("sample", "evaluate", "next" or "fit") of so many array tasks.
+    """The executor of a stage (a key of `sbatch_options.STAGES`) of so many array tasks.
 
-    after: the jobs that it waits for, ids with colons between. arrays: how many such arrays share
-    --max-parallel. name: the job's, as squeue shows it; not given, that of the stage.
+    after: the jobs whose end it waits for, ids with colons between; of "alongside", their start.
+    arrays: how many such arrays share --max-parallel. name: the job's, as squeue shows it; not
+    given, that of the stage.
     """
     executor = submitit.SlurmExecutor(folder=folder, python=_python(config, stage))
     executor.update_parameters(**slurm_parameters(config, stage, tasks, after, arrays, name))
@@ -67,7 +68,9 @@ def slurm_parameters(
         "signal_delay_s": min(SIGNAL_SECONDS, minutes * 15),
         "setup": setup_lines(r.setup or (), "cpus-per-task" in options),
         "srun_args": SRUN,
-        "dependency": f"afterany:{after}" if after else None,
+        "dependency": f"{'after' if stage == 'alongside' else 'afterany'}:{after}"
+        if after
+        else None,
         "stderr_to_stdout": True,
         "additional_parameters": options,
     }

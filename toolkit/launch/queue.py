@@ -27,7 +27,7 @@ ANSWER_SECONDS = 60.0
 """A controller under load takes long; one that needs longer than this is as good as down."""
 PROBE_SECONDS = 30.0
 """For the question whether there is a cluster at all."""
-STAGES = ("sample", "evaluate", "fit", "next")
+STAGES = ("sample", "alongside", "evaluate", "fit", "next")
 """The stages that become jobs of Slurm; the names of the jobs begin with them."""
 NAME_CHARACTERS = 80
 """So much of a run's name is in the names of its jobs, beside the digest."""

@@ -11,12 +11,14 @@ from toolkit.resolve import gres_of_gpus
 
 STAGES = {
     "sample": ("sample",),
+    "alongside": ("evaluate", "alongside"),
     "evaluate": ("evaluate",),
     "fit": ("fit",),
     "next": ("fit", "next"),
 }
 """Stage -> the prefixes that it obeys, the later one with the last word. The job that plans the
-next round of an adaptive run also fits, at the end: what is said of fit holds for it too."""
+next round of an adaptive run also fits, at the end: what is said of fit holds for it too. So does
+what is said of evaluate for evaluation alongside."""
 
 Options = dict[str, str | bool]
 """Option as sbatch spells it, with dashes -> its value; True for an option without one."""

@@ -107,7 +107,10 @@ def submit_slurm(plan: LaunchPlan, run: Run, launch: str, after: Sequence[str] =
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """A job to submit. label: in the history; waits_for: the places in the list of those before."""
+    """A job to submit. label: in the history; waits_for: the places in the list of those before.
+
+    A stage beside another waits only until the first array task of that one has begun.
+    """
 
     stage: Stage
     label: str
@@ -123,7 +126,7 @@ def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
     --max-parallel under their number some of them wait for others: there are as many lanes.
     """
     resources = plan.config.resources
-    *work, fit = stages_of(plan, run, resources.eval_array)
+    *work, fit = stages_of(plan, run, resources.eval_array, launch)
     following = [(*fit.arguments[0], launch, run.round_count())]
     last = Stage("next", next_round_task, following) if plan.rule else fit
     stages = [*work, last]
@@ -139,6 +142,10 @@ def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
             label = stage.name if i == 0 else f"{stage.name}-{i + 1}"
             waits_for = (first + i - lanes,) if i >= lanes else before
             found.append(_Array(stage, label, array, lanes, waits_for))
+        if beside := stage.beside:
+            for i, array in enumerate(split_arrays(beside.arguments, limit)):
+                label = beside.name if i == 0 else f"{beside.name}-{i + 1}"
+                found.append(_Array(beside, label, array, 1, (first,)))
         before = tuple(range(first, len(found)))
     return found
 
@@ -158,6 +165,8 @@ def _submit_stages(
         stage = array.stage.name
         name = job_name(stage, run_name, launch)
         before = [ids[i] for i in array.waits_for] or list(after if stage == "sample" else ())
+        if stage == "alongside" and len(arrays[array.waits_for[0]].arguments) > 1:
+            before = [f"{before[0]}_0"]  # the whole array begins when its last task does
         executor = slurm_executor(
             *(run.slurm_dir, config, stage, len(array.arguments)),
             after=":".join(before) or None,

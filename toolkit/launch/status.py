@@ -197,7 +197,7 @@ def read_status(
     lacking = {"sample"} if not ledger.sampled else set()
     harness, spent = harness_of(judge), spent_of(shards)
     if done.evaluated < done.sampled:
-        lacking.add("evaluate")
+        lacking |= {"evaluate", "alongside"}
     return Status(
         run=str(run.path),
         ledger=ledger,

@@ -20,11 +20,13 @@ from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
 from toolkit.launch.accounting import read_cost
+from toolkit.launch.alongside import sampling_over
 from toolkit.launch.causes import BEGINS
 from toolkit.launch.gpus import engine_devices
 from toolkit.launch.queue import requeue
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
+from toolkit.stages.alongside import evaluate_alongside
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
 from toolkit.stages.sample import provenance, run_sampling
@@ -122,6 +124,25 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
         raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
     log.info("%s", summary.line())
     return summary
+
+
+@stage_task("alongside")
+def alongside_task(path: Path, part: int, parts: int, config: Config, launch: str) -> None:
+    """Evaluate this array task's share of each shard that comes, until the launch has sampled.
+
+    Whatever ends it, the evaluation that follows judges what is missing. On Slurm's signal: as
+    `evaluation_task`.
+    """
+    run = open_run(path)
+    workers = config.evaluation.workers or available_cores()
+    signal.signal(signal.SIGUSR2, _stop_evaluation)
+    try:
+        over = sampling_over(run, launch)
+        evaluate_alongside(run, config.evaluation, over, part=part, parts=parts, workers=workers)
+    except _NearTimeLimit:
+        if _requeue(config.resources.max_requeues):
+            time.sleep(REQUEUE_SECONDS)
+        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
 
 
 @stage_task("fit")

@@ -10,7 +10,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,12 +104,16 @@ def evaluate_run(
     part: int = 0,
     parts: int = 1,
     workers: int,
+    among: Collection[str] | None = None,
+    batch_seconds: float = BATCH_SECONDS,
 ) -> EvaluationSummary:
     """Judge the answers with `digest % parts == part` that have no verdict yet.
 
     judge: None means the run's default judge. references: the problems as another judge has them
     (`toolkit.runs.second_judge`); None: the run's own. Answers are taken from the completions as
-    the run's own verifier does, so that they are the same for all judges.
+    the run's own verifier does, so that they are the same for all judges. among: only the answers
+    in the shards of these slices; None: in all shards. batch_seconds: how often verdicts are
+    written.
 
     A damaged shard is named in the log and left out. Damaged verdicts are moved to quarantine/, and
     their answers are judged again. Where a harness elsewhere judges, nothing is judged here: the
@@ -123,6 +127,8 @@ def evaluate_run(
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     missing = len(slices) - len(present)
+    if among is not None:
+        present = [s for s in present if s.name in among]
     corrupt: set[str] = set()
     # Own shards first. So array tasks that start together make different maps. When they come to
     # the other shards, those maps are there.
@@ -152,7 +158,7 @@ def evaluate_run(
             verdicts = judging.judge((judged[each.task_id], each) for each in found)
             write = partial(write_verdicts, run, judge=judge, facts=facts)
             course = _Course(todo.height, judging.slow, Pace(time.monotonic()))
-            errors = _write_in_batches(write, verdicts, course)
+            errors = _write_in_batches(write, verdicts, course, batch_seconds)
     return EvaluationSummary(
         samples=int(answers["samples"].sum()),
         distinct=answers.height,
@@ -305,7 +311,10 @@ class _Course:
 
 
 def _write_in_batches(
-    write: Callable[[list[Verdict]], None], verdicts: Iterable[Verdict], course: _Course
+    write: Callable[[list[Verdict]], None],
+    verdicts: Iterable[Verdict],
+    course: _Course,
+    seconds: float,
 ) -> int:
     """Write verdicts as they come. Returns how many have the outcome `error`."""
     batch: list[Verdict] = []
@@ -321,7 +330,7 @@ def _write_in_batches(
             course.pace.note(now, count)
             if bar.shown:
                 bar.show(count, course.note(now, count))
-            if len(batch) >= BATCH_VERDICTS or now - written > BATCH_SECONDS:
+            if len(batch) >= BATCH_VERDICTS or now - written > seconds:
                 write(batch)
                 batch, written = [], now
                 if not bar.shown:
