@@ -58,10 +58,8 @@ class Day:
 
     def pass_by(self) -> "Day":
         planned = set(self.done)
-        over = lambda: False  # noqa: E731
-        Alongside(
-            self.listed, lambda: planned, self.judge, over, lambda: self.now, self.sleep
-        ).work()
+        clock = {"clock": lambda: self.now, "sleep": self.sleep}
+        Alongside(self.listed, lambda: planned, self.judge, lambda: False, **clock).work()
         return self
 
 

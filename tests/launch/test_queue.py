@@ -11,6 +11,7 @@ from fake_slurm import shows
 
 from toolkit.errors import SlurmFailure, UsageError
 from toolkit.launch import queue
+from toolkit.launch.alongside import ArrayInQueue
 from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch
 from toolkit.launch.queue import (
     QueuedJob,
@@ -262,3 +263,20 @@ def test_partitions_are_read(slurm):
         "cpu": "UP",
         "gpu": "DOWN",
     }
+
+
+def test_what_is_beside_an_array_asks_for_it_seldom(slurm, run, tmp_path):
+    asked, now = tmp_path / "bin" / "asked", [0.0]
+    beside = ArrayInQueue(run, "0000000b", lambda: now[0])
+    sampling = f"11_0|PENDING||Resources|3|{named(run, 'sample')}"
+    judging = f"12|RUNNING|node1|None|0|{named(run, 'alongside')}"
+    slurm("squeue", "echo once >> asked\n" + shows(sampling, judging))
+    for now[0] in range(900):
+        assert not beside.over()
+    assert len(asked.read_text().splitlines()) <= 60  # every 15 s, later more seldom
+    slurm("squeue", "echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1")
+    now[0] += 60
+    assert not beside.over()
+    slurm("squeue", shows(judging))
+    now[0] += 60
+    assert beside.over()

@@ -206,6 +206,27 @@ def test_adaptive_rounds_submit_one_another(cluster, tmp_path):
     assert found["fail_at_k"] == other["fail_at_k"]
 
 
+@pytest.mark.repeats
+def test_adaptive_rounds_follow_while_the_array_samples(cluster, tmp_path):
+    rule = ("--adaptive", "--stop-r", "3", "--stop-min", "10", "--stop-cap", "120")
+    small = ("--limit", "16", "--slice-samples", "20", "--slice-seeds", "10", "--max-num-seqs", "4")
+    flags = ("--preset", "smoke", *rule, "--stop-batch", "20", *small)
+    where = ("--launcher", "slurm", "--run", "run", "--array", "3", "--synthetic-rate", "6")
+    done = job("launch.py", *flags, *where, "--evaluate-alongside", cwd=tmp_path, env=cluster)
+    assert done.returncode == 0, done.stderr
+    run = Run(tmp_path / "run")
+    wait_for(lambda: run.round_count() > 1, "a round that follows")
+    array = launches(run)[0].jobs["sample"]
+    slurm(cluster, "scontrol", "requeue", f"{array}_0")
+    wait_for(lambda: queue_is_empty(cluster), "all jobs")
+    assert read_fit(run.results_dir).complete
+    inline = (*flags, "--launcher", "inline", "--run", "other")
+    assert job("launch.py", *inline, cwd=tmp_path).returncode == 0
+    assert samples(run.path).equals(samples(tmp_path / "other"))
+    other = read_fit(tmp_path / "other/results")
+    assert read_fit(run.results_dir).fail_at_k == other.fail_at_k
+
+
 def test_more_tasks_than_an_array_may_have_become_several_arrays(cluster, tmp_path):
     flags = (*SMOKE, "--samples", "20", "--slice-samples", "8", "--array", "20")
     done = job("launch.py", *flags, "--max-parallel", "6", cwd=tmp_path, env=cluster)

@@ -45,9 +45,8 @@ class Array:
 
     def work(self):
         over = (lambda: self.now >= self.ends) if self.ends is not None else (lambda: False)
-        Alongside(
-            self.done, lambda: self.names, self.judge, over, lambda: self.now, self.sleep
-        ).work()
+        clock = {"clock": lambda: self.now, "sleep": self.sleep}
+        Alongside(self.done, lambda: self.names, self.judge, over, **clock).work()
         return self
 
 

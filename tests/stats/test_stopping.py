@@ -4,6 +4,7 @@ import itertools
 import re
 from fractions import Fraction
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,13 +46,15 @@ def outcomes(rule, p):
     return {(n, c): len(o) * p**c * (1 - p) ** (n - c) for (n, c), o in orders(rule).items()}
 
 
-def test_every_claim_is_numbered_and_names_a_test_of_this_file():
+def test_every_claim_is_numbered_and_names_a_test_beside_it():
     claims = re.split(r"^(S\d+) ", stopping.__doc__ or "", flags=re.MULTILINE)[1:]
     assert claims[::2] == [f"S{i}" for i in range(1, len(claims) // 2 + 1)]
     for number, text in zip(claims[::2], claims[1::2], strict=True):
-        named = re.findall(r"tests/stats/test_stopping\.py::(\w+)", text)
+        named = re.findall(r"tests/stats/(\w+\.py)::(\w+)", text)
         assert named, number
-        assert all(callable(globals().get(name)) for name in named), (number, named)
+        for file, name in named:
+            beside = Path(__file__).with_name(file).read_text(encoding="utf-8")
+            assert f"\ndef {name}(" in beside, (number, name)
 
 
 @each_rule

@@ -52,16 +52,24 @@ class Launcher(Protocol):
 def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1, launch: str = "") -> list[Stage]:
     """The stages of a round that ends the run, with evaluation in so many array tasks.
 
-    launch: the id of the launch. `sample` comes first, without array tasks where nothing is
-    missing; `fit` comes last.
+    launch: the id of the launch, "" where nothing can work beside the array. `sample` comes first,
+    without array tasks where nothing is missing; `fit` comes last.
     """
     path, config = run.path.resolve(), plan.config
+    sampling: list[tuple[Any, ...]] = [(path, names, config) for names in tasks_of(plan)]
     beside = None
-    if alongside(plan):
-        shares = [(path, part, evaluations, config, launch) for part in range(evaluations)]
+    if launch and alongside(plan):
+        further: tuple[int, ...] = ()
+        if follows(plan):
+            sampling = [(*values, launch, task) for task, values in enumerate(sampling)]
+            together = min(len(sampling), config.resources.max_parallel or len(sampling))
+            further = (together * config.resources.engines_per_task,)
+        shares = [
+            (path, part, evaluations, config, launch, *further) for part in range(evaluations)
+        ]
         beside = Stage("alongside", alongside_task, shares)
     return [
-        Stage("sample", sampling_task, [(path, names, config) for names in tasks_of(plan)], beside),
+        Stage("sample", sampling_task, sampling, beside),
         Stage(
             "evaluate",
             evaluation_task,
@@ -77,7 +85,14 @@ def alongside(plan: LaunchPlan) -> bool:
     return asked and bool(tasks_of(plan)) and not harness_of(plan.judge)
 
 
-def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPlan | None:
+def follows(plan: LaunchPlan) -> bool:
+    """Whether rounds of this launch are planned while its array samples."""
+    return plan.rule is not None and alongside(plan)
+
+
+def next_round(
+    run: Run, config: Config, rounds: int | None = None, done: int | None = None
+) -> LaunchPlan | None:
     """Plan and freeze the round that follows an evaluated one; None where the run is to be fitted.
 
     A fixed number of samples has no next round, and a budget that is spent ends the rounds. An
@@ -86,12 +101,16 @@ def next_round(run: Run, config: Config, rounds: int | None = None) -> LaunchPla
 
     rounds: how many there were before. If there are more, an attempt to go on was cut short after
     it had frozen the next one; that one is then what follows.
+
+    done: how many slices had a shard before, if rounds were planned while the array sampled. What
+    that array has left is then what follows, as long as each array brings something.
     """
     if not config.stopping.adaptive:
         return None
     plan = plan_next_round(run, config)
     old = rounds is None or run.round_count() == rounds
-    if plan.out_of_budget or (not plan.new and (old or not plan.missing)):
+    goes_on = not old if done is None else len(run.done()) > done
+    if plan.out_of_budget or not (plan.new or (plan.missing and goes_on)):
         return None
     freeze_launch(plan)
     return plan
@@ -109,8 +128,10 @@ def run_rounds(
     while following is not None:
         launch = new_launch()
         record_launch(run, following, launcher, launch)
-        *work, fit = stages_of(following, run, launch=launch)
+        beside = launcher != "inline"
+        done = len(run.done()) if beside and follows(following) else None
+        *work, fit = stages_of(following, run, launch=launch if beside else "")
         for stage in work:
             run_stage(stage)
-        following = next_round(run, plan.config)
+        following = next_round(run, plan.config, done=done)
     return run_stage(fit) == [True]

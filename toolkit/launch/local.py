@@ -110,7 +110,7 @@ def _beside(run: Run, stage: Stage, show: Callable[[], None]) -> Iterator[None]:
         yield
         return
     executor, jobs = _Executor(run, signal.SIGINT), []
-    launch = stage.beside.arguments[0][-1]
+    launch = stage.beside.arguments[0][4]
     try:
         with sampling_here(launch):
             jobs += [executor.submit(stage.beside.task, *x) for x in stage.beside.arguments]

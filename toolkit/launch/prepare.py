@@ -279,8 +279,7 @@ def _adaptive_wants(
         return {p.task_id: rule.looks[0] for p in problems}
     wanted = {p.task_id: max(rule.looks[0], planned.get(p.task_id, 0)) for p in problems}
     for task_id, n, c in count_outcomes(run, judge)["task_id", "n", "c"].rows():
-        if n == planned.get(task_id, 0) and n >= rule.looks[0]:
-            wanted[task_id] = rule.next_look(n, c) or n
+        wanted[task_id] = rule.wanted(planned.get(task_id, 0), n, c)
     return wanted
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from toolkit.config import Config
 from toolkit.errors import SlurmFailure, ToolkitError
-from toolkit.launch.chain import Stage, next_round, stages_of
+from toolkit.launch.chain import Stage, follows, next_round, stages_of
 from toolkit.launch.exclusive import Hold, hold
 from toolkit.launch.parameters import slurm_executor
 from toolkit.launch.prepare import LaunchPlan, record_launch
@@ -127,12 +127,13 @@ def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
     """
     resources = plan.config.resources
     *work, fit = stages_of(plan, run, resources.eval_array, launch)
-    following = [(*fit.arguments[0], launch, run.round_count())]
+    before = (len(run.done()),) if follows(plan) else ()
+    following = [(*fit.arguments[0], launch, run.round_count(), *before)]
     last = Stage("next", next_round_task, following) if plan.rule else fit
     stages = [*work, last]
     limit = max_array_size() if any(len(s.arguments) > 1 for s in stages) else 1
     found: list[_Array] = []
-    before: tuple[int, ...] = ()
+    waited: tuple[int, ...] = ()
     for stage in stages:
         arrays, first = split_arrays(stage.arguments, limit), len(found)
         lanes = len(arrays)
@@ -140,13 +141,13 @@ def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
             lanes = min(lanes, resources.max_parallel)
         for i, array in enumerate(arrays):
             label = stage.name if i == 0 else f"{stage.name}-{i + 1}"
-            waits_for = (first + i - lanes,) if i >= lanes else before
+            waits_for = (first + i - lanes,) if i >= lanes else waited
             found.append(_Array(stage, label, array, lanes, waits_for))
         if beside := stage.beside:
             for i, array in enumerate(split_arrays(beside.arguments, limit)):
                 label = beside.name if i == 0 else f"{beside.name}-{i + 1}"
                 found.append(_Array(beside, label, array, 1, (first,)))
-        before = tuple(range(first, len(found)))
+        waited = tuple(range(first, len(found)))
     return found
 
 
@@ -221,16 +222,19 @@ def split_arrays(arguments: list[tuple[Any, ...]], limit: int) -> list[list[tupl
 
 
 @stage_task("next")
-def next_round_task(path: Path, config: Config, launch: str, rounds: int) -> bool:
+def next_round_task(
+    path: Path, config: Config, launch: str, rounds: int, done: int | None = None
+) -> bool:
     """Submit the next round of an adaptive run; at its end, fit. True when nothing is missing.
 
-    launch: the id of the launch that this job belongs to. rounds: how many there were then.
+    launch: the id of the launch that this job belongs to. rounds: how many there were then. done:
+    how many shards, if rounds are planned while the array samples (see `next_round`).
     """
     run = open_run(path)
     with hold(run, "slurm") as held:
         if int(os.environ.get("SLURM_RESTART_COUNT", "0")) and _goes_on_already(run, launch):
             return False
-        plan = next_round(run, config, rounds)
+        plan = next_round(run, config, rounds, done)
         if plan is not None:
             # The new jobs are no part of this one: its limits and its restarts are not theirs.
             for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
@@ -22,10 +23,12 @@ from toolkit.errors import ToolkitError
 from toolkit.launch.accounting import read_cost
 from toolkit.launch.alongside import sampling_over
 from toolkit.launch.causes import BEGINS
+from toolkit.launch.following import Planner, rounds_follow
 from toolkit.launch.gpus import engine_devices
 from toolkit.launch.queue import requeue
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
+from toolkit.runs.shares import Share
 from toolkit.stages.alongside import evaluate_alongside
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
 from toolkit.stages.fit import fit_run
@@ -73,17 +76,21 @@ def _last_words(
 
 
 @stage_task("sample")
-def sampling_task(path: Path, names: Sequence[str], config: Config) -> None:
+def sampling_task(
+    path: Path, names: Sequence[str], config: Config, launch: str = "", task: int = 0
+) -> None:
     """Sample slices to the end; on Slurm's signal before the time limit, requeue and go on.
 
-    Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
+    launch: the id of the launch, if rounds follow while its array samples; task: the index in that
+    array. Raises `ToolkitError` when stopped without a requeue: what is missing waits for a launch.
     """
     stop, run = StopRequest(), open_run(path)
-    if run_sampling(run, names, config, stop, engine_devices(config, os.environ)):
+    share = Share(run, launch, task) if launch else None
+    if run_sampling(run, names, config, stop, engine_devices(config, os.environ), share):
         stop.release()
         return
     if stop.near_time_limit:
-        _refuse_fruitless_restart(run, names)
+        _refuse_fruitless_restart(run, [*names, *(s.name for s in (share.taken if share else ()))])
         if _requeue(config.resources.max_requeues):
             # Slurm ends this process; returning would let the array task count as completed.
             time.sleep(REQUEUE_SECONDS)
@@ -127,8 +134,13 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
 
 
 @stage_task("alongside")
-def alongside_task(path: Path, part: int, parts: int, config: Config, launch: str) -> None:
+def alongside_task(
+    path: Path, part: int, parts: int, config: Config, launch: str, following: int = 0
+) -> None:
     """Evaluate this array task's share of each shard that comes, until the launch has sampled.
+
+    following: so many engines share the rounds that the first array task of this stage plans; 0 if
+    none follow while the array samples.
 
     Whatever ends it, the evaluation that follows judges what is missing. On Slurm's signal: as
     `evaluation_task`.
@@ -138,7 +150,21 @@ def alongside_task(path: Path, part: int, parts: int, config: Config, launch: st
     signal.signal(signal.SIGUSR2, _stop_evaluation)
     try:
         over = sampling_over(run, launch)
-        evaluate_alongside(run, config.evaluation, over, part=part, parts=parts, workers=workers)
+        planner = Planner(run, config, launch, following, alone=parts == 1)
+        evaluate = partial(
+            evaluate_alongside,
+            run,
+            config.evaluation,
+            over,
+            part=part,
+            parts=parts,
+            workers=workers,
+        )
+        if following:
+            plan = partial(rounds_follow, run, launch) if part else planner.plan
+            evaluate(plan=plan, hungry=planner.hungry)
+        else:
+            evaluate()
     except _NearTimeLimit:
         if _requeue(config.resources.max_requeues):
             time.sleep(REQUEUE_SECONDS)

@@ -374,11 +374,16 @@ def check_identity(run: Run, identity: Mapping[str, Any]) -> None:
 
 
 def freeze_round(
-    run: Run, index: int, slices: list[Slice], rule: StoppingRule | None = None
+    run: Run,
+    index: int,
+    slices: list[Slice],
+    rule: StoppingRule | None = None,
+    follows: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the plan of a round, once.
 
-    rule: of adaptive sampling, where plans depend on outcomes. Raises `ToolkitError` if another
+    rule: of adaptive sampling, where plans depend on outcomes. follows: of a round that an array at
+    work shares (`toolkit.runs.shares`). Raises `ToolkitError` if another
     launch has planned this round at the same time.
     """
     path = run.path / "rounds" / round_name(index)
@@ -387,6 +392,7 @@ def freeze_round(
         for s in slices
     ]
     plan = {"round": index, "stopping": rule.document() if rule else None, "slices": entries}
+    plan |= {"follows": dict(follows)} if follows else {}
     if not publish_once(path, json.dumps(plan).encode()):
         raise ToolkitError(f"{path}: another launch has just planned this round; launch again")
 

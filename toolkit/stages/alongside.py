@@ -7,7 +7,7 @@ directory each time it looks, and it looks and judges the more rarely, the longe
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.config import Evaluation
@@ -38,8 +38,8 @@ def look_seconds(elapsed: float, listing: float) -> float:
 def judge_seconds(elapsed: float) -> float:
     """The time between two evaluations: a hundredth of the time since the first shard, in bounds.
 
-    So what is left to judge at the end is some hundredth of the whole, and the number of files of
-    verdicts grows with the logarithm of the time, then by 12 an hour.
+    So what is left to judge at the end is some hundredth of the whole. And there are few files of
+    verdicts: their number grows with the logarithm of the time, later by 12 an hour.
     """
     shortest, longest = JUDGE_SECONDS
     return min(max(shortest, elapsed / 100), longest)
@@ -52,6 +52,10 @@ class Alongside:
     - done: gives the names of the slices that have a shard. planned: those that will have one.
     - judge: judges the shards of these slices.
     - over: whether no further shard will come, though some may be missing.
+    - plan: plans further slices from the verdicts, where that is possible; True while more may
+      follow. It is given the names of the slices that are judged. It is called after each
+      evaluation, and now and then where the array is hungry.
+    - hungry: whether the array runs short of the slices that are missing, so that it is urgent.
     - clock, sleep: seconds; a simulation has its own.
     """
 
@@ -59,6 +63,8 @@ class Alongside:
     planned: Callable[[], set[str]]
     judge: Callable[[Sequence[str]], None]
     over: Callable[[], bool]
+    plan: Callable[[Collection[str]], bool] = lambda judged: False
+    hungry: Callable[[int], bool] = lambda missing: False
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _seen: set[str] = field(default_factory=set)
@@ -67,26 +73,33 @@ class Alongside:
 
     def work(self) -> None:
         """Until sampling is over, or has done all that is planned, and every shard is judged."""
+        more = True
         while True:
             # Asked before the listing: then a shard that was written before is listed.
-            ended = self.over()
+            over = self.over()
             before = self.clock()
             done = self.done()
             now = self.clock()
             fresh = done - self._seen
             if fresh and self._first is None:
                 self._first = now
-            ended = ended or self.planned() <= done
+            missing = self.planned() - done
+            ended = over or not (missing or more)
             elapsed = 0.0 if self._first is None else now - self._first
             due = self._judged is None or now - self._judged >= judge_seconds(elapsed)
-            if fresh and (ended or due):
+            hungry = more and self.hungry(len(missing))
+            if fresh and (ended or due or hungry):
                 self._judged = now
                 self.judge(sorted(fresh))
                 self._seen |= fresh
             elif ended:
                 return
             else:
-                self.sleep(look_seconds(elapsed, now - before))
+                self.sleep(look_seconds(0.0 if hungry else elapsed, now - before))
+                if not hungry:
+                    continue
+            # Of an array that is over, nobody would take what is planned.
+            more = not over and self.plan(self._seen)
 
 
 @dataclass(slots=True)
@@ -109,14 +122,16 @@ def evaluate_alongside(
     settings: Evaluation,
     over: Callable[[], bool],
     *,
+    plan: Callable[[Collection[str]], bool] = lambda judged: False,
+    hungry: Callable[[int], bool] = lambda missing: False,
     part: int = 0,
     parts: int = 1,
     workers: int,
 ) -> None:
     """Judge the answers with `digest % parts == part` of a run's shards, while they come.
 
-    Ends as soon as every planned slice is judged, or `over()` says that no more will come. Raises
-    what `evaluate_run` raises.
+    Ends as soon as every planned slice is judged, or `over()` says that no more will come. plan,
+    hungry: see `Alongside`. Raises what `evaluate_run` and `plan` raise.
     """
 
     def judge(names: Sequence[str]) -> None:
@@ -137,4 +152,4 @@ def evaluate_alongside(
             summary.seconds,
         )
 
-    Alongside(run.done, Plan(run).names, judge, over).work()
+    Alongside(run.done, Plan(run).names, judge, over, plan, hungry).work()

@@ -14,12 +14,13 @@ from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.cores import OWN, available_cores
 from toolkit.models.hub_cache import at_snapshot
-from toolkit.records import Examples
+from toolkit.records import Examples, Slice
 from toolkit.runs.budget import Account, bounded
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.partials import discard_stale_partials, read_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts
+from toolkit.runs.shares import Share
 from toolkit.stages.crew import Crew, Seat
 from toolkit.stages.progress import SamplingProgress
 from toolkit.stages.signals import StopRequest
@@ -40,6 +41,7 @@ def run_sampling(
     config: Config,
     stop: StopRequest,
     devices: Sequence[Devices] = ((),),
+    share: Share | None = None,
 ) -> bool:
     """Sample the named slices of a run that have no shard yet. True if all have one now.
 
@@ -48,28 +50,33 @@ def run_sampling(
     False means that a stop was requested. What is finished is then on disk: whole slices as shards,
     the samples of others in partial files.
 
+    share: gives further slices, which are planned meanwhile.
+
     devices: those of each engine. There are as many engines, but no more than slices. If one dies,
     a new one samples what is missing. Raises `EngineFailure` if engines die before they have
     brought a sample to disk, `EngineRefused` if they say why they cannot start; see `Crew.work`.
     """
     by_name = {s.name: s for s in run.slices()}
+    dealt = [by_name[name] for name in names]
+    if share:
+        share.resume()
     problems = run.problems()
     prompts, examples = prompts_of(problems), examples_of(problems, judge_choice(run))
     hub_model = run.manifest().get("hub_model")
     engines = _Engines(at_snapshot(config, hub_model), examples, (hub_model or {}).get("commit"))
     account = Account(run, config.budget) if bounded(config.budget) else None
     discard_stale_partials(run)
-    while pending := [by_name[n] for n in names if n not in run.done()]:
+    while (pending := _pending(run, dealt, share)) or (share and not share.over(idle=True)):
         if account and (spent := account.reached()):
             log.info("the budget is spent, no slice is begun: %s", spent.line())
             break
         partials = read_partials(run, pending)
         kept = sum(len(each.samples) for each in partials.values())
         log.info(
-            "%d of %d slices to sample; %d samples of them are kept", len(pending), len(names), kept
+            "%d of %d slices to sample; %d samples of them are kept", len(pending), len(dealt), kept
         )
-        pool = SlicePool(run, pending, partials, account)
-        seats = engines.seats(devices[: len(pending)])
+        pool = SlicePool(run, pending, partials, account, share)
+        seats = engines.seats(devices if share else devices[: len(pending)])
         with SamplingProgress.shown(pool.planned_samples) as progress:
             crew = Crew(run, pool, prompts, seats, progress, lambda: stop.requested)
             if not crew.work():
@@ -78,6 +85,12 @@ def run_sampling(
             break
     discard_stale_partials(run)
     return True
+
+
+def _pending(run: Run, dealt: Sequence[Slice], share: Share | None) -> list[Slice]:
+    """The slices of this task without a shard: those that it was dealt, and those it has taken."""
+    done = run.done()
+    return [s for s in (*dealt, *(share.taken if share else ())) if s.name not in done]
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ class Sampler:
                 self._feeding = taken is not None
                 if taken is None:
                     return
+                self._task.planned_samples = self._pool.planned_samples
                 self._requests = self._open_slice(*taken)
                 following = next(self._requests, None)
             work, request = following

@@ -10,6 +10,7 @@ from toolkit.runs.budget import Account, Amount
 from toolkit.runs.partials import Partial, read_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
+from toolkit.runs.shares import Share
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,14 @@ class SlicePool:
         slices: Sequence[Slice],
         partials: Mapping[str, Partial] | None = None,
         account: Account | None = None,
+        share: Share | None = None,
     ) -> None:
-        """partials: slice -> what is finished of it already. account: what the run may spend."""
+        """partials: slice -> what is finished of it already. account: what the run may spend.
+
+        share: gives further slices, which are planned meanwhile.
+        """
         self._run = run
-        self._account = account
+        self._account, self._share = account, share
         self.out_of_budget: Amount | None = None
         self._waiting = deque(slices)
         self._partials = dict(partials or {})
@@ -49,8 +54,11 @@ class SlicePool:
 
     @property
     def empty(self) -> bool:
-        """Nothing waits and nothing is in hand: no engine is needed any more."""
-        return not (self._waiting or self._in_hand)
+        """Nothing waits, is in hand, or may still come: no engine is needed any more."""
+        with self._changed:
+            if self._waiting or self._in_hand:
+                return False
+            return self._share is None or bool(self.out_of_budget) or self._share.over(idle=True)
 
     def set_engines(self, count: int) -> None:
         """So many engines share the slices from now on."""
@@ -67,6 +75,7 @@ class SlicePool:
         """
         while True:
             with self._changed:
+                self._comes()
                 if not self._may_take(engine) or self._spent(drawn):
                     return None
                 slice_ = self._waiting.popleft()
@@ -89,6 +98,14 @@ class SlicePool:
         outstanding = len(self._waiting) + len(self._in_hand)
         return len(self._waiting) > without and own * self._engines < outstanding
 
+    def _comes(self) -> bool:
+        """Whether a slice waits, perhaps one that was planned meanwhile."""
+        share = None if self._waiting or self.out_of_budget else self._share
+        if share and (further := share.take()):
+            self._waiting.append(further)
+            self.planned_samples += len(further)
+        return bool(self._waiting)
+
     def _spent(self, drawn: Callable[[], Mapping[str, ShardFacts]]) -> bool:
         """Whether the budget is spent. Then the slices that wait are dropped."""
         if self._account is None:
@@ -97,6 +114,10 @@ class SlicePool:
         if self.out_of_budget:
             said = self.out_of_budget.line()
             log.info("the budget is spent, no further slice is begun: %s", said)
+            dropped = [
+                self._partials[s.name].samples for s in self._waiting if s.name in self._partials
+            ]
+            self.planned_samples -= sum(map(len, self._waiting)) - sum(map(len, dropped))
             self._waiting.clear()
             self._changed.notify_all()
         return self.out_of_budget is not None
@@ -120,9 +141,9 @@ class SlicePool:
     def wait(self, stop_requested: Callable[[], bool]) -> bool:
         """Wait until a slice can be taken. False if none can come any more, or a stop is requested.
 
-        While another engine has slices in hand, it may still give them back.
+        While another engine has slices in hand, it may still give them back. And rounds may follow.
         """
         with self._changed:
-            while not (self._waiting or self.empty or stop_requested()):
+            while not (self._comes() or self.empty or stop_requested()):
                 self._changed.wait(POLL_SECONDS)
             return bool(self._waiting) and not stop_requested()

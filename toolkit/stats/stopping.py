@@ -36,6 +36,12 @@ S9  A batch without all its verdicts ends its problem at the look before it. Whi
 S10 For p ~ Beta(a, b), E N = t_0 + sum_j (t_{j+1} - t_j) P(C_j < r). t_j are the looks, C_j the
     passes of t_j samples: beta-binomial.
     tests/stats/test_stopping.py::test_expected_samples_are_those_of_statistics
+S11 Each problem's batches may be planned by themselves, in whatever order verdicts come. Its N and
+    c are those of the rule alone, and S3 holds. A part of a batch plans nothing.
+    tests/stats/test_batches.py::test_the_estimate_is_unbiased_for_every_k_whatever_comes_first
+S12 A budget that cuts at whole batches, and not by outcomes, leaves the estimate unbiased for every
+    k up to the samples of the cut. With parts of batches it would be biased.
+    tests/stats/test_batches.py::test_a_budget_that_cuts_at_whole_batches_leaves_it_unbiased
 """
 
 from bisect import bisect_left
@@ -175,6 +181,16 @@ class StoppingRule:
         )
         outside[k[None, :] > n[:, None]] = -np.inf
         return np.where(k[None, :] <= before[:, None], inside, outside)
+
+    def wanted(self, planned: int, n: int, c: int) -> int:
+        """Samples that a problem is to have: those of its next look, once all planned ones count.
+
+        planned: how many are planned. n, c: as `settle` gives them. While a batch lacks verdicts, n
+        is under `planned`, and nothing is planned from its part.
+        """
+        if n < planned or n < self.looks[0]:
+            return max(self.looks[0], planned)
+        return self.next_look(n, c) or n
 
     def expected_samples(self, a: ArrayLike, b: ArrayLike) -> Floats:
         """E N of problems with p ~ Beta(a, b), by S10; a, b: shape (P,), result (P,)."""
