@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -54,6 +55,8 @@ Curve = tuple[Ints, Floats, Floats, Floats]
 """pass@k of a run: k, the estimates, and the ends of their intervals."""
 MOST_BANDS = 6
 """Of more curves in a panel, bands would hide one another."""
+MOST_NAMED = 30
+"""Of more curves in a panel, their names would leave it no room."""
 
 
 def draw_study(panels: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
@@ -61,9 +64,8 @@ def draw_study(panels: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
     with mpl.rc_context(STYLE):
         figure, found = _panels(len(panels), "tries per problem k", "pass@k")
         for (title, curves), axes in zip(panels.items(), found, strict=True):
-            for (label, (k, passed, low, high)), style in zip(
-                curves.items(), itertools.cycle(series_styles()), strict=False
-            ):
+            styles = _many_styles(len(curves))
+            for (label, (k, passed, low, high)), style in zip(curves.items(), styles, strict=True):
                 if len(curves) <= MOST_BANDS:
                     axes.fill_between(k, low, high, color=style["color"], alpha=0.12, lw=0)
                 axes.plot(k, passed, label=label, markevery=_grid_places(k), **style)
@@ -81,8 +83,8 @@ def draw_frontiers(panels: Mapping[str, Mapping[str, Sequence[Frontier]]], path:
     with mpl.rc_context(STYLE):
         figure, found = _panels(len(panels), "US dollars for all problems", "pass@k (coverage)")
         for (title, runs), axes in zip(panels.items(), found, strict=True):
-            styles = itertools.cycle(series_styles())
-            for (label, both), style in zip(runs.items(), styles, strict=False):
+            styles = _many_styles(len(runs))
+            for (label, both), style in zip(runs.items(), styles, strict=True):
                 for each, line in zip(both, ("-", ":"), strict=False):
                     name = f"{label}, {each.policy}" if len(runs) <= MOST_BANDS else None
                     look = {"color": style["color"], "linestyle": line, "lw": 1.5}
@@ -92,6 +94,16 @@ def draw_frontiers(panels: Mapping[str, Mapping[str, Sequence[Frontier]]], path:
             _dollar_axis(axes)
             _finish_panel(axes, title, len(runs))
         save(figure, path)
+
+
+def _many_styles(count: int) -> list[dict[str, Any]]:
+    """As `series_styles`; of more than it has, each with a lightness of its own."""
+    known = series_styles()
+    if count <= len(known):
+        return known[:count]
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.93, count))
+    styles = zip(itertools.cycle(known), colors, strict=False)
+    return [style | {"color": tuple(color)} for style, color in styles]
 
 
 def _grid_places(k: Ints) -> list[int]:
@@ -123,12 +135,12 @@ def _panels(count: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
 
 
 def _finish_panel(axes: Axes, title: str, curves: int) -> None:
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title if curves <= MOST_NAMED else f"{title}, {curves} runs", fontsize=10)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if curves <= MOST_BANDS:
         axes.legend(fontsize=7)
-    else:
+    elif curves <= MOST_NAMED:
         columns = 3 if curves > 3 * MOST_BANDS else 2
         axes.legend(fontsize=6, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
