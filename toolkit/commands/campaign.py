@@ -87,14 +87,15 @@ def launch_on_slurm(
 
     record = with_launched(read_record(study.directory), planned)
     queue = read_queue(record, study.settings.max_parallel)
-    write_record(study.directory, record)
     todo = [run for run in planned if not run.done and not queue.jobs.get(run.name)]
+    if todo:
+        refuse_spent(study, record)
+    write_record(study.directory, record)
     for name in (name for name, jobs in queue.jobs.items() if jobs):
         print(f"in queue   {name}")
     say_left(study, list(record.runs))
     late: list[str] = []
     if todo:
-        refuse_spent(study, record)
         todo = with_models(todo, held.touch)
         late = submit_study(study, todo, record, held)
     last = read_queue(read_record(study.directory), study.settings.max_parallel).last
