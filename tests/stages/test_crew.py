@@ -156,8 +156,8 @@ def test_an_engine_has_at_most_its_share_in_its_queue(run, stop, monkeypatch, sl
     most = []
     take = SlicePool.take
 
-    def watched(pool, engine):
-        found = take(pool, engine)
+    def watched(pool, engine, *more):
+        found = take(pool, engine, *more)
         most.append(max(Counter(map(id, pool._in_hand.values())).values(), default=0))
         return found
 
