@@ -16,6 +16,8 @@ from toolkit.stats.curve import Counts
 from toolkit.stats.power_law import judge_tail
 
 REPETITIONS = int(os.environ.get("VERDICT_REPETITIONS", "100"))
+FIRST = int(os.environ.get("VERDICT_FIRST", "0"))
+"""Seed of the first repetition."""
 SIZES = ((164, 1000), (1000, 1000), (1000, 10_000))
 Law = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -60,6 +62,7 @@ LAWS: dict[str, tuple[bool, Law]] = {
     "power law, Gamma(.4, .2)": (True, power(0.4, 0.2)),
     "power law, Gamma(.3, 5)": (True, power(0.3, 5.0)),
     "steepens: logit-normal(-1, 4)": (False, logit_normal(-1.0, 4.0)),
+    "steepens: logit-normal(0, 3)": (False, logit_normal(0.0, 3.0)),
     "steepens: p at least .0005": (False, at_least(0.0005, LLAMA)),
     "floor of 5 % under Gamma(.29, .03)": (False, floor(0.05, LLAMA)),
     "floor of 5 % under Gamma(.3, 1)": (False, floor(0.05, power(0.3, 1.0))),
@@ -90,7 +93,8 @@ def bench() -> Iterator[dict[str, object]]:
         for problems, n in SIZES:
             for law, (holds, _) in LAWS.items():
                 one = partial(judged, law, problems, n)
-                found = list(pool.map(one, range(REPETITIONS), chunksize=10))
+                seeds = range(FIRST, FIRST + REPETITIONS)
+                found = list(pool.map(one, seeds, chunksize=10))
                 shares = {
                     answer: found.count(answer) / len(found) for answer in (True, False, None)
                 }
