@@ -15,6 +15,7 @@ import execution
 import inference
 import math_answers
 import nodes
+import planner
 import sampling
 import scale
 import stdin
@@ -33,6 +34,7 @@ BENCHES = {
     "adaptive": adaptive.bench,
     "alongside": alongside.bench,
     "coverage": coverage.bench,
+    "planner": planner.bench,
     "verdict": verdict.bench,
     "math": math_answers.bench,
     "stdin": stdin.bench,

@@ -194,6 +194,9 @@ def check_bounds(counts, replicates):
     values = [p.estimate for p in points]
     assert all(a >= b for a, b in itertools.pairwise(values))
     assert all(p.lo <= p.estimate <= min(p.hi, last + 1e-12) for p in points)
+    for near, far in itertools.pairwise(points[1:]):
+        assert near.lo >= far.lo * (1 - 1e-9)
+        assert near.hi >= far.hi * (1 - 1e-9)
     if (counts.c == 1).sum() >= LEAST_WITH_ONE_PASS and top > 1:
         bounds = bracket(counts, k)
         for k_j, p in zip(k.tolist(), points, strict=True):

@@ -20,8 +20,9 @@ PARTS = (2, 4, 8)
 TOLERANCE = 0.05
 """An error of log fail@k that counts against no family. Chosen, as the next two, on
 draws of the cells of `tests/bench/forecast_cells.py`."""
-CURVATURE = 0.2
-"""How far log ratios may be off, all families alike: a standard deviation of their logarithm."""
+SPREAD, SPREAD_SHARES = 0.25, (0.2, 0.5)
+"""How far a log ratio may be off, all families alike: a standard deviation, and the least and the
+most that it may be as a share of the log ratio."""
 STEEPEST = 1.7
 """No family's log ratio counts for more than so many times the families' median."""
 REJECTED = 3.0
@@ -118,6 +119,17 @@ def log_ratio(family: Fitted, k: Floats) -> Floats:
     log_fail = family.log_fail(k)
     ratio = log_fail[:, 1:] - log_fail[:, :1]
     return np.asarray(np.minimum(np.nan_to_num(ratio, nan=0.0, neginf=-700.0), 0.0))
+
+
+def unknown(center: Floats, z: Floats) -> Floats:
+    """Factors of log ratios, for what no family knows.
+
+    center: the log ratio, (K,), which falls with k. z: standard normal, (families, R, 1). The
+    result is (families, R, K). Far from the samples the error grows with the log ratio, near them
+    it is relatively larger: whether a curve bends shows in the next decade.
+    """
+    deviation = np.clip(SPREAD / np.maximum(-center, 1e-12), *SPREAD_SHARES)
+    return np.asarray(np.exp(deviation * z))
 
 
 def _fit(data: Replicated, m: int | None) -> dict[str, Fitted]:

@@ -21,7 +21,7 @@ from toolkit.stats import laws
 from toolkit.stats.arrays import Floats, Ints
 from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.curve import Counts
-from toolkit.stats.ensemble import CURVATURE, Ensemble, Standing, ensemble
+from toolkit.stats.ensemble import Ensemble, Standing, ensemble, unknown
 from toolkit.stats.laws import BetaBinomial, Tally
 from toolkit.stats.passk import k_grid
 from toolkit.stats.thinning import largest_thinning
@@ -256,13 +256,15 @@ def _with_ensemble(
     """Center, rows and their weights: what was seen, and from there by each family's ratio."""
     families, replicates, _ = found.rows.shape
     share = found.weights / found.weights.sum()
-    ratio = np.exp(share @ found.center)
+    log_ratio = share @ found.center
+    ratio = np.exp(log_ratio)
     lower = bracket(data.pairs, beyond, data.weights)
     if data.weights[data.pairs.c == 1].sum() >= LEAST_WITH_ONE_PASS:
         ratio = np.maximum(ratio, [lower[int(k)][0] / seen[-1] for k in beyond])
     center = np.concatenate([seen, seen[-1] * ratio])
-    spread = np.exp(CURVATURE * random.standard_normal((families, replicates, 1)))
-    ratios = np.exp(found.rows * spread)
+    z = random.standard_normal((families, replicates, 1))
+    # For a large z the relative spread shrinks faster than the log ratio grows; it never rises.
+    ratios = np.minimum.accumulate(np.exp(found.rows * unknown(log_ratio, z)), axis=2)
     rows = []
     for end in ends:
         few = np.broadcast_to(end[:replicates], (families, replicates, len(seen)))

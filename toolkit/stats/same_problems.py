@@ -13,7 +13,7 @@ from scipy import special
 
 from toolkit.stats.arrays import Bools, Floats, Ints
 from toolkit.stats.bootstrap import Replicated
-from toolkit.stats.ensemble import CURVATURE, Ensemble, beta_alone, log_ratio
+from toolkit.stats.ensemble import Ensemble, beta_alone, log_ratio, unknown
 from toolkit.stats.forecast import TAILS, Forecast, Interval
 
 Moments = tuple[Floats, Floats]
@@ -78,15 +78,17 @@ def _of_families(data: Replicated, found: Ensemble, k: Ints, rows: int) -> Momen
     """Over the unsolved problems, by each family: both results (families, R, K)."""
     shape = (len(found.fitted), rows, len(k))
     mean, variance = np.zeros(shape), np.zeros(shape)
-    spread = np.exp(CURVATURE * np.random.default_rng(2).standard_normal((*shape[:2], 1)))
-    spread[:, 0] = 1
+    z = np.random.default_rng(2).standard_normal((*shape[:2], 1))
+    z[:, 0] = 0  # the fit itself
+    share = found.weights / found.weights.sum()
     unsolved = data.pairs.c == 0
     n, weights = data.pairs.n[unsolved], data.weights[unsolved]
     for group in np.array_split(np.argsort(n), min(GROUPS, len(n))):
         size, number = int(np.average(n[group], weights=weights[group])), weights[group].sum()
         ends = np.concatenate([[size], size + k, size + 2 * k]).astype(float)
         logs = np.stack([log_ratio(family, ends)[:rows] for family in found.fitted.values()])
-        logs = found.limited(logs, logs[:, 0]) * spread
+        logs = found.limited(logs, logs[:, 0])
+        logs = logs * unknown(share @ logs[:, 0], z)
         once, twice = np.exp(logs[..., : len(k)]), np.exp(logs[..., len(k) :])
         mean += number * once
         variance += number * np.maximum(twice - once**2, 0)
