@@ -17,7 +17,7 @@ BELOW = {
     "problems": {GROUND},
     "stats": {GROUND},
     "sandbox": {GROUND},
-    "models": {GROUND},
+    "models": {"stats", GROUND},
     "runs": {"stats", "problems", GROUND},
     "backends": {"models", GROUND},
     "verifiers": {"sandbox", "runs", "problems", GROUND},

@@ -18,6 +18,56 @@ LOGPROB_BACKENDS = ("vllm", "openai")
 """The backends that tell the probabilities of the tokens that they draw."""
 
 
+OWN_FLAGS = {
+    **{
+        name: f"give --{name.replace('_', '-')} itself"
+        for name in (
+            "revision",
+            "dtype",
+            "max_model_len",
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "gpu_memory_utilization",
+            "tensor_parallel_size",
+        )
+    },
+    "model": "give --model itself",
+    "seed": "each sample has a seed from --base-seed; with --no-seeded each engine draws its own",
+    "speculative_config": "give --speculation",
+    "logprobs_mode": "give --store-logprob, which needs the default",
+    "hf_token": "set HF_TOKEN in the environment; a run records its arguments",
+}
+"""Arguments of vLLM's engine that are set in another way: which."""
+CHANGE_SAMPLES = (
+    "calculate_kv_scales",
+    "code_revision",
+    "config_format",
+    "default_mm_loras",
+    "disable_sliding_window",
+    "enable_mamba_cache_stochastic_rounding",
+    "enable_trace_replay",
+    "hf_config_path",
+    "hf_overrides",
+    "kv_cache_dtype",
+    "kv_cache_dtype_skip_layers",
+    "load_format",
+    "logits_processors",
+    "mamba_cache_dtype",
+    "mamba_ssm_cache_dtype",
+    "model_class_overrides",
+    "model_weights",
+    "override_attention_dtype",
+    "quantization",
+    "quantization_config",
+    "swa_bounded_replay",
+    "tokenizer",
+    "tokenizer_mode",
+    "tokenizer_revision",
+    "watermark_config",
+)
+"""Arguments of vLLM's engine, of any version, that change what is drawn: a run's identity."""
+
+
 def knob(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
     """A dataclass field with a help text. `choices` are the valid values of a closed list."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
@@ -131,6 +181,24 @@ class Engine:
         0.90, "share of the GPU's memory that the engine may use, up to 1"
     )
     tensor_parallel_size: int = knob(1, "number of GPUs that hold one model together")
+    engine_arg: tuple[str, ...] | None = knob(
+        None,
+        "vllm: a further argument of its engine, as key=value, such as kv_cache_dtype=fp8; "
+        "[engine.args] in a preset. Those that change what is drawn are part of the run's identity",
+    )
+    speculation: str = knob(
+        "off",
+        "vllm: guess several tokens at once, from text that is there already, and keep those that "
+        "the model would have drawn. The distribution stays. ngram: from the sample itself. "
+        "suffix: from all samples; needs arctic-inference",
+        choices=("off", "ngram", "suffix"),
+    )
+    seeded: bool = knob(
+        True,
+        "vllm: give each sample a random seed of its own, so that it can be drawn again. "
+        "--no-seeded: leave the seeds to the engine, which starts with a fresh one; faster on a "
+        "GPU where --top-p is under 1",
+    )
     stage_model: str = knob(
         "",
         "vllm: first copy the model to the node's own disk, once for all array tasks there. auto: "
@@ -395,6 +463,7 @@ def validate(config: Config) -> None:
             "alone, and the key in the variable OPENAI_API_KEY"
         )
     _check_budget(s.backend, e, config.budget)
+    engine_arguments(e)
     if e.store_logprob and s.backend not in LOGPROB_BACKENDS:
         raise UsageError(
             f"--store-logprob: --backend {s.backend} has no model, and so no log-probabilities; "
@@ -430,20 +499,39 @@ def chat_arguments(sampling: Sampling) -> dict[str, Any]:
 
     Raises `UsageError` for what is no key=value, or where nothing is asked as a chat.
     """
-    found: dict[str, Any] = {}
-    for text in sampling.chat_arg or ():
-        key, equals, value = text.partition("=")
-        if not (equals and key.isidentifier()):
-            _refuse("chat_arg", text, "key=value, such as enable_thinking=true")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+    found = _pairs("chat_arg", sampling.chat_arg, "enable_thinking=true")
     if found and sampling.prompt_style != "chat":
         raise UsageError(
             f"--chat-arg {next(iter(found))}: --prompt-style {sampling.prompt_style} has no chat "
             "template; leave it out, or ask with --prompt-style chat"
         )
+    return found
+
+
+def engine_arguments(engine: Engine) -> dict[str, Any]:
+    """The further arguments of vLLM's engine, by name. A value is read as JSON, else as a text.
+
+    Raises `UsageError` for what is no key=value, and for an argument that a flag of its own sets.
+    Which names vLLM has, only vLLM knows: `toolkit.backends.engine_arguments` asks it.
+    """
+    found = _pairs("engine_arg", engine.engine_arg, "kv_cache_dtype=fp8")
+    for key in found:
+        if key in OWN_FLAGS:
+            raise UsageError(f"--engine-arg {key}: {OWN_FLAGS[key]}")
+    return found
+
+
+def _pairs(name: str, texts: tuple[str, ...] | None, example: str) -> dict[str, Any]:
+    """key=value of each text; a value is read as JSON, else as a text."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not (equals and key.isidentifier()):
+            _refuse(name, text, f"key=value, such as {example}")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
     return found
 
 

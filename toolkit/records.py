@@ -326,7 +326,8 @@ class EngineFacts:
     how many GPUs the engine uses. served_model: the server's name of the model. replay_file: the
     file with the recorded completions. model_commit: the commit of a model of the Hugging Face hub.
     opens_thought: whether the chat template opens the model's thought, so that a completion begins
-    within it.
+    within it. engine_seed: of the engine's own random stream, if no sample had a seed of its own.
+    shape: what a decoding step of the model reads, as JSON (`toolkit.stats.roofline.Shape`).
     """
 
     engine: str | None = None
@@ -338,3 +339,5 @@ class EngineFacts:
     replay_file: str | None = None
     model_commit: str | None = None
     opens_thought: bool | None = None
+    engine_seed: int | None = None
+    shape: str | None = None

@@ -13,6 +13,7 @@ An unknown key or flag is an error that names the valid ones.
 import argparse
 import dataclasses
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from toolkit.config import SECTIONS, Config, validate
+from toolkit.config import CHANGE_SAMPLES, SECTIONS, Config, Engine, engine_arguments, validate
 from toolkit.errors import UsageError
 
 SITE_SECTIONS = ("engine", "evaluation", "resources")
@@ -112,6 +113,12 @@ def read_site(path: Path) -> dict[str, dict[str, Any]]:
         raise UsageError(
             f"{path}: a site file cannot have the table [{name}]; valid: {', '.join(SITE_SECTIONS)}"
         )
+    given = Engine(engine_arg=tables.get("engine", {}).get("engine_arg"))
+    if changing := engine_arguments(given).keys() & set(CHANGE_SAMPLES):
+        raise UsageError(
+            f"{path}: [engine.args] {min(changing)}: changes what is sampled; give it in a preset, "
+            "or as --engine-arg"
+        )
     return tables
 
 
@@ -189,7 +196,7 @@ def read_preset(path: Path) -> dict[str, dict[str, Any]]:
 def _checked_table(table: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     fields = {f.name: f for f in dataclasses.fields(SECTIONS[name])}
     checked: dict[str, Any] = {}
-    for key, value in _by_fields(table).items():
+    for key, value in _by_fields(_with_arguments(table, name)).items():
         where = f"{path}: [{name}] {key}"
         if key not in fields:
             raise UsageError(f"{where}: unknown key; valid: {', '.join(sorted(fields))}")
@@ -228,6 +235,15 @@ def _checked_value(field: "dataclasses.Field[Any]", value: Any, where: str) -> A
         wanted = f"a list of {kind.__name__}" if many else kind.__name__
         raise UsageError(f"{where} = {value!r}: expected {wanted}")
     return tuple(value) if many else value
+
+
+def _with_arguments(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """With the table [engine.args] in the words of --engine-arg: key=value each."""
+    if name != "engine" or not isinstance(table.get("args"), dict):
+        return table
+    given = [f"{key}={json.dumps(value)}" for key, value in table["args"].items()]
+    rest = {key: value for key, value in table.items() if key != "args"}
+    return rest | {"engine_arg": [*rest.get("engine_arg", []), *given]}
 
 
 def _scalar(annotation: Any) -> tuple[type, bool]:

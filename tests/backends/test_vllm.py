@@ -201,6 +201,63 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
     assert spent["prompt_tokens"] > spent["cached_tokens"] > 0
 
 
+STARTS = """
+import json, sys, tempfile
+from pathlib import Path
+from toolkit.backends import vllm as module
+from toolkit.resolve import resolve
+from toolkit.records import Prompt, Request
+
+def start(seed=None):
+    if seed is not None:
+        module.secrets.randbelow = lambda most: seed
+    config = resolve({"model": sys.argv[1], "prompt_style": "completion", "max_tokens": 16,
+        "max_model_len": 64, "cpu_kv_cache_gib": 1, "top_p": 1.0, "temperature": 1.0,
+        "seeded": False})
+    backend = module.VllmBackend(config, Path(tempfile.mkdtemp()))
+    for each in range(4):
+        backend.submit(Request("a", each, Prompt((), "x")))
+    return backend
+
+def draw(backend, stop=99):
+    samples = []
+    for _ in range(stop):
+        samples += backend.step()
+        if len(samples) == 4:
+            break
+    found = backend.describe().engine_seed, [s.completion for s in samples]
+    backend.close()
+    return found
+
+if __name__ == "__main__":
+    own = module.secrets.randbelow
+    found = [draw(start(), stop=5 if n % 4 == 3 else 99) for n in range(int(sys.argv[2]))]
+    twice = [draw(start(7)) for _ in range(2)]
+    print(json.dumps({"found": found, "twice": twice}))
+"""
+
+
+@pytest.mark.parametrize("starts", [2, pytest.param(20, marks=pytest.mark.repeats)])
+def test_engines_without_seeds_of_samples_share_no_stream(tiny_model, tmp_path, starts):
+    """Each fourth engine ends in the middle. A token has some 8 bits: no chance repeats 16."""
+    script = tmp_path / "starts.py"
+    script.write_text(STARTS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, script, tiny_model, str(starts)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    seeds = [seed for seed, _ in told["found"]]
+    assert len(set(seeds)) == starts
+    texts = [text for _, drawn in told["found"] for text in drawn]
+    assert len(texts) == 4 * (starts - starts // 4)
+    assert len({text[:8] for text in texts}) == len(texts)
+    # What it would look like: the same seed of the engine repeats every stream.
+    (one, first), (other, second) = told["twice"]
+    assert one == other == 8
+    assert sorted(first) == sorted(second)
+
+
 def test_the_batch_is_full_from_slice_to_slice(tiny_model):
     """Sequences that run in each step, in vLLM's own scheduler, until nothing is left to submit."""
     command = [sys.executable, str(ROOT / "tests/bench/feeding.py"), str(tiny_model)]

@@ -16,6 +16,7 @@ import inference
 import math_answers
 import nodes
 import planner
+import roof
 import sampling
 import scale
 import stdin
@@ -27,6 +28,7 @@ BENCHES = {
     "execution": execution.bench,
     "sampling": sampling.bench,
     "nodes": nodes.bench,
+    "roof": roof.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
     "inference": inference.bench,

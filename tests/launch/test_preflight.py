@@ -53,12 +53,16 @@ def test_the_kv_cache_of_llama_8b_on_an_a100():
     ],
 )
 def test_a_preset_fits_its_gpu(preset, gib):
-    """All sequences at some 400 tokens at once, and one at its longest; not much room wasted."""
+    """All sequences at some 400 tokens at once, and one at its longest; not much room wasted.
+
+    Beyond 512 sequences vLLM captures no graphs: there the room cannot be used.
+    """
     engine = resolve({}, ROOT / "jobs" / "presets" / f"{preset}.toml").engine
     need = Footprint(16_060_522_496, kv_bytes_per_token(LLAMA_8B, engine.dtype))
     tokens = need.kv_tokens(gib * 2**30, engine.gpu_memory_utilization)
     assert engine.max_model_len < tokens
-    assert 1.0 <= tokens / (400 * engine.max_num_seqs) < 2.0
+    assert tokens / (400 * engine.max_num_seqs) >= 1.0
+    assert engine.max_num_seqs == 512 or tokens / (400 * engine.max_num_seqs) < 2.0
 
 
 QWEN_7B = {

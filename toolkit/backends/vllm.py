@@ -6,21 +6,28 @@ further ones: on a GPU always, on a CPU with VLLM_ENABLE_V1_MULTIPROCESSING=1.
 Each sample is a request of its own, with the random seed base_seed + seed. vLLM does the same
 inside a request with n > 1: child i gets seed + i. Single requests avoid the limits on n.
 
+With --no-seeded no request has a seed. vLLM then draws from the engine's own random stream, so each
+engine starts with a fresh seed of the operating system, which its shards record.
+
 On a CPU in float32, a sample is a function of (problem, seed). On a GPU the rest of the batch may
 change it. Nothing relies on it.
 """
 
 import contextlib
 import importlib.util
+import json
 import logging
 import os
 import re
+import secrets
 import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from toolkit.backends.engine_arguments import arguments_of
 from toolkit.backends.logprob import mean_logprob
 from toolkit.backends.vllm_stats import listen
 from toolkit.config import Config, chat_arguments
@@ -28,11 +35,14 @@ from toolkit.cores import available_cores
 from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
+from toolkit.models.shape import shape_of
 from toolkit.models.staging import stage_model
 from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample, after_thoughts
 
 log = logging.getLogger(__name__)
 
+MOST_SEEDS = 2**32 - 1
+"""An engine's own seed is 1 to this. NumPy, which vLLM draws from, takes no larger one."""
 KILLED = re.compile(r"Failed core proc\(s\): .*: -\d+")
 """How vLLM says that a process of its was killed while it started."""
 
@@ -59,8 +69,11 @@ class VllmBackend:
             log.info("starting with the compiled code of an earlier engine on this node")
         _share_model_infos(cache)
         self._vllm = _import_vllm()
+        # Two engines, or two starts of one, must not share a stream. See `Engine.seeded`.
+        self._seed = None if config.engine.seeded else 1 + secrets.randbelow(MOST_SEEDS)
+        arguments = self._engine_arguments(on_cpu)
         try:
-            self._llm = self._vllm.LLM(self._model, **self._engine_arguments(on_cpu))
+            self._llm = self._vllm.LLM(self._model, **arguments)
         except Exception as error:
             # vLLM passes on any error of loading the model. The last line says most.
             reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
@@ -78,36 +91,11 @@ class VllmBackend:
         self.max_in_flight = 2 * config.engine.max_num_seqs
 
     def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
-        engine = self._config.engine
-        arguments: dict[str, Any] = {
-            "revision": self._config.sampling.revision or None,
-            "dtype": engine.dtype,
-            "max_model_len": engine.max_model_len,
-            "max_num_seqs": engine.max_num_seqs,
-            "tensor_parallel_size": engine.tensor_parallel_size,
-            "enable_prefix_caching": True,
-            "seed": 0,  # the engine's own; every request brings another
-        }
-        if engine.store_logprob:
-            # Of the model itself: before temperature and top_p. It is vLLM's default too.
-            arguments["logprobs_mode"] = "raw_logprobs"
-        if hasattr(self._vllm.EngineArgs, "disable_log_stats"):  # see toolkit.backends.vllm_stats
-            arguments["disable_log_stats"] = False
-        if not on_cpu:
-            if engine.max_num_batched_tokens:
-                arguments["max_num_batched_tokens"] = engine.max_num_batched_tokens
-            return arguments | {"gpu_memory_utilization": engine.gpu_memory_utilization}
-        return arguments | {
-            # bfloat16 is several times slower where the CPU has no AVX-512.
-            "dtype": "float32" if engine.dtype == "auto" else engine.dtype,
-            # Compilation takes minutes on a CPU and gains nothing.
-            "enforce_eager": True,
-            # The CPU engine dies of a seeded request whose prefill is split into chunks.
-            "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(engine.max_model_len, 2048),
-            # With the default of 128, prompts of fewer tokens share no prefix.
-            "block_size": 32,
-        }
+        from vllm.config.speculative import SpeculativeMethod
+
+        known = {field.name for field in fields(self._vllm.EngineArgs)}
+        methods = set(_texts(SpeculativeMethod))
+        return arguments_of(self._config, known, methods, self._seed or 0, on_cpu=on_cpu)
 
     def submit(self, request: Request) -> None:
         """See `Backend.submit`."""
@@ -164,7 +152,7 @@ class VllmBackend:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens,
                 stop=list(request.prompt.stop_strings(sampling.prompt_style, sampling.stop)),
-                seed=sampling.base_seed + request.seed,
+                seed=sampling.base_seed + request.seed if self._seed is None else None,
                 logprobs=logprobs,
                 output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
             )
@@ -210,7 +198,17 @@ class VllmBackend:
             max_model_len=model_config.max_model_len,
             tensor_parallel_size=self._config.engine.tensor_parallel_size,
             opens_thought=self._opens_thought(),
+            engine_seed=self._seed,
+            shape=self._shape(),
         )
+
+    def _shape(self) -> str | None:
+        """What a step of the model reads and multiplies, for its roof. None: not known."""
+        model = self._llm.llm_engine.model_config
+        cache = self._llm.llm_engine.vllm_config.cache_config.cache_dtype
+        dtype = str(model.dtype).removeprefix("torch.")
+        found = shape_of(model.hf_config.to_dict(), dtype, model.quantization or "", cache)
+        return None if found is None else json.dumps(asdict(found))
 
     def _opens_thought(self) -> bool:
         """Whether the chat template ends within a thought, whatever it is asked."""
@@ -221,6 +219,15 @@ class VllmBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._llm.llm_engine.engine_core.shutdown()
+
+
+def _texts(literal: Any) -> Iterator[str]:
+    """The texts of a Literal, which may hold further ones."""
+    for each in get_args(literal):
+        if isinstance(each, str):
+            yield each
+        else:
+            yield from _texts(each)
 
 
 def _node_disk() -> str:

@@ -10,7 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Config, Engine, Sampling, chat_arguments
+from toolkit.config import (
+    CHANGE_SAMPLES,
+    Config,
+    Engine,
+    Sampling,
+    chat_arguments,
+    engine_arguments,
+)
 from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
 from toolkit.problems.load import problems_digest
@@ -49,7 +56,10 @@ def run_identity(
         case "vllm":
             keys = ("model", "revision")
             identity |= _or_held(held, keys, model_identity, sampling.model, sampling.revision)
-    # A key at its default is left out: the same flags find the run that they found before.
+            given = engine_arguments(config.engine)
+            if changing := {k: v for k, v in sorted(given.items()) if k in CHANGE_SAMPLES}:
+                identity["engine_args"] = changing
+    # A key at its default is left out, as above: the same flags find the same run as before.
     if arguments := chat_arguments(sampling):
         identity["chat_args"] = arguments
     return identity | {

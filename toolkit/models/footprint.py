@@ -12,7 +12,7 @@ about 400 tokens.
     A10, L4 (24 GB)       22.5 x 0.92     =   3.7 GiB            30,600        64
     A100 (40 GB)          40   x 0.90     =  19.0 GiB           156,000       256
     L40S (48 GB)          44.5 x 0.90     =  23.1 GiB           189,000       256
-    A100, H100 (80 GB)    80   x 0.90     =  55.0 GiB           450,900       768
+    A100, H100 (80 GB)    80   x 0.90     =  55.0 GiB           450,900       512
 
 DeepSeek-R1-Distill-Qwen-7B has 14.2 GiB of weights and 2 x 28 x 4 x 128 x 2 = 57,344 bytes per
 token. An A100 (40 GB) has room for 371,000 tokens: 96 thoughts of 3,800 tokens.

@@ -229,6 +229,8 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "replay_file": engine.replay_file,
         "model_commit": engine.model_commit,
         "opens_thought": engine.opens_thought or None,
+        "engine_seed": engine.engine_seed,
+        "shape": engine.shape,
         "engine_restarts": start.restarts,
         "staging_seconds": _rounded(start.staging_seconds, 1),
         "startup_seconds": _rounded(start.startup_seconds, 1),
@@ -281,6 +283,8 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             replay_file=found.get("replay_file"),
             model_commit=found.get("model_commit"),
             opens_thought=True if found.get("opens_thought") == "True" else None,
+            engine_seed=_whole(found, "engine_seed"),
+            shape=found.get("shape"),
         ),
         start=EngineStart(
             restarts=_whole(found, "engine_restarts"),
