@@ -134,9 +134,7 @@ def test_all_gpus_asked_for_have_an_engine():
         "give --gpus 1, or --engines-per-task 4 to use them all"
     )
     check_jobs(resolve({"gres": "gpu:4", "engines_per_task": 4}))
-    with pytest.raises(
-        UsageError, match=r"--backend openai asks one server .*-per-task 1, and more"
-    ):
+    with pytest.raises(UsageError, match=r"one server .*-per-task 1, .*--max-parallel-requests"):
         resolve({"engines_per_task": 2, "backend": "openai"})
     with pytest.raises(UsageError, match="--engines-per-task 0: must be 1 or more"):
         resolve({"engines_per_task": 0})
