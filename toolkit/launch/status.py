@@ -19,6 +19,7 @@ from toolkit.records import Judge
 from toolkit.runs.budget import Amount, amounts, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import progress
 from toolkit.runs.partials import list_partials
+from toolkit.runs.roof import RunRoof, roof_of
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.summary import read_summary
@@ -63,6 +64,7 @@ class Status:
     failures: what has failed in the newest launch and is not made good.
     waiting: samples without a verdict that a harness elsewhere must give. harness: which, in words.
     budget: what is spent of each bound of the last launch's budget.
+    roof: the speed that the cards allow, and the share of it that was reached. None: not known.
     """
 
     run: str
@@ -85,6 +87,7 @@ class Status:
     failures: list[Failure]
     waiting: int = 0
     harness: str = ""
+    roof: RunRoof | None = None
     budget: list[Amount] = field(default_factory=list)
 
     @property
@@ -119,6 +122,7 @@ class Status:
             if speed.tokens is None
             else f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s "
             f"now, {speed.average:.0f} on average{left}",
+            *self._roof_line(),
             *_engine_lines(self.spent),
             *_cost_line(self.cost),
             *(f"budget     {each.line()}" for each in self.budget),
@@ -134,6 +138,10 @@ class Status:
         if self.unaccounted:
             lines.append(f"accounts   not known: {self.unaccounted}")
         return "\n".join([*lines, *self._failed_lines(), *self._missing_line()])
+
+    def _roof_line(self) -> Iterator[str]:
+        if self.roof:
+            yield f"roof       {self.roof.line()}"
 
     def _failed_lines(self) -> Iterator[str]:
         for failure in self.failures[:MOST_FAILURES]:
@@ -211,6 +219,7 @@ def read_status(
         pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
         taxonomy=found.outcomes.taxonomy,
         speed=speed_of(shards, ledger),
+        roof=roof_of(shards, ledger.samples + sum(each.samples for each in partials)),
         spent=spent,
         cost=accounts.cost(run, shards),
         tasks=tasks,
