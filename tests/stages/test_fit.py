@@ -38,6 +38,7 @@ LATER = {
     "weak_tests": None,
     "files": None,
     "cost": None,
+    "out_of_budget": None,
     "partial": {},
     "short": {},
     "families": None,
