@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.launch.describe import describe_plan
-from toolkit.launch.prepare import freeze_launch, plan_launch, tasks_of
+from toolkit.launch.prepare import freeze_launch, plan_launch, record_launch, tasks_of
 from toolkit.records import Sample
 from toolkit.resolve import resolve
 from toolkit.runs.partials import write_partial
@@ -117,3 +117,30 @@ def test_an_estimate_is_made_for_gpus_only(tmp_path):
     assert estimates("slurm", gres="") == []
     assert estimates("slurm", model="", gres="gpu:1") == []
     assert estimates("local") == []
+
+
+def test_another_vllm_than_before_is_said(tmp_path, monkeypatch):
+    flags = FLAGS | {"backend": "vllm", "model": "org/model"}
+
+    def with_vllm(version):
+        for module in ("toolkit.launch.prepare", "toolkit.launch.describe"):
+            monkeypatch.setattr(f"{module}.versions", lambda: {"vllm": version} if version else {})
+
+    def said(run):
+        again = plan_launch(resolve(flags), tmp_path, run.path)
+        lines = describe_plan(again, "slurm", [["r000-s0000"]]).splitlines()
+        return [line for line in lines if line.startswith("vllm")]
+
+    with_vllm("0.32.0")
+    plan = plan_launch(resolve(flags), tmp_path)
+    run = freeze_launch(plan)
+    assert not said(run)  # no launch before it
+    record_launch(run, plan, "slurm", "0a0b0c0d")
+    assert not said(run)
+    with_vllm("0.33.0")
+    (line,) = said(run)
+    assert line.startswith("vllm       0.33.0 here; the launch before had 0.32.0. Samples of both")
+    record_launch(run, plan, "slurm", "1a0b0c0d")
+    assert not said(run)
+    with_vllm(None)  # a login node without vLLM
+    assert not said(run)

@@ -12,6 +12,7 @@ from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
 from toolkit.problems.load import source_of
+from toolkit.runs.history import engine_versions, versions
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
 from toolkit.runs.usage import read_spent
@@ -44,6 +45,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
         f"{r.eval_array} for evaluation{_alongside(plan, launcher)}",
         *_engines_line(plan.config, len(tasks)),
+        *_version_line(plan),
     ]
     lines += (f"budget     {each.line()}" for each in plan.budget)
     if plan.missing and (spent := plan.out_of_budget):
@@ -80,6 +82,18 @@ def _engines_line(config: Config, tasks: int) -> Iterator[str]:
         on_gpus = config.sampling.backend == "vllm" and config.resources.gres != ""
         told = f", {gpus} GPUs in each: {tasks * gpus} GPUs in all" if on_gpus else ""
         yield f"engines    {engines} in each sampling array task, {tasks * engines} in all{told}"
+
+
+def _version_line(plan: LaunchPlan) -> Iterator[str]:
+    """Said where this launch samples with another vLLM than the run's launches before it."""
+    if not plan.exists or plan.config.sampling.backend != "vllm" or not plan.missing:
+        return
+    here, before = versions().get("vllm"), engine_versions(open_run(plan.path))
+    if here and before and before[-1] != here:
+        yield (
+            f"vllm       {here} here; the launch before had {before[-1]}. Samples of both will "
+            "stand in one run; each shard records its own"
+        )
 
 
 def _alongside(plan: LaunchPlan, launcher: str) -> str:

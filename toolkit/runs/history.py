@@ -178,6 +178,12 @@ def recorded_launcher(run: Run) -> str | None:
     return found[-1] if found else None
 
 
+def engine_versions(run: Run) -> list[str]:
+    """The versions of vLLM that the run's launches recorded, oldest first, each once."""
+    found = (launch.versions or {} for launch in standing_launches(run))
+    return list(dict.fromkeys(v["vllm"] for v in found if "vllm" in v))
+
+
 def point_latest(run: Run) -> None:
     """Make the link `latest`, in the directory beside the run, point to the run.
 
