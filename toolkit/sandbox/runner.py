@@ -14,12 +14,12 @@ R1. A result depends on the errand alone: not on load, order, neighbours or the 
     Test: tests/sandbox/test_runner.py::test_results_do_not_depend_on_neighbours_or_load
 R2. Data of other errands are not in a child's reach: a worker reads one errand at a time.
     Test: tests/sandbox/test_runner.py::test_an_errand_finds_nothing_of_others
-    Test: tests/sandbox/test_following.py::test_no_data_of_errands_stay_in_the_worker
+    Test: tests/sandbox/test_followers.py::test_no_data_of_errands_stay_in_the_worker
     An errand that `follows` upon another may be done by the child of that one, or by a fresh one:
     its result may depend on what was done there before. Who asks for it must know what to believe.
-    Test: tests/sandbox/test_following.py::test_a_fresh_child_finds_nothing_of_one_that_waits
-    Test: tests/sandbox/test_following.py::test_who_only_says_that_it_waits_gains_nothing
-    Test: tests/sandbox/test_following.py::test_who_harms_its_process_harms_no_other_errand
+    Test: tests/sandbox/test_followers.py::test_a_fresh_child_finds_nothing_of_one_that_waits
+    Test: tests/sandbox/test_followers.py::test_who_only_says_that_it_waits_gains_nothing
+    Test: tests/sandbox/test_followers.py::test_who_harms_its_process_harms_no_other_errand
 R3. A worker that dies is replaced; an errand whose worker died twice ends in an error, which is
     ours.
     Test: tests/sandbox/test_runner.py::test_an_errand_that_kills_its_worker_is_an_error
