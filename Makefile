@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-sandbox test-jobs test-others test-fast check bench chaos interop clean
+.PHONY: help install run test test-slurm test-vllm test-sandbox test-jobs test-runs test-others test-fast check bench chaos interop clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -69,13 +69,14 @@ test-fast: check
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
-LANES = test-slurm test-vllm test-sandbox test-jobs test-others
+LANES = test-slurm test-vllm test-sandbox test-jobs test-runs test-others
 REST = not slurm and not vllm and not repeats and not interop
-JOBS = tests/launch tests/commands tests/verifiers
+JOBS = tests/launch tests/commands
+RUNS = tests/stages tests/runs tests/campaigns tests/verifiers
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
-	$(MAKE) --no-print-directory --jobs=5 --keep-going $(LANES)
+	$(MAKE) --no-print-directory --jobs=6 --keep-going $(LANES)
 
 test-slurm:
 	$(BIN)/pytest -m 'slurm and not repeats'
@@ -89,8 +90,11 @@ test-sandbox:
 test-jobs:
 	$(BIN)/pytest -m '$(REST)' $(JOBS)
 
+test-runs:
+	$(BIN)/pytest -m '$(REST)' $(RUNS)
+
 test-others:
-	$(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,tests/sandbox $(JOBS))
+	$(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,tests/sandbox $(JOBS) $(RUNS))
 
 # Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:

@@ -118,8 +118,8 @@ class Task:
 
 @pytest.fixture
 def begin(tiny_model, tmp_path):
-    """Starts a task on what is missing of one run of 40 slices."""
-    flags = {"model": str(tiny_model), "limit": 2, "samples": 80, "max_tokens": 150, "top_p": 1.0}
+    """Starts a task on what is missing of one run of 80 slices."""
+    flags = {"model": str(tiny_model), "limit": 2, "samples": 160, "max_tokens": 150, "top_p": 1.0}
     slow = {"slice_samples": 4, "slice_seeds": 4, "max_num_seqs": 4, "cpu_kv_cache_gib": 1}
     config = resolve(flags | slow)
     run = freeze_launch(plan_launch(config, tmp_path, tmp_path / "run"))
@@ -159,10 +159,10 @@ def test_faults_and_signals_one_after_the_other_lose_nothing(begin):
     for path in task.run.samples_dir.glob(".*"):  # a shard that it was killed at
         path.unlink()
     before = {p.name: p.read_bytes() for p in task.run.samples_dir.glob("*.parquet")}
-    assert 5 <= len(before) < 40
+    assert 5 <= len(before) < 80
 
     signals_end_each_task_at_once(begin)
-    assert 8 <= len(task.run.done()) < 40
+    assert 8 <= len(task.run.done()) < 80
 
     rest = begin("CoreApart")
     rest.wait_for(rest.engine)
@@ -170,7 +170,7 @@ def test_faults_and_signals_one_after_the_other_lose_nothing(begin):
     rest.assert_nothing_left()
     after = {p.name: p.read_bytes() for p in rest.run.samples_dir.iterdir()}
     assert before.items() <= after.items()
-    assert_each_sample_once(rest.run.path, problems=2, n=80)
+    assert_each_sample_once(rest.run.path, problems=2, n=160)
 
 
 def assert_replaced(task, name, number, cause, done):

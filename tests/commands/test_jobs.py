@@ -43,7 +43,11 @@ def test_a_run_is_given_without_a_flag_where_it_is_an_argument(tmp_path):
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda p: p.name)
 def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
-    required = {"ingest.py": ("x.jsonl", "--run", "r"), "plan.py": ("--samples", "3")}
+    required = {
+        "ingest.py": ("x.jsonl", "--run", "r"),
+        "plan.py": ("--samples", "3"),
+        "campaign.py": ("study.toml",),
+    }
     done = job(path.name, *required.get(path.name, ()), "--frobnicate", cwd=tmp_path)
     assert_refused(done, 2, "unknown flag --frobnicate; valid: --")
 

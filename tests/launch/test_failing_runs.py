@@ -24,6 +24,12 @@ ONLY_SAMPLE = "[[ $SLURM_JOB_NAME == sample* ]] || exec true"
 """The later stages have nothing to add: they end at once, and well."""
 NO_ACCOUNT = "Invalid account or account/partition combination specified"
 GATED = "You are trying to access a gated repo. Make sure to have access to it"
+GATED_VLLM = f"""
+from dataclasses import dataclass
+@dataclass
+class EngineArgs: pass
+def LLM(*a, **k): raise OSError('{GATED}')
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def broken(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("broken")
     for name, text in (
         ("missing", "raise ImportError('libcudart.so.12: cannot open shared object file')\n"),
-        ("gated", f"class EngineArgs: pass\ndef LLM(*a, **k): raise OSError('{GATED}')\n"),
+        ("gated", GATED_VLLM),
     ):
         (folder / name).mkdir()
         (folder / name / "vllm.py").write_text(text)

@@ -91,10 +91,12 @@ class VllmBackend:
         self.max_in_flight = 2 * config.engine.max_num_seqs
 
     def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
-        from vllm.config.speculative import SpeculativeMethod
-
         known = {field.name for field in fields(self._vllm.EngineArgs)}
-        methods = set(_texts(SpeculativeMethod))
+        methods: set[str] = set()
+        if self._config.engine.speculation != "off":
+            from vllm.config.speculative import SpeculativeMethod
+
+            methods = set(_texts(SpeculativeMethod))
         return arguments_of(self._config, known, methods, self._seed or 0, on_cpu=on_cpu)
 
     def submit(self, request: Request) -> None:
