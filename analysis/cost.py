@@ -9,6 +9,9 @@ line under the table says which. A run without a GPU has task_hours instead. It 
 its launch named prices of tokens (--usd-per-million-output-tokens).
 
 Tokens in are those of the prompts as submitted; the engine's prefix cache saves most of their work.
+
+roof_percent is the speed of a GPU while it sampled, as a share of its roof (docs/roof.md). It is
+null where the shards do not tell the card or the model's shape.
 """
 
 from pathlib import Path
@@ -18,6 +21,7 @@ import polars as pl
 from toolkit.cli import Parser, run_job
 from toolkit.report.comparisons import draw_bars
 from toolkit.report.document import read_fit
+from toolkit.runs.roof import read_roof
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.usage import cost_of, facts_of_work, read_spent, usd_of_tokens
 
@@ -56,7 +60,7 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     paid = document.cost
     if paid is None or "sacct" not in paid.source:
         paid = cost_of(facts_of_work(run))
-    hours = paid.gpu_hours
+    hours, roof = paid.gpu_hours, read_roof(run)
     usd = usd_of_tokens(run, facts_of_work(run)) if hours is None else hours * price
     return {
         "run": run.path.name,
@@ -69,6 +73,7 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
         "sampling_percent": _rounded(paid.efficiency, 100, 1),
         "startup_hours": round(spent.startup_seconds / 3600, 4),
         "tokens_out_per_gpu_second": _rounded(spent.tokens_per_second, 1, 0),
+        "roof_percent": _rounded(roof.share if roof else None, 100, 1),
         "usd": _rounded(usd, 1, 4),
         "coverage_percent": round(coverage, 2),
         "usd_per_percent": _rounded(usd, 1 / coverage, 5) if coverage else None,

@@ -1,5 +1,6 @@
 """The scripts over finished runs: each prints a table and writes a figure."""
 
+import dataclasses
 import json
 import runpy
 import subprocess
@@ -178,15 +179,24 @@ def test_temperature_as_an_axis_over_runs(runs, tmp_path, monkeypatch, capsys):
 def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
     """A shard that took an hour, of an engine of two GPUs that took half an hour to start."""
     from toolkit.records import EngineFacts
+    from toolkit.report.document import read_fit
+    from toolkit.runs.roof import read_roof
     from toolkit.runs.run import open_run
     from toolkit.runs.shard_facts import EngineStart, ShardFacts, Times, TokenCounts
     from toolkit.runs.shards import read_shard, write_shard
+    from toolkit.stages.fit import fit_run
+    from toolkit.stats.roofline import Shape
+    from toolkit.verifiers.judges import judge_of_run
 
     subprocess.run(["cp", "-a", f"{runs}/a", tmp_path], check=True)
     run = open_run(tmp_path / "a")
     facts = ShardFacts(
-        engine=EngineFacts(tensor_parallel_size=2),
-        start=EngineStart(startup_seconds=1800.0),
+        engine=EngineFacts(
+            device="NVIDIA H100 80GB HBM3",
+            tensor_parallel_size=2,
+            shape=json.dumps(dataclasses.asdict(Shape(dense=1e13, kv_bytes=0.0))),
+        ),
+        start=EngineStart(startup_seconds=1800.0, max_num_seqs=64),
         times=Times(started=3600.0, ended=7200.0),
         tokens=TokenCounts(output=7200, prompt=500),
     )
@@ -203,6 +213,12 @@ def test_dollars_are_of_sampling_and_start_up(runs, tmp_path):
     assert (float(row["gpu_hours"]), float(row["startup_hours"])) == (3.0, 1.0)
     assert float(row["tokens_out_per_gpu_second"]) == count
     assert float(row["usd"]) == 7.5
+    # 20 TB of weights are read from two cards for 64 tokens; 2 tokens/s of each shard were made.
+    roof = 64 / (2e13 / (2 * 3.35e12))
+    assert float(row["roof_percent"]) == round(100 * 2 * count / roof, 1)
+    assert fit_run(run, judge=judge_of_run(run), replicates=100).roof == read_roof(run)
+    assert f"| speed | {count} tokens/s a GPU, " in (run.results_dir / "report.md").read_text()
+    assert read_fit(run.results_dir).roof == read_roof(run)
     assert "hours of a: from the shards" in done.stdout
 
 

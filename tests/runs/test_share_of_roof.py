@@ -5,9 +5,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from toolkit.records import EngineFacts
-from toolkit.runs.roof import roof_of
+from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.records import EngineFacts, Sample
+from toolkit.resolve import resolve
+from toolkit.runs.partials import write_partial
+from toolkit.runs.roof import read_roof, roof_of
 from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts, Times, TokenCounts
+from toolkit.runs.shards import write_shard
 from toolkit.stats.roofline import Roof, Shape, card_of
 
 SHAPE = Shape(7_504_658_432, 131_072)
@@ -67,3 +71,20 @@ def test_two_cards_that_hold_one_model():
 def test_what_is_not_known_has_no_roof(facts):
     assert roof_of([facts], samples=5000) is None
     assert roof_of([], samples=0) is None
+
+
+def test_a_run_counts_its_shards_and_the_samples_of_interrupted_slices(tmp_path):
+    flags = {"backend": "synthetic", "limit": 1, "samples": 6, "slice_samples": 3}
+    run = freeze_launch(plan_launch(resolve(flags), tmp_path, tmp_path / "run"))
+    assert read_roof(run) is None  # nothing is drawn yet
+    whole, begun, *_ = run.slices()
+    rows = [
+        [Sample(*key, "x", 1, "stop", prompt_tokens=100) for key in slice_.sample_keys()]
+        for slice_ in (whole, begun)
+    ]
+    write_shard(run, whole, rows[0], shard(1, tokens=3))
+    write_partial(run, begun, rows[1][:1], shard(2, tokens=1))
+    found = read_roof(run)
+    # Four samples: the prompts that the facts tell, and half of a token each.
+    assert found.context == pytest.approx(2 * 1_400_000 / 4 + 0.5)
+    assert found.share == pytest.approx(4 / (100 * found.tokens_per_second))

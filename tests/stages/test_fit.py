@@ -20,6 +20,7 @@ from toolkit.report.document import (
 )
 from toolkit.report.report import report_blocks
 from toolkit.report.terminal import describe_fit
+from toolkit.runs.roof import RunRoof
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stages.counts_csv import read_counts_csv
 from toolkit.stages.fit import fit_counts
@@ -38,6 +39,7 @@ LATER = {
     "weak_tests": None,
     "files": None,
     "cost": None,
+    "roof": None,
     "out_of_budget": None,
     "partial": {},
     "short": {},
@@ -142,6 +144,7 @@ def whole():
         full_humaneval=True,
         sampling=SAMPLING,
         judge=JudgeFacts("python_tests", 2, {"timeout": 3.5, "libraries": "numpy"}),
+        roof=RunRoof(30_164.0, 0.64, 256, 400.0, ("H100",)),
     )
     rule = StoppingRule(2, (3, 6, 9))
     counts = pl.DataFrame({"task_id": ["a", "b", "c", "d"], "n": [3, 9, 9, 6], "c": [2, 1, 0, 3]})
@@ -308,8 +311,14 @@ def test_the_report_says_how_it_was_sampled_and_judged(whole):
         "['output tokens', '1200']",
         "['verifier', 'python_tests'], ['version', '2']",
         "['time limit of an answer', '3.5 s'], ['libraries', 'numpy']",
+        "['speed', '19,305 tokens/s a GPU, 64% of the roof of 30,164 (H100, 256 sequences, ",
     ):
         assert said in text, said
+    assert "\nspeed: 19,305 tokens/s a GPU, 64% of the " in describe_fit(document, Path("out"))
+    unknown = dataclasses.replace(document, roof=None)
+    assert "speed" not in describe_fit(unknown, Path("out"))
+    text = " ".join(str(block) for block in report_blocks(unknown, counts))
+    assert "'speed'" not in text
     of_counts = dataclasses.replace(document, sampling=None, judge=None)
     text = " ".join(str(block) for block in report_blocks(of_counts, counts))
     assert "How it was" not in text

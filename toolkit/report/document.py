@@ -18,6 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replace_file
 from toolkit.records import Judge, Setting, judge_line
+from toolkit.runs.roof import RunRoof
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
 from toolkit.stats.consistency import Consistency
@@ -238,6 +239,8 @@ class FitContext:
     """Of all samples with a verdict; None also in results from before there were kinds."""
     cost: Cost | None = None
     """What the run is paid for, as it was known at the fit."""
+    roof: RunRoof | None = None
+    """Speed as a share of the roof; None where the card or the model's shape is not known."""
     out_of_budget: str | None = None
     """What was spent, and how to go on, where a budget has ended sampling; else None."""
     weak_tests: dict[str, WeakTests] | None = None

@@ -348,6 +348,7 @@ def _provenance(document: FitDocument) -> Iterator[Block]:
         facts = {
             **dataclasses.asdict(document.sampling),
             "output tokens": "unknown" if document.tokens is None else document.tokens,
+            "speed": document.roof.speed_line() if document.roof else None,
             "cost": document.cost.line() if document.cost else None,
         }
         yield Table(["", ""], [[k, str(v)] for k, v in facts.items() if v is not None])

@@ -43,6 +43,8 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
         rows.append(f"INCOMPLETE: {document.evaluated} of {document.planned} samples are evaluated")
         if document.out_of_budget:
             rows.append(document.out_of_budget)
+    if document.roof:
+        rows.append(f"speed: {document.roof.speed_line()}")
     rows += _suspect_lines(document)
     if document.short:
         named = ", ".join(f"{task_id} (n = {n})" for task_id, n in [*document.short.items()][:5])

@@ -33,6 +33,7 @@ from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.budget import amounts_of_run, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import count_outcomes, progress
+from toolkit.runs.roof import read_roof
 from toolkit.runs.run import Run, write_table
 from toolkit.runs.second_judge import second_judges
 from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
@@ -160,6 +161,7 @@ def _context(
         judge=JudgeFacts.of(judge),
         taxonomy=taxonomy,
         cost=cost,
+        roof=read_roof(run),
         out_of_budget=_out_of_budget(run) if done.sampled < done.planned else None,
     )
 
@@ -248,8 +250,9 @@ def _digest(
 ) -> str:
     stopping = rule.document() if rule else None
     facts = {k: v for k, v in dataclasses.asdict(context).items() if k != "cost"}
-    if facts["out_of_budget"] is None:  # as before there were budgets
-        del facts["out_of_budget"]
+    for later in ("out_of_budget", "roof"):  # without them: as before there were any
+        if facts[later] is None:
+            del facts[later]
     parts = [FIT_VERSION, replicates, facts, stopping, counts.rows()]
     if not forecasts:
         parts.append("no forecast")
