@@ -18,7 +18,8 @@ A step with B running sequences that hold K tokens of KV cache and p tokens of p
 - q: seconds of a prefill token.
 
 This is the roofline of decoding (Pope et al., arXiv 2211.05102, section 2), plus s. Only s is
-calibrated: so that a full batch gives a measured speed.
+calibrated: so that a full batch gives a measured speed. `toolkit.planning.roof_engine` has another
+engine: the roof of any model on any card, times a measured share.
 
 Constants of the preset `llama-8b-a100`, each with its source:
 
@@ -42,6 +43,7 @@ Constants of the preset `llama-8b-a100`, each with its source:
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -56,6 +58,25 @@ PARAMETERS, WEIGHT_BYTES, KV_BYTES = 8.03e9, 16.06e9, 131_072
 REACHED_BANDWIDTH, REACHED_FLOPS = 0.8, 0.5
 EXPERIMENT_TOKENS_PER_SECOND = 4000.0
 """Output tokens of one A100-40GB with 256 sequences."""
+
+
+class Engine(Protocol):
+    """What is asked of an engine: sequences in its batch, tokens of prompts, seconds of steps."""
+
+    @property
+    def batch(self) -> int:
+        """The most sequences that run at the same time."""
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of a prompt."""
+
+    @property
+    def uncached(self) -> int:
+        """Tokens of a prompt that are computed again though the cache has the prompt."""
+
+    def step_seconds(self, running: Floats, kv_tokens: Floats, prefill: Floats) -> Floats:
+        """Seconds of each step: its sequences, the tokens in their KV cache, those of prefill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +207,7 @@ def sweep(
     task_ids: Sequence[str],
     samples: int,
     sizes: Sequence[tuple[int, int]],
-    engine: EngineModel,
+    engine: Engine,
     cluster: Cluster,
     draw: Callable[[np.random.Generator], Lengths],
     repeats: int,
@@ -220,7 +241,7 @@ def largest_within(walls: Mapping[int, Floats], tolerance: float = 0.01) -> int:
 def simulate(
     slices: Sequence[Slice],
     lengths: Lengths,
-    engine: EngineModel,
+    engine: Engine,
     cluster: Cluster,
     rng: np.random.Generator,
 ) -> Outcome:
@@ -247,7 +268,7 @@ def simulate(
 def _task(
     work: Sequence[Slice],
     lengths: Lengths,
-    engine: EngineModel,
+    engine: Engine,
     cluster: Cluster,
     speed: float,
     preempted: float | None,
@@ -276,7 +297,7 @@ def _task(
 
 
 def play(
-    work: Sequence[Slice], lengths: Lengths, engine: EngineModel, speed: float, write: float
+    work: Sequence[Slice], lengths: Lengths, engine: Engine, speed: float, write: float
 ) -> Stretch:
     """One engine over some slices without interruption; `write` seconds a shard, off its path."""
     tokens, owner, fresh = _feed(work, lengths)

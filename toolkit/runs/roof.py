@@ -8,8 +8,8 @@ from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import open_cache
 from toolkit.runs.shard_facts import ShardFacts
-from toolkit.runs.usage import spent_of
-from toolkit.stats.roofline import Roof, Shape, card_of
+from toolkit.runs.usage import facts_of_work, spent_of
+from toolkit.stats.roofline import Card, Roof, Shape, card_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,16 @@ class RunRoof:
 
     def _of(self) -> str:
         return f"{', '.join(self.cards)}, {self.sequences} sequences, context {self.context:.0f}"
+
+
+def engine_of_run(run: Run) -> tuple[Card, Shape, int] | None:
+    """Card, shape and number of GPUs of an engine of the run: of its last shard that tells them."""
+    for facts in reversed(facts_of_work(run, skip_damaged=True)):
+        engine = facts.engine
+        card = card_of(engine.device or "")
+        if card and engine.shape:
+            return card, Shape(**json.loads(engine.shape)), engine.tensor_parallel_size or 1
+    return None
 
 
 def read_roof(run: Run) -> RunRoof | None:
