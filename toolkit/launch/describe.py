@@ -46,6 +46,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"{r.eval_array} for evaluation{_alongside(plan, launcher)}",
         *_engines_line(plan.config, len(tasks)),
         *_version_line(plan),
+        *_dtype_line(plan),
     ]
     lines += (f"budget     {each.line()}" for each in plan.budget)
     if plan.missing and (spent := plan.out_of_budget):
@@ -94,6 +95,11 @@ def _version_line(plan: LaunchPlan) -> Iterator[str]:
             f"vllm       {here} here; the launch before had {before[-1]}. Samples of both will "
             "stand in one run; each shard records its own"
         )
+
+
+def _dtype_line(plan: LaunchPlan) -> Iterator[str]:
+    if plan.kept_dtype and plan.missing:
+        yield f"dtype      {plan.kept_dtype}, as the run's samples have: this launch names none"
 
 
 def _alongside(plan: LaunchPlan, launcher: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.launch.dtype import record_dtype, with_dtype
 from toolkit.launch.identity import run_identity
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import problems_label, source_of
@@ -43,7 +44,8 @@ class LaunchPlan:
     number of samples in all rounds. rule: of adaptive sampling, where more rounds may follow; None
     for a fixed number of samples. hub_model: commit and directory of a model of the hub, as the run
     records them; None for any other model, and before the model is fetched. budget: what the run
-    has spent of each bound of its budget.
+    has spent of each bound of its budget. kept_dtype: the number format of the run's samples, where
+    this launch names none; else "".
     """
 
     path: Path
@@ -59,6 +61,7 @@ class LaunchPlan:
     rule: StoppingRule | None = None
     hub_model: Mapping[str, str] | None = None
     budget: tuple[Amount, ...] = ()
+    kept_dtype: str = ""
 
     @property
     def out_of_budget(self) -> Amount | None:
@@ -124,13 +127,16 @@ def plan_launch(
     problems: the run's own, frozen ones, if it is resumed. Otherwise the configuration names them.
     A resumed run needs its model, or its file of completions, only if something is to be sampled.
 
+    A launch that names no number format (--dtype) takes that of the run's samples.
+
     Raises `UsageError` if the problems, the model or the run cannot be used. Raises `RunMismatch`
-    if the run at `path` was made with another configuration.
+    if the run at `path` was made with another configuration, or another number format.
     """
     found = locate(config, runs, path, problems=problems)
-    run = open_run(found.path) if found.exists else None
+    run, named = open_run(found.path) if found.exists else None, config.engine.dtype
     if run:
         check_identity(run, found.identity)
+        config = with_dtype(config, run)
         # The task's own files may have changed, or moved.
         judge = with_files_of(judge_of_run(run, timeout, libraries), found.judge)
     else:
@@ -142,6 +148,8 @@ def plan_launch(
         check_node(judge)
     config = absolute_paths(config)
     plan = _plan(config, found.path, run, found.identity, found.problems, judge)
+    if config.engine.dtype != named:
+        plan = dataclasses.replace(plan, kept_dtype=config.engine.dtype)
     if plan.missing and problems is not None:
         run_identity(config, problems)
     return plan
@@ -295,6 +303,8 @@ def freeze_launch(plan: LaunchPlan) -> Run:
     run = create_run(plan)
     if plan.hub_model is not None:
         _record_model(run, plan.hub_model)
+    if plan.config.sampling.backend == "vllm":
+        record_dtype(run)
     if judge_choice(run) != plan.judge.choice:
         record_judge(run, plan.judge.choice)
     # A raised cap is recorded even if no problem needs it: the curve then reaches that cap.
