@@ -91,12 +91,8 @@ class VllmBackend:
         self.max_in_flight = 2 * config.engine.max_num_seqs
 
     def _engine_arguments(self, on_cpu: bool) -> dict[str, Any]:
-        known = {field.name for field in fields(self._vllm.EngineArgs)}
-        methods: set[str] = set()
-        if self._config.engine.speculation != "off":
-            from vllm.config.speculative import SpeculativeMethod
-
-            methods = set(_texts(SpeculativeMethod))
+        known = _arguments(self._vllm)
+        methods = _methods() if self._config.engine.speculation != "off" else set()
         return arguments_of(self._config, known, methods, self._seed or 0, on_cpu=on_cpu)
 
     def submit(self, request: Request) -> None:
@@ -221,6 +217,22 @@ class VllmBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._llm.llm_engine.engine_core.shutdown()
+
+
+def installed() -> tuple[str, set[str], set[str]]:
+    """Of the installed vLLM: its version, the engine's arguments, and the kinds of speculation."""
+    vllm = _import_vllm()
+    return vllm.__version__, _arguments(vllm), _methods()
+
+
+def _arguments(vllm: Any) -> set[str]:
+    return {field.name for field in fields(vllm.EngineArgs)}
+
+
+def _methods() -> set[str]:
+    from vllm.config.speculative import SpeculativeMethod
+
+    return set(_texts(SpeculativeMethod))
 
 
 def _texts(literal: Any) -> Iterator[str]:

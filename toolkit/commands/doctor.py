@@ -51,6 +51,7 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
     from toolkit.launch.doctor import examine_directory
+    from toolkit.launch.doctor_engine import examine_engine
     from toolkit.launch.doctor_judge import examine_judge
     from toolkit.launch.model import examine_model, model_at_hand
     from toolkit.launch.preflight import examine_sampling, examine_slurm
@@ -72,6 +73,7 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     yield from examine_directory(flags["runs"])
     yield from examine_slurm(config)
     yield from examine_model(config.sampling, config.engine, flags["gpu_gib"])
+    yield from examine_engine(config)
     yield from examine_judge(problems, judge, settings.isolation, workers)
     try_model, trial = flags["try_model"], configure_trial(flags)
     if try_model is None:
