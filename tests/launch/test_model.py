@@ -226,6 +226,13 @@ def test_a_model_directory_is_complete_or_says_what_it_lacks(tmp_path):
         next(examine_model(Sampling(model=str(tmp_path)), Engine(), g)).grade for g in (40, 5, 2)
     ]
     assert grades == ["ok", "warn", "fail"]
+    # Some 57,343 tokens: enough for 256 sequences of 400 tokens, if they share their prompts.
+    sampling, plain = Sampling(model=str(tmp_path)), Engine()
+    (apart,) = examine_model(sampling, plain, 10)
+    assert (apart.grade, apart.remedy) == ("warn", "enough for --max-num-seqs 143")
+    assert next(examine_model(sampling, plain, 10, seeds=125)).grade == "ok"
+    uncached = Engine(engine_arg=("enable_prefix_caching=false",))
+    assert next(examine_model(sampling, uncached, 10, seeds=125)).grade == "warn"
 
 
 def test_the_doctor_looks_at_what_a_launch_would_load(tmp_path, monkeypatch):

@@ -1,19 +1,20 @@
 """The model of a launch: at hand before anything is submitted, or looked at by the doctor."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.config import Engine, Sampling
+from toolkit.config import Engine, Sampling, engine_arguments
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding
 from toolkit.launch.prepare import LaunchPlan
-from toolkit.models.footprint import Footprint, kv_bytes_per_token, read_footprint
+from toolkit.models.footprint import Footprint, held_tokens, kv_bytes_per_token, read_footprint
 from toolkit.models.hub_cache import cache_folder, find_model, is_hub_model
 
-USUAL_TOKENS = 400
-"""Prompt and completion of a HumanEval sample together, on average, with room."""
+USUAL_PROMPT, USUAL_COMPLETION = 200, 200
+"""Tokens of a HumanEval sample, on average, with room."""
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """The variables that may hold a user's token of the hub."""
 
@@ -63,10 +64,14 @@ def describe_model(plan: LaunchPlan) -> str:
     return f"hub        {sampling.model} is not whole in the cache: the launch will fetch it"
 
 
-def examine_model(sampling: Sampling, engine: Engine, gpu_gib: float) -> Iterator[Finding]:
+def examine_model(
+    sampling: Sampling, engine: Engine, gpu_gib: float, seeds: int = 1
+) -> Iterator[Finding]:
     """Whether the model can be had and is complete, and weights and KV cache fit the GPU.
 
-    gpu_gib: memory of a GPU, in GiB. Of a hub model nothing is fetched but its configuration.
+    gpu_gib: memory of a GPU, in GiB. seeds: samples of a problem that follow one another in a
+    slice and share the blocks of its prompt. Of a hub model nothing is fetched but its
+    configuration.
     """
     model, backend = sampling.model, sampling.backend
     if backend != "vllm":
@@ -74,17 +79,19 @@ def examine_model(sampling: Sampling, engine: Engine, gpu_gib: float) -> Iterato
     elif not model:
         yield Finding("ok", "model", "the embedded model, for the CPU")
     elif is_hub_model(backend, model):
-        yield from _examine_hub_model(sampling, engine, gpu_gib)
+        yield from _examine_hub_model(sampling, engine, gpu_gib, seeds)
     else:
         try:
             need = read_footprint(Path(model), engine.dtype)
         except UsageError as error:
             yield Finding("fail", "model", str(error), "download it again")
         else:
-            yield _fits(need, engine, gpu_gib)
+            yield _fits(need, engine, gpu_gib, seeds)
 
 
-def _examine_hub_model(sampling: Sampling, engine: Engine, gpu_gib: float) -> Iterator[Finding]:
+def _examine_hub_model(
+    sampling: Sampling, engine: Engine, gpu_gib: float, seeds: int
+) -> Iterator[Finding]:
     """In the cache, or to be had from the hub: access, commit, size and room."""
     try:
         if found := find_model(sampling.model, sampling.revision or "main"):
@@ -107,11 +114,13 @@ def _examine_hub_model(sampling: Sampling, engine: Engine, gpu_gib: float) -> It
         what, _, remedy = str(error).partition("; ")
         yield Finding("fail", "hub", what, remedy)
         return
-    yield _fits(need, engine, gpu_gib)
+    yield _fits(need, engine, gpu_gib, seeds)
 
 
-def _fits(need: Footprint, engine: Engine, gpu_gib: float) -> Finding:
+def _fits(need: Footprint, engine: Engine, gpu_gib: float, seeds: int) -> Finding:
     """Whether weights and KV cache fit the GPUs of one engine."""
+    if engine_arguments(engine).get("enable_prefix_caching") is False:
+        seeds = 1
     gpus = engine.tensor_parallel_size
     tokens = need.kv_tokens(gpus * gpu_gib * 2**30, engine.gpu_memory_utilization)
     found = (
@@ -120,7 +129,11 @@ def _fits(need: Footprint, engine: Engine, gpu_gib: float) -> Finding:
     )
     if tokens < engine.max_model_len:
         return Finding("fail", "model", found, "take a larger GPU or --tensor-parallel-size")
-    if tokens < engine.max_num_seqs * USUAL_TOKENS:
-        fit = tokens // USUAL_TOKENS
+
+    def held(sequences: int) -> int:
+        return held_tokens(sequences, USUAL_PROMPT, USUAL_COMPLETION, seeds)
+
+    if tokens < held(engine.max_num_seqs):
+        fit = bisect_right(range(1, engine.max_num_seqs), tokens, key=held)
         return Finding("warn", "model", found, f"enough for --max-num-seqs {fit}")
     return Finding("ok", "model", found)

@@ -4,15 +4,18 @@ The KV cache of a token takes 2 (keys, values) x layers x KV heads x head dimens
 value. Llama 3.1 8B in bfloat16: 2 x 32 x 8 x 128 x 2 = 131,072 bytes per token. Its weights take
 16.06 GB = 14.96 GiB.
 
-The table shows the memory left for the KV cache, the tokens that fit in it, and how many sequences
-the presets decode together. A sequence of HumanEval (prompt and completion, with a margin) has
-about 400 tokens.
+The table shows the memory left for the KV cache, the tokens that fit in it, how many sequences the
+presets decode together, and the tokens that these hold (`held_tokens`). A sequence of HumanEval has
+about 400 tokens, with a margin: 200 of the prompt, which the samples of a problem share, and 200 of
+the completion. A slice has 125 samples of a problem.
 
-    GPU                 GiB x utilization - weights - 2 GiB     tokens     sequences
-    A10, L4 (24 GB)       22.5 x 0.92     =   3.7 GiB            30,600        64
-    A100 (40 GB)          40   x 0.90     =  19.0 GiB           156,000       256
-    L40S (48 GB)          44.5 x 0.90     =  23.1 GiB           189,000       256
-    A100, H100 (80 GB)    80   x 0.90     =  55.0 GiB           450,900       512
+    GPU                 GiB x utilization - weights - 2 GiB     tokens     sequences     held
+    A10, L4 (24 GB)       22.5 x 0.92     =   3.7 GiB            30,600       128       27,200
+    A100 (40 GB)          40   x 0.90     =  19.0 GiB           156,000       256       54,016
+    L40S (48 GB)          44.5 x 0.90     =  23.1 GiB           189,000       512      107,648
+    A100, H100 (80 GB)    80   x 0.90     =  55.0 GiB           450,900       512      107,648
+
+An A100 (40 GB) has room for 512 sequences. By the roof they are no faster than 256 (docs/roof.md).
 
 DeepSeek-R1-Distill-Qwen-7B has 14.2 GiB of weights and 2 x 28 x 4 x 128 x 2 = 57,344 bytes per
 token. An A100 (40 GB) has room for 371,000 tokens: 96 thoughts of 3,800 tokens.
@@ -27,6 +30,8 @@ from typing import Any
 from toolkit.errors import UsageError
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "auto": 2}
+BLOCK = 16
+"""Tokens of a block of vLLM's KV cache on a GPU, by default."""
 RESERVED = 2 << 30
 """Bytes for activations, CUDA graphs and unused allocations, of an 8B model at 256 sequences."""
 
@@ -45,6 +50,25 @@ class Footprint:
         """
         room = gpu_bytes * utilization - self.weights - RESERVED
         return int(room // self.kv_per_token)
+
+
+def held_tokens(sequences: int, prompt: int, completion: int, seeds: int = 1) -> int:
+    """Tokens of KV cache that so many running sequences hold, in whole blocks.
+
+    prompt, completion: tokens of each sequence. seeds: how many samples of a problem follow one
+    another. With prefix caching they share the prompt's blocks, which count once for each problem
+    in the batch. 1: nothing is shared.
+
+    A block that is not full is never shared, nor is the prompt's last token: vLLM computes it for
+    each sequence, because the first token of the completion comes from it.
+    """
+    each = -(-(prompt + completion) // BLOCK)
+    if seeds == 1:
+        return BLOCK * sequences * each
+    # A batch may begin and end within a problem.
+    problems = min(sequences, -(-sequences // seeds) + 1)
+    shared = max(0, prompt - 1) // BLOCK
+    return BLOCK * (problems * shared + sequences * (each - shared))
 
 
 def kv_bytes_per_token(config: Mapping[str, Any], dtype: str) -> int:
