@@ -123,8 +123,8 @@ def test_another_vllm_than_before_is_said(tmp_path, monkeypatch):
     flags = FLAGS | {"backend": "vllm", "model": "org/model"}
 
     def with_vllm(version):
-        for module in ("toolkit.launch.prepare", "toolkit.launch.describe"):
-            monkeypatch.setattr(f"{module}.versions", lambda: {"vllm": version} if version else {})
+        for module in ("toolkit.runs.history", "toolkit.launch.describe"):
+            monkeypatch.setattr(f"{module}.vllm_version", lambda: version)
 
     def said(run):
         again = plan_launch(resolve(flags), tmp_path, run.path)
@@ -142,5 +142,10 @@ def test_another_vllm_than_before_is_said(tmp_path, monkeypatch):
     assert line.startswith("vllm       0.33.0 here; the launch before had 0.32.0. Samples of both")
     record_launch(run, plan, "slurm", "1a0b0c0d")
     assert not said(run)
+    with_vllm("0.32.0")  # and back again
+    record_launch(run, plan, "slurm", "2a0b0c0d")
+    assert not said(run)
+    with_vllm("0.33.0")
+    assert said(run) == [line]
     with_vllm(None)  # a login node without vLLM
     assert not said(run)

@@ -12,7 +12,7 @@ from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
 from toolkit.problems.load import source_of
-from toolkit.runs.history import engine_versions, versions
+from toolkit.runs.history import recorded_vllm, vllm_version
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
 from toolkit.runs.usage import read_spent
@@ -89,10 +89,10 @@ def _version_line(plan: LaunchPlan) -> Iterator[str]:
     """Said where this launch samples with another vLLM than the run's launches before it."""
     if not plan.exists or plan.config.sampling.backend != "vllm" or not plan.missing:
         return
-    here, before = versions().get("vllm"), engine_versions(open_run(plan.path))
-    if here and before and before[-1] != here:
+    here, before = vllm_version(), recorded_vllm(open_run(plan.path))
+    if here and before and before != here:
         yield (
-            f"vllm       {here} here; the launch before had {before[-1]}. Samples of both will "
+            f"vllm       {here} here; the launch before had {before}. Samples of both will "
             "stand in one run; each shard records its own"
         )
 

