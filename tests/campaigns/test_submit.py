@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from toolkit.campaigns.record import RECORD, read_record
+from toolkit.campaigns.record import RECORD, launched_runs, read_record
 from toolkit.campaigns.study import read_study
-from toolkit.campaigns.submit import gate_task, launched_runs
+from toolkit.campaigns.submit import gate_task
 from toolkit.commands.campaign import main
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.runs.history import launches, standing_launches

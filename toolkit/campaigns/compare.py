@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.campaigns.record import read_record
-from toolkit.campaigns.submit import launched_runs
+from toolkit.campaigns.record import launched_runs, read_record
 from toolkit.errors import ToolkitError
 from toolkit.files import make_directory, replace_file
 from toolkit.problems.load import problems_label
@@ -41,13 +40,15 @@ from toolkit.stats.frontier import POLICIES, Frontier, frontier
 class TaskComparison:
     """The runs of one task. names: of the runs, in the study. compared: None of a single run.
 
-    frontiers: of each run, by the two policies; none where its tokens are not known.
+    curves: pass@k of each run with its intervals, as a frontier whose tries cost 1. frontiers: of
+    each run, by the two policies; none where its tokens are not known.
     """
 
     title: str
     names: Sequence[str]
     runs: Sequence[FittedRun]
     prices: Sequence[Price]
+    curves: Sequence[Frontier]
     frontiers: Sequence[Sequence[Frontier]]
     compared: Comparison | None
 
@@ -108,6 +109,7 @@ def _compare_task(title: str, runs: Mapping[str, Run], usd_per_gpu_hour: float) 
         list(runs),
         fitted,
         prices,
+        [_curve(run) for run in fitted],
         [_frontiers(run, price) for run, price in zip(fitted, prices, strict=True)],
         compare(fitted) if len(fitted) > 1 else None,
     )
@@ -122,13 +124,11 @@ def _frontiers(run: FittedRun, price: Price) -> list[Frontier]:
 
 def _curves(task: TaskComparison) -> Iterator[tuple[str, Any]]:
     """Each run's pass@k with its 95 % interval of such problems."""
-    for i, run in enumerate(task.runs):
-        found = _priceless(run)
+    for i, found in enumerate(task.curves):
         yield task.label(i), (found.k, found.coverage, found.lo, found.hi)
 
 
-def _priceless(run: FittedRun) -> Frontier:
-    """pass@k with its intervals, whatever a sample costs."""
+def _curve(run: FittedRun) -> Frontier:
     return frontier(run.counts, np.ones(len(run.counts)), fine_grid(run.counts.k_max), "every")
 
 
@@ -136,7 +136,7 @@ def _document(task: TaskComparison) -> dict[str, Any]:
     """For JSON. Keys of runs are their names in the study."""
     runs = {}
     for i, (name, run) in enumerate(zip(task.names, task.runs, strict=True)):
-        found, price = _priceless(run), task.prices[i]
+        found, price = task.curves[i], task.prices[i]
         runs[name] = {
             "letter": run.letter,
             "run": str(run.path),
@@ -180,7 +180,7 @@ def _run_table(task: TaskComparison) -> Iterator[str]:
     yield "| | run | k | pass@1 (95 %) | pass@k (95 %) | $ for k of all | price |"
     yield "|---|---|---|---|---|---|---|"
     for i, run in enumerate(task.runs):
-        found = _priceless(run)
+        found = task.curves[i]
         first, last = (_interval(f[0], f[1], f[2]) for f in (_at(found, 0), _at(found, -1)))
         usd = f"{task.frontiers[i][0].cost[-1]:.4g}" if task.frontiers[i] else "-"
         name = task.names[i] + ("" if run.fit.complete else " (incomplete)")

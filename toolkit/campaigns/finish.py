@@ -1,7 +1,6 @@
 """A study worked through on this machine, and the job that compares its runs on a cluster."""
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from toolkit.launch.exclusive import Hold, hold
 from toolkit.launch.local import launch_inline, launch_local
 from toolkit.launch.prepare import create_run, freeze_launch
 from toolkit.launch.queue import cancel, refuse_second_launch
+from toolkit.launch.submission import forget_own_job
 from toolkit.launch.tasks import stage_task
 from toolkit.launch.ticker import Ticker
 
@@ -89,9 +89,7 @@ def submit_comparison(
 def comparison_task(directory: Path, config: Config, usd_per_gpu_hour: float) -> None:
     """Compare the runs of a study; where some have begun another round, after that."""
     if last := read_queue(read_record(directory), None).last:
-        # The new job is no part of this one: its limits and its restarts are not its own.
-        for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
-            del os.environ[name]
+        forget_own_job()
         job = submit_comparison(directory, config, usd_per_gpu_hour, last)
         log.info("runs go on, so the comparison is job %s", job)
         return

@@ -2,17 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 
-from toolkit.campaigns.record import asked, read_record
+from toolkit.campaigns.record import asked, launched_runs, read_record
 from toolkit.campaigns.study import Study
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.accounting import Accounts, accounts_of_runs
 from toolkit.launch.queue import QueuedJob, queues_of
 from toolkit.launch.status import Status, read_status
 from toolkit.runs.run import Run
+from toolkit.runs.usage import sum_of_known
 from toolkit.verifiers.judges import judge_of_run
 
 
@@ -87,10 +87,6 @@ class Overview:
         return "\n".join(lines)
 
     def _total(self) -> Row:
-        def added(values: Sequence[float | None]) -> float | None:
-            known = [value for value in values if value is not None]
-            return sum(known) if known else None
-
         rows = [row for row in self.rows if row.state != "left"]
         return Row(
             "all",
@@ -99,8 +95,8 @@ class Overview:
             samples_planned=sum(row.samples_planned for row in rows),
             evaluated=sum(row.evaluated for row in rows),
             tokens=sum(row.tokens or 0 for row in rows),
-            gpu_hours=added([row.gpu_hours for row in rows]),
-            usd=added([row.usd for row in rows]),
+            gpu_hours=sum_of_known(row.gpu_hours for row in rows),
+            usd=sum_of_known(row.usd for row in rows),
         )
 
 
@@ -108,11 +104,7 @@ def read_overview(study: Study) -> Overview:
     """Read the record and the runs of a study. What Slurm does not tell is no error."""
     record = read_record(study.directory)
     now = {run.name: asked(run) for run in study.runs}
-    launched = {
-        name: Run(Path(known.path))
-        for name, known in record.runs.items()
-        if (Path(known.path) / "manifest.json").is_file()
-    }
+    launched = launched_runs(record)
     runs = list(launched.values())
     silence, queues = "", [list[QueuedJob]() for _ in runs]
     try:
@@ -128,15 +120,11 @@ def read_overview(study: Study) -> Overview:
             continue
         row = _row(name, launched[name], *told[name], silence, price)
         if name not in now:
-            row = _replaced(row, "left")
+            row = replace(row, state="left")
         elif record.runs[name].asked != now[name]:
-            row = _replaced(row, "changed")
+            row = replace(row, state="changed")
         rows.append(row)
     return Overview(str(study.file), rows, silence)
-
-
-def _replaced(row: Row, state: str) -> Row:
-    return Row(**{**{k: getattr(row, k) for k in row.__slots__}, "state": state})
 
 
 def _row(

@@ -20,7 +20,7 @@ from toolkit.launch.prepare import LaunchPlan, plan_launch, tasks_of
 from toolkit.launch.queue import choose_launcher
 from toolkit.report.terminal import results_complete
 from toolkit.runs.run import Run, open_run
-from toolkit.runs.usage import read_spent
+from toolkit.runs.usage import read_spent, sum_of_known
 from toolkit.verifiers.base import prompts_of
 
 Configure = Callable[[Mapping[str, Any]], Config]
@@ -174,16 +174,11 @@ def on_gpus(config: Config, launcher: str) -> bool:
 
 def total(estimates: Sequence[Estimate]) -> Estimate:
     """Of all runs together; None only where no run has a value."""
-
-    def added(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if known else None
-
     return Estimate(
         sum(e.samples for e in estimates),
         sum(e.tokens for e in estimates),
-        added([e.gpu_hours for e in estimates]),
-        added([e.usd for e in estimates]),
+        sum_of_known(e.gpu_hours for e in estimates),
+        sum_of_known(e.usd for e in estimates),
     )
 
 

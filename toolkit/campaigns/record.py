@@ -15,6 +15,7 @@ from typing import Any
 from toolkit.campaigns.study import StudyRun
 from toolkit.errors import CorruptShard
 from toolkit.files import make_directory, replace_file
+from toolkit.runs.run import Run
 
 RECORD = "record.json"
 
@@ -78,6 +79,12 @@ def read_record(directory: Path) -> Record:
         raise CorruptShard(
             f"{path}: damaged; delete it, and call campaign.py again: it finds the runs that exist"
         ) from None
+
+
+def launched_runs(record: Record) -> dict[str, Run]:
+    """The runs of a study that exist, by their names."""
+    found = {name: Run(Path(run.path)) for name, run in record.runs.items()}
+    return {name: run for name, run in found.items() if (run.path / "manifest.json").is_file()}
 
 
 def write_record(directory: Path, record: Record) -> None:

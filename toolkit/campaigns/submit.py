@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.campaigns.plan import PlannedRun
-from toolkit.campaigns.record import Record, RunRecord, asked, read_record, write_record
+from toolkit.campaigns.record import (
+    Record,
+    RunRecord,
+    asked,
+    launched_runs,
+    read_record,
+    write_record,
+)
 from toolkit.campaigns.slots import Place, places
 from toolkit.campaigns.study import Study
 from toolkit.config import Config
@@ -188,12 +195,6 @@ def spent_gpu_hours(record: Record) -> float:
     every = zip(runs.values(), accounts_of_runs(list(runs.values())), strict=True)
     costs = [accounts.cost(run, facts_of_work(run, skip_damaged=True)) for run, accounts in every]
     return sum(cost.gpu_hours or 0.0 for cost in costs)
-
-
-def launched_runs(record: Record) -> dict[str, Run]:
-    """The runs of a study that exist, by their names."""
-    found = {name: Run(Path(run.path)) for name, run in record.runs.items()}
-    return {name: run for name, run in found.items() if (run.path / "manifest.json").is_file()}
 
 
 @stage_task("gate")

@@ -35,7 +35,13 @@ from toolkit.launch.queue import (
     plain_name,
     queued_jobs,
 )
-from toolkit.launch.submission import Interrupted, Interruption, noticed_signals, submit_job
+from toolkit.launch.submission import (
+    Interrupted,
+    Interruption,
+    forget_own_job,
+    noticed_signals,
+    submit_job,
+)
 from toolkit.launch.tasks import fit_task, stage_task
 from toolkit.report.terminal import results_complete
 from toolkit.runs.history import record_cancellation, record_job, submitted_stages
@@ -236,9 +242,7 @@ def next_round_task(
             return False
         plan = next_round(run, config, rounds, done)
         if plan is not None:
-            # The new jobs are no part of this one: its limits and its restarts are not theirs.
-            for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
-                del os.environ[name]
+            forget_own_job()
             submitted = submit_slurm(plan, run, held.launch)
             log.info("round %d: %s", plan.round_index, submitted.describe())
             return False

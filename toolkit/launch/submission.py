@@ -5,6 +5,7 @@ because a signal in the middle of its sbatch would leave a job whose id nobody k
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import threading
@@ -63,6 +64,12 @@ def noticed_signals() -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def forget_own_job() -> None:
+    """Let jobs that this job submits be no part of it: its limits and restarts are not theirs."""
+    for name in [n for n in os.environ if n.startswith("SLURM_") and n != "SLURM_CONF"]:
+        del os.environ[name]
 
 
 def submit_job(

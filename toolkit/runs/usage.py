@@ -266,6 +266,12 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
+def sum_of_known(amounts: Iterable[float | None]) -> float | None:
+    """The sum of the amounts that are known. None if none is."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
+
+
 def _gpu_seconds(shards: Sequence[TimedShard]) -> GpuSeconds:
     """The GPU seconds of one engine, from its shards in the order of their start.
 
