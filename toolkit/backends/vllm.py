@@ -297,12 +297,14 @@ def _share_model_infos(own: Path) -> None:
     12 s of CPU, while a GPU waits. vLLM renames these files into place, and reads one only if its
     digest is that of the module, so all nodes and versions may share them.
     """
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if os.environ["VLLM_CACHE_ROOT"] != str(own):  # the user decides who shares what
+        return
     with contextlib.suppress(OSError, RuntimeError):  # no home, or not writable: vLLM looks again
-        (user / "vllm/modelinfos").mkdir(parents=True, exist_ok=True)
-        if os.environ["VLLM_CACHE_ROOT"] == str(own) and os.access(user / "vllm", os.W_OK):
+        users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vllm/modelinfos"
+        users.mkdir(parents=True, exist_ok=True)
+        if os.access(users, os.W_OK):
             own.mkdir(exist_ok=True)
-            (own / "modelinfos").symlink_to(user / "vllm/modelinfos")
+            (own / "modelinfos").symlink_to(users)
 
 
 def _import_vllm() -> Any:

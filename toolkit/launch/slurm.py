@@ -146,15 +146,18 @@ def _stages_to_submit(plan: LaunchPlan, run: Run, launch: str) -> list[_Array]:
         if stage.name == "sample" and resources.max_parallel:
             lanes = min(lanes, resources.max_parallel)
         for i, array in enumerate(arrays):
-            label = stage.name if i == 0 else f"{stage.name}-{i + 1}"
             waits_for = (first + i - lanes,) if i >= lanes else waited
-            found.append(_Array(stage, label, array, lanes, waits_for))
+            found.append(_Array(stage, _label(stage, i), array, lanes, waits_for))
         if beside := stage.beside:
             for i, array in enumerate(split_arrays(beside.arguments, limit)):
-                label = beside.name if i == 0 else f"{beside.name}-{i + 1}"
-                found.append(_Array(beside, label, array, 1, (first,)))
+                found.append(_Array(beside, _label(beside, i), array, 1, (first,)))
         waited = tuple(range(first, len(found)))
     return found
+
+
+def _label(stage: Stage, i: int) -> str:
+    """Of the i-th array of a stage, in the history: `sample`, `sample-2` and so on."""
+    return stage.name if i == 0 else f"{stage.name}-{i + 1}"
 
 
 def _submit_stages(

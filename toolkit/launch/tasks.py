@@ -3,6 +3,7 @@
 Module-level functions of plain arguments, so that a pickled job names them by reference.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -10,7 +11,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -120,15 +121,10 @@ def evaluation_task(path: Path, part: int, parts: int, config: Config) -> Evalua
     that are written.
     """
     workers = config.evaluation.workers or available_cores()
-    signal.signal(signal.SIGUSR2, _stop_evaluation)
-    try:
+    with _until_time_limit(config):
         summary = evaluate_run(
             open_run(path), config.evaluation, part=part, parts=parts, workers=workers
         )
-    except _NearTimeLimit:
-        if _requeue(config.resources.max_requeues):
-            time.sleep(REQUEUE_SECONDS)
-        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
     log.info("%s", summary.line())
     return summary
 
@@ -147,28 +143,22 @@ def alongside_task(
     """
     run = open_run(path)
     workers = config.evaluation.workers or available_cores()
-    signal.signal(signal.SIGUSR2, _stop_evaluation)
-    try:
-        over = sampling_over(run, launch)
-        planner = Planner(run, config, launch, following, alone=parts == 1)
+    with _until_time_limit(config):
         evaluate = partial(
             evaluate_alongside,
             run,
             config.evaluation,
-            over,
+            sampling_over(run, launch),
             part=part,
             parts=parts,
             workers=workers,
         )
         if following:
+            planner = Planner(run, config, launch, following, alone=parts == 1)
             plan = partial(rounds_follow, run, launch) if part else planner.plan
             evaluate(plan=plan, hungry=planner.hungry)
         else:
             evaluate()
-    except _NearTimeLimit:
-        if _requeue(config.resources.max_requeues):
-            time.sleep(REQUEUE_SECONDS)
-        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
 
 
 @stage_task("fit")
@@ -179,6 +169,18 @@ def fit_task(path: Path, config: Config) -> bool:
     return fit_run(
         run, judge=judge_of_run(run), replicates=replicates, cost=read_cost(run)
     ).complete
+
+
+@contextlib.contextmanager
+def _until_time_limit(config: Config) -> Iterator[None]:
+    """A context of an evaluation that Slurm's signal ends: then the array task is requeued."""
+    signal.signal(signal.SIGUSR2, _stop_evaluation)
+    try:
+        yield
+    except _NearTimeLimit:
+        if _requeue(config.resources.max_requeues):
+            time.sleep(REQUEUE_SECONDS)
+        raise ToolkitError("stopped before the end: verdicts are kept, evaluate again") from None
 
 
 class _NearTimeLimit(Exception):

@@ -383,8 +383,8 @@ def freeze_round(
     """Write the plan of a round, once.
 
     rule: of adaptive sampling, where plans depend on outcomes. follows: of a round that an array at
-    work shares (`toolkit.runs.shares`). Raises `ToolkitError` if another
-    launch has planned this round at the same time.
+    work shares (`toolkit.runs.shares`). Raises `ToolkitError` if another launch has planned this
+    round at the same time.
     """
     path = run.path / "rounds" / round_name(index)
     entries = [
