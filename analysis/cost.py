@@ -23,7 +23,7 @@ from toolkit.report.comparisons import draw_bars
 from toolkit.report.document import read_fit
 from toolkit.runs.roof import read_roof
 from toolkit.runs.run import Run, open_run
-from toolkit.runs.usage import cost_of, facts_of_work, read_spent, usd_of_tokens
+from toolkit.runs.usage import cost_of, facts_of_work, spent_of, usd_of_tokens
 
 
 def main() -> int:
@@ -56,12 +56,13 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
     """Tokens, hours, dollars, and dollars for a percent of the problems solved."""
     document = read_fit(run.results_dir)
     coverage = 100 * document.pass_at_k[document.k_max]
-    spent = read_spent(run)
+    facts = facts_of_work(run)
+    spent = spent_of(facts)
     paid = document.cost
     if paid is None or "sacct" not in paid.source:
-        paid = cost_of(facts_of_work(run))
+        paid = cost_of(facts)
     hours, roof = paid.gpu_hours, read_roof(run)
-    usd = usd_of_tokens(run, facts_of_work(run)) if hours is None else hours * price
+    usd = usd_of_tokens(run, facts) if hours is None else hours * price
     return {
         "run": run.path.name,
         "tasks": spent.tasks,

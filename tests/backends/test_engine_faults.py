@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from busy import patience, waiting_for_a_core
 from run_jobs import ROOT, assert_each_sample_once
+from sampling_process import SCRIPT
 
 from toolkit.backends.processes import descendants, of_session, shared_memory
 from toolkit.launch.prepare import freeze_launch, plan_launch
@@ -26,21 +27,6 @@ from toolkit.resolve import resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
-TASK = """
-import pickle, sys
-from pathlib import Path
-import toolkit.backends
-from toolkit.errors import ToolkitError
-from toolkit.launch.tasks import sampling_task
-from toolkit.runs.run import open_run
-
-run, toolkit.backends.VLLM, config = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-try:
-    names = [s.name for s in open_run(run).slices()]
-    sampling_task(run, names, pickle.loads(bytes.fromhex(config)))
-except ToolkitError as error:
-    sys.exit(str(error))
-"""
 NOTICED = "starting it again"
 CORE, WORKER = "VLLM::EngineCor", "VLLM::Worker"
 """Names of processes; Linux keeps 15 letters."""
@@ -57,7 +43,7 @@ class Task:
         given = [str(run.path), f"apart_engines:{engine}", pickle.dumps(config).hex()]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", TASK, *given], stderr=log, env=os.environ | where
+                [sys.executable, "-c", SCRIPT, *given], stderr=log, env=os.environ | where
             )
         self.sessions, self.memory = set(), set()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from busy import patience, waiting_for_a_core
 from run_jobs import ROOT, assert_each_sample_once
+from sampling_process import SCRIPT
 
 from toolkit.backends.processes import descendants, of_session
 from toolkit.launch.prepare import freeze_launch, plan_launch
@@ -24,21 +25,6 @@ from toolkit.runs.shard_facts import read_facts
 
 pytestmark = pytest.mark.slow
 
-TASK = """
-import pickle, sys
-from pathlib import Path
-import toolkit.backends
-from toolkit.errors import ToolkitError
-from toolkit.launch.tasks import sampling_task
-from toolkit.runs.run import open_run
-
-run, toolkit.backends.VLLM, config = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-try:
-    names = [s.name for s in open_run(run).slices()]
-    sampling_task(run, names, pickle.loads(bytes.fromhex(config)))
-except ToolkitError as error:
-    sys.exit(str(error))
-"""
 OTHERS = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = (signal.SIGUSR2, *(pytest.param(n, marks=pytest.mark.repeats) for n in OTHERS))
 
@@ -55,7 +41,7 @@ class Task:
         given = [str(run.path), engine, pickle.dumps(config).hex()]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", TASK, *given], stderr=log, env=own
+                [sys.executable, "-c", SCRIPT, *given], stderr=log, env=own
             )
 
     def engines(self):

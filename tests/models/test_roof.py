@@ -1,19 +1,11 @@
 """A model's shape from its config.json and its roof on a card, by hand arithmetic."""
 
 import pytest
+from llama_8b import LLAMA_8B
 
 from toolkit.models.shape import shape_of
 from toolkit.stats.roofline import CARDS, Roof, card_of
 
-LLAMA_8B = {  # grouped queries: 32 heads share 8 keys and values
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-}
 LLAMA_2_7B = {  # each head has keys and values of its own
     "model_type": "llama",
     "hidden_size": 4096,

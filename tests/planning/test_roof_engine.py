@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from llama_8b import LLAMA_8B
 from run_jobs import ROOT
 
 from toolkit.errors import UsageError
@@ -21,15 +22,6 @@ from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.stats.roofline import Roof, Shape, card_of
 
-LLAMA_8B = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-}
 SHAPE = Shape(7_504_658_432, 131_072)
 MIXTURE = Shape(1e9, 65_536, experts=4e10, expert_share=0.25)
 H100 = card_of("H100")

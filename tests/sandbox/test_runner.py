@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hostile_programs import descendants
+from marks_in_memory import MARKS
 from run_jobs import ROOT
 
 from toolkit.errors import IsolationUnavailable, ToolkitError, UsageError
@@ -147,13 +148,8 @@ def test_an_errand_finds_nothing_of_others(runner: Runner) -> None:
     mark = "say(b'{}'.decode() * 3)"
     leave = "open('/tmp/left', 'w').write('x'); open('left', 'w').write('x'); os.fork() or __import__('time').sleep(60)\nsay(1)"
     look = (
-        "import ctypes, re\nfound = set()\n"
-        "for line in open('/proc/self/maps').read().splitlines():\n"
-        "    fields = line.split()\n"
-        "    a, b = (int(x, 16) for x in fields[0].split('-'))\n"
-        "    if fields[1].startswith('rw') and b - a < 1 << 26:\n"
-        "        found |= set(re.findall(rb'zz[0-9]{6}', ctypes.string_at(a, b - a)))\n"
-        "say([sorted(found), os.listdir('.'), os.listdir('/tmp'), [p for p in os.listdir('/proc') if p.isdigit()].__len__()])"
+        MARKS
+        + "say([sorted(found), os.listdir('.'), os.listdir('/tmp'), [p for p in os.listdir('/proc') if p.isdigit()].__len__()])"
     )
     before = [
         errand(mark.format(f"zz{100000 + i}"), stdin=b"zz%d" % (200000 + i)) for i in range(6)

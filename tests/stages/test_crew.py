@@ -21,7 +21,6 @@ from toolkit.runs.partials import list_partials
 from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.usage import read_spent
 from toolkit.stages.sample import VISIBLE, run_sampling
-from toolkit.stages.signals import StopRequest
 from toolkit.stages.slice_pool import SlicePool
 
 CONFIG = Config(
@@ -36,14 +35,6 @@ FOUR = (("0",), ("1",), ("2",), ("GPU-d",))
 @pytest.fixture
 def run(tmp_path):
     return freeze_launch(plan_launch(CONFIG, tmp_path))
-
-
-@pytest.fixture
-def stop():
-    before = {n: signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)}
-    yield StopRequest()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def wait_until(condition):

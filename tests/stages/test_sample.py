@@ -47,14 +47,6 @@ def run(tmp_path):
     return freeze_launch(plan_launch(CONFIG, tmp_path))
 
 
-@pytest.fixture
-def stop():
-    before = {n: signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)}
-    yield StopRequest()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def shards(run):
     return {s.name: read_shard(run, s).rows() for s in run.slices() if s.name in run.done()}
 

@@ -127,7 +127,7 @@ class ErrandWorker(ForkingWorker):
         self, timeout: float, payload: bytearray, stdin: bytearray, *, more: bool
     ) -> ErrandMonitor:
         started = time.monotonic()
-        source = _file_of(stdin)
+        source = unnamed_file(stdin) if stdin else os.open(os.devnull, os.O_RDONLY)
         output, output_end = os.pipe()
         if not (child := self._go_on(Following(payload, more), source, output_end)):
             self._seconds = 0.0
@@ -181,18 +181,6 @@ class ErrandWorker(ForkingWorker):
             errand_child.call(self._function, bytes(payload), pipe, more=more)
 
         return action
-
-
-def _file_of(data: bytearray) -> int:
-    """A descriptor at the beginning of a file with these data, which has no name."""
-    if not data:
-        return os.open(os.devnull, os.O_RDONLY)
-    file = unnamed_file()
-    written = 0
-    with memoryview(data) as view:
-        while written < len(view):
-            written += os.pwrite(file, view[written:], written)
-    return file
 
 
 def start() -> NoReturn:

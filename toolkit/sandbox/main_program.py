@@ -26,7 +26,7 @@ import random
 import sys
 import threading
 from collections.abc import Sequence
-from os import close, dup, dup2, pread, pwrite
+from os import close, dup, dup2, pread
 from types import CodeType, ModuleType
 from typing import Any, Final
 
@@ -97,8 +97,7 @@ def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
     result = dup(1)
     parts = []
     for text in inputs:
-        given, taken = unnamed_file(), unnamed_file()
-        _write_all(given, text.encode("utf-8", "surrogatepass"))
+        given, taken = unnamed_file(text.encode("utf-8", "surrogatepass")), unnamed_file()
         dup2(given, 0)
         dup2(taken, 1)
         _set_random_state(_random_state)
@@ -108,13 +107,6 @@ def _in_turn(code: CodeType, function: str, inputs: list[str]) -> bytes:
         close(taken)
     dup2(result, 1)
     return b"".join(parts)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """Write at the beginning of a file, and stay there."""
-    written = 0
-    while written < len(data):
-        written += pwrite(file, data[written:], written)
 
 
 def _read_at_start(file: int) -> bytes:

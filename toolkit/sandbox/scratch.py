@@ -5,7 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from os import chdir, chmod, rename, rmdir, unlink  # the guard takes them out of `os`
+from os import chdir, chmod, pwrite, rename, rmdir, unlink  # the guard takes them out of `os`
 from typing import Final, Self
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -15,14 +15,21 @@ _DEEPEST: Final = 100
 """Directories nested deeper than this count as too many files."""
 
 
-def unnamed_file() -> int:
-    """A descriptor of an empty file in the working directory, which has no name there."""
+def unnamed_file(data: bytes | bytearray = b"") -> int:
+    """A descriptor at the beginning of a file with these data, in the working directory.
+
+    It has no name there. No copy of the data stays in memory.
+    """
     try:
-        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError:  # a file system without such files; or the true reason comes now
         descriptor, name = tempfile.mkstemp(dir=".")
         unlink(name)
-        return descriptor
+    written = 0
+    with memoryview(data) as view:
+        while written < len(view):
+            written += pwrite(descriptor, view[written:], written)
+    return descriptor
 
 
 class ScratchDirectory:
