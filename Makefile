@@ -65,7 +65,7 @@ check: $(VENV)/.dev
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 
 test-fast: check
-	$(BIN)/pytest -q -m 'not slow and not slurm and not vllm and not interop'
+	$(BIN)/pytest -q -m 'not slow and $(REST)'
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
