@@ -3,6 +3,7 @@
 import gzip
 import json
 import platform
+from shutil import copytree
 
 import polars as pl
 import pytest
@@ -10,9 +11,11 @@ from run_jobs import ROOT, job
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.launch.prepare import freeze_launch, plan_launch
+from toolkit.runs.answers import Chosen, distinct_answers, read_map
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import metadata, open_run
-from toolkit.runs.verdicts import read_verdicts
+from toolkit.runs.verdicts import decided_verdicts, read_batch, read_verdicts, verdict_files
+from toolkit.stages import evaluate
 from toolkit.stages.evaluate import evaluate_run
 from toolkit.stages.pace import Pace
 from toolkit.stages.sample import run_sampling
@@ -56,6 +59,58 @@ def test_shares_are_disjoint_and_make_the_whole(run):
     counts = count_outcomes(run, judge_of_run(run))
     assert counts["n"].to_list() == [20, 20, 20]
     assert evaluate_run(run, SETTINGS, workers=1).judged == 0
+
+
+def test_groups_of_problems_are_judged_as_the_whole_run_is(run, tmp_path, monkeypatch, caplog):
+    """Each problem is a group. Evaluation goes on where it was killed, in parts too."""
+    grouped, halves = (open_run(copytree(run.path, tmp_path / name)) for name in "ab")
+    whole = evaluate_run(run, SETTINGS, workers=1)
+    monkeypatch.setattr(evaluate, "SAMPLES_AT_ONCE", 20)
+    caplog.set_level("INFO")
+    assert told(evaluate_run(grouped, SETTINGS, workers=1)) == told(whole)
+    assert [r.message for r in caplog.records if "group" in r.message] == [
+        f"group {i} of 3: 1 problems" for i in (1, 2, 3)
+    ]
+    assert decided(grouped) == decided(run)
+    lost, damaged, _ = verdict_files(grouped)
+    missing = read_batch(lost).height + read_batch(damaged).height
+    lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert evaluate_run(grouped, SETTINGS, workers=1).judged == missing
+    assert decided(grouped) == decided(run)
+    monkeypatch.setattr(evaluate, "SAMPLES_AT_ONCE", 10)
+    parts = [evaluate_run(halves, SETTINGS, part=i, parts=2, workers=1) for i in range(2)]
+    assert [sum(numbers) for numbers in zip(*map(told, parts), strict=True)] == told(whole)
+    assert decided(halves) == decided(run)
+
+
+def told(summary):
+    return [summary.samples, summary.distinct, summary.judged, summary.errors]
+
+
+def decided(run):
+    found = decided_verdicts(run, judge_of_run(run)).sort("task_id", "answer")
+    return found.select("task_id", "answer", "outcome", "kind", "detail").rows()
+
+
+def test_distinct_answers_are_those_of_the_maps(run):
+    evaluate_run(run, SETTINGS, workers=1)
+    slices = run.slices()
+    expected = {}
+    for slice_ in slices:
+        for task_id, seed, answer in read_map(run, slice_.name).rows():
+            expected.setdefault((task_id, answer), []).append((seed, slice_.name))
+    rows = distinct_answers(run, slices).rows()
+    for task_id, answer, slice_name, seed, samples in rows:
+        assert (seed, slice_name) == min(expected[task_id, answer])
+        assert samples == len(expected[task_id, answer])
+    assert len(rows) == len(expected)
+    task_id = slices[0].ranges[1].task_id
+    parts = [distinct_answers(run, slices, Chosen(frozenset({task_id}), i, 3)) for i in range(3)]
+    assert all((part["answer"] % 3 == i).all() for i, part in enumerate(parts))
+    assert sorted(row for part in parts for row in part.rows()) == sorted(
+        row for row in rows if row[0] == task_id
+    )
 
 
 def test_a_missing_shard_is_reported_and_the_rest_evaluated(run):

@@ -199,7 +199,7 @@ def read_status(
     if harness_of(judge) and not run.stopping_rule():
         # A sample without a patch has failed at once. Beside patches that wait, it misleads.
         tried = tried.filter(pl.col("unjudged") == 0)
-    done = progress(run, counts)
+    done = progress(run, counts, slices)
     tasks, silence = _queue(run) if queue is None else queue
     accounts = read_accounts(run) if accounts is None else accounts
     lacking = {"sample"} if not ledger.sampled else set()

@@ -5,6 +5,7 @@ The maps are a cache. They can be deleted: the next evaluation makes them again.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -69,33 +70,66 @@ def _schema(run: Run) -> pl.Schema:
 
 
 def scan_answers(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
-    """The maps of the given slices, with the columns task_id, seed, answer, slice."""
+    """The maps of the given slices, with the columns of `ANSWER_SCHEMA`."""
     paths = [map_path(run, s.name) for s in present]
-    found = pl.scan_parquet(paths, include_file_paths="slice", schema=_schema(run))
-    return found.rename(_renamed(run, reading=True)).with_columns(
-        pl.col("slice").str.extract(r"([^/]+)\.parquet$")
-    )
+    return pl.scan_parquet(paths, schema=_schema(run)).rename(_renamed(run, reading=True))
 
 
-def distinct_answers(run: Run, present: Sequence[Slice]) -> pl.DataFrame:
-    """One row for each distinct answer: task_id, answer, slice, seed, samples.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which answers of a run: those to some problems, of one part of them. By default all.
 
-    slice, seed: of one sample with this answer. samples: how many samples have it.
+    task_ids: of the problems; None for all. part, parts: those with `digest % parts == part`.
+    """
+
+    task_ids: frozenset[str] | None = None
+    part: int = 0
+    parts: int = 1
+
+    def rows(self) -> pl.Expr:
+        """True in a row with such an answer, in a table with the columns task_id and answer."""
+        wanted = pl.col("answer").is_not_null()
+        if self.parts > 1:
+            wanted &= pl.col("answer") % self.parts == self.part
+        if self.task_ids is not None:
+            wanted &= pl.col("task_id").is_in(list(self.task_ids))
+        return wanted
+
+
+EVERY_ANSWER = Chosen()
+
+
+def distinct_answers(
+    run: Run, present: Sequence[Slice], chosen: Chosen = EVERY_ANSWER
+) -> pl.DataFrame:
+    """One row for each distinct answer of these: task_id, answer, slice, seed, samples.
+
+    slice, seed: of the first sample with this answer. samples: how many samples have it. Other
+    answers are dropped as they are read.
     """
     schema = {"task_id": pl.String, "answer": pl.UInt64, "slice": pl.String, "seed": pl.UInt32}
     if not present:
         return pl.DataFrame(schema=schema | {"samples": pl.UInt32})
-    return (
+    found = (
         scan_answers(run, present)
-        .filter(pl.col("answer").is_not_null())
+        .filter(chosen.rows())
         .group_by("task_id", "answer")
-        .agg(
-            pl.col("slice").min(),
-            pl.col("seed").filter(pl.col("slice") == pl.col("slice").min()).min(),
-            pl.len().cast(pl.UInt32).alias("samples"),
-        )
-        .sort("slice", "task_id", "seed")
+        .agg(pl.col("seed").min(), pl.len().cast(pl.UInt32).alias("samples"))
         .collect()
+    )
+    return _with_slices(found, present).select(*schema, "samples").sort("slice", "task_id", "seed")
+
+
+def _with_slices(found: pl.DataFrame, present: Sequence[Slice]) -> pl.DataFrame:
+    """With the column `slice`: which of these slices plans the sample of each row."""
+    ranges = pl.DataFrame(
+        [(r.task_id, r.seed_start, s.name) for s in present for r in s.ranges],
+        schema={"task_id": pl.String, "seed": pl.UInt32, "slice": pl.String},
+        orient="row",
+    )
+    # A problem's ranges do not overlap: the last one that begins at or before a seed holds it.
+    return found.sort("seed").join_asof(
+        ranges.sort("seed"), on="seed", by="task_id", check_sortedness=False
     )
 
 

@@ -1,14 +1,15 @@
 """Samples joined with their verdicts, and the counts n and c of each problem."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from toolkit.records import NO_ANSWER, Judge, Slice
-from toolkit.runs.answers import mapped_slices, scan_answers
+from toolkit.runs.answers import Chosen, mapped_slices, scan_answers
 from toolkit.runs.damage import naming_damage
+from toolkit.runs.problem_groups import ProblemGroup, group_files
 from toolkit.runs.run import Run
 from toolkit.runs.shards import scan_samples
 from toolkit.runs.verdicts import decided_verdicts, outdated_answers
@@ -59,12 +60,12 @@ def sample_outcomes(
 
     beside: name -> a judge that the run has besides its own (`toolkit.runs.second_judge`).
     """
-    present = mapped_slices(run)
+    present, verdicts = mapped_slices(run), decided_verdicts(run, judge)
     key = ["task_id", "seed"]
     endings = _samples(run, present).select(*key, "finish_reason")
     passed = (pl.col("outcome") == "passed").alias("passed")
     found = (
-        _with_verdicts(scan_answers(run, present), run, judge)
+        _with_verdicts(scan_answers(run, present), verdicts)
         .join(endings, on=key, how="left")
         .select(
             "task_id",
@@ -80,11 +81,28 @@ def sample_outcomes(
         )
     )
     for name, other in (beside or {}).items():
-        verdicts = _with_verdicts(scan_answers(run, present), run, other)
-        found = found.join(
-            verdicts.select(*key, passed.alias(f"passed_{name}")), on=key, how="left"
-        )
+        judged = _with_verdicts(scan_answers(run, present), decided_verdicts(run, other))
+        found = found.join(judged.select(*key, passed.alias(f"passed_{name}")), on=key, how="left")
     return found.sort(key).collect()
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedGroup:
+    """A group of problems. verdicts: the decided ones. answers: as `judged_answers` gives them."""
+
+    group: ProblemGroup
+    verdicts: pl.DataFrame
+    answers: pl.DataFrame
+
+
+def judged_groups(run: Run, judge: Judge, present: Sequence[Slice]) -> Iterator[JudgedGroup]:
+    """One group of a run's problems after the other, so that memory does not grow with the run.
+
+    present: the slices to read, each with a shard and a map.
+    """
+    for group in group_files(run, present):
+        verdicts = decided_verdicts(run, judge, group.files, Chosen(group.task_ids))
+        yield JudgedGroup(group, verdicts, _answers_of(run, group, verdicts))
 
 
 def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataFrame:
@@ -95,13 +113,17 @@ def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataF
       max_tokens (finish_reason `length`), and their output tokens, null if they are not known.
     - outcome, kind, detail, suspect: of its verdict, as in `sample_outcomes`.
 
-    present: the slices to read, each with a shard and a map. Each file is read once.
+    present: the slices to read, each with a shard and a map.
     """
-    samples = _samples(run, present).select(
+    return pl.concat(each.answers for each in judged_groups(run, judge, present))
+
+
+def _answers_of(run: Run, group: ProblemGroup, verdicts: pl.DataFrame) -> pl.DataFrame:
+    samples = _of_group(_samples(run, group.slices), group).select(
         "task_id", "seed", "n_tokens", (pl.col("finish_reason") == "length").alias("cut")
     )
     answers = (
-        scan_answers(run, present)
+        _of_group(scan_answers(run, group.slices), group)
         .join(samples, on=["task_id", "seed"], how="left")
         .group_by("task_id", "answer")
         .agg(
@@ -110,7 +132,14 @@ def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataF
             _sum_of_known(pl.col("n_tokens").cast(pl.UInt64)).alias("tokens"),
         )
     )
-    return _with_verdicts(answers, run, judge).collect()
+    return _with_verdicts(answers, verdicts).collect()
+
+
+def _of_group(rows: pl.LazyFrame, group: ProblemGroup) -> pl.LazyFrame:
+    """The rows of the group's problems: its slices may hold others too."""
+    if group.task_ids is None:
+        return rows
+    return rows.filter(pl.col("task_id").is_in(list(group.task_ids)))
 
 
 def _samples(run: Run, present: Sequence[Slice]) -> pl.LazyFrame:
@@ -130,31 +159,35 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     has not stopped, they are those of the last look whose samples all have verdicts
     (`StoppingRule.settle`).
     """
-    present = mapped_slices(run)
-    return counts_of(run, judge, present, judged_answers(run, judge, present))
+    groups = judged_groups(run, judge, mapped_slices(run))
+    return in_order(run, [counts_of(run, each) for each in groups])
 
 
-def counts_of(
-    run: Run, judge: Judge, present: Sequence[Slice], answers: pl.DataFrame
-) -> pl.DataFrame:
-    """The counts over these slices. `answers` are their `judged_answers`."""
-    judged, samples = pl.col("outcome").is_not_null(), pl.col("samples")
-    counts = answers.group_by("task_id").agg(
-        samples.filter(judged).sum().alias("n"),
+def counts_of(run: Run, judged: JudgedGroup) -> pl.DataFrame:
+    """The counts of the problems of a group that have samples, in any order. See `in_order`."""
+    has_verdict, samples = pl.col("outcome").is_not_null(), pl.col("samples")
+    counts = judged.answers.group_by("task_id").agg(
+        samples.filter(has_verdict).sum().alias("n"),
         samples.filter(pl.col("outcome") == "passed").sum().alias("c"),
         samples.filter(IS_SUSPECT).sum().alias("suspect"),
-        (judged & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
+        (has_verdict & pl.col("answer").is_not_null()).sum().cast(pl.UInt32).alias("distinct"),
         _sum_of_known(pl.col("tokens")),
-        samples.filter(~judged).sum().alias("unjudged"),
+        samples.filter(~has_verdict).sum().alias("unjudged"),
         samples.sum(),
     )
     if rule := run.stopping_rule():
-        settled = _settle(run, present, judge, rule)
+        settled = _settle(run, judged, rule)
         counts = counts.drop("n", "c", "suspect").join(settled, on="task_id")
+    return counts
+
+
+def in_order(run: Run, counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The counts of all groups as one table: see `count_outcomes`."""
     order = pl.DataFrame({"task_id": [p.task_id for p in run.problems()]})
     unsampled = pl.col("unjudged").is_null()
     # A problem without samples has 0 of everything. Unknown tokens of others stay unknown.
-    return order.join(counts, on="task_id", how="left", maintain_order="left").select(
+    found = order.join(pl.concat(counts), on="task_id", how="left", maintain_order="left")
+    return found.select(
         "task_id",
         *(
             pl.when(unsampled).then(0).otherwise(pl.col(name)).cast(kind).alias(name)
@@ -169,11 +202,12 @@ def _sum_of_known(numbers: pl.Expr) -> pl.Expr:
     return pl.when(numbers.is_not_null().all()).then(numbers.sum())
 
 
-def _settle(run: Run, present: Sequence[Slice], judge: Judge, rule: StoppingRule) -> pl.DataFrame:
+def _settle(run: Run, judged: JudgedGroup, rule: StoppingRule) -> pl.DataFrame:
     """task_id, n, c and suspect by the rule, from the verdicts between each look and the next."""
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
+    answers = _of_group(scan_answers(run, judged.group.slices), judged.group)
     batches = (
-        _with_verdicts(scan_answers(run, present), run, judge)
+        _with_verdicts(answers, judged.verdicts)
         .group_by("task_id", batch.cast(pl.Int64).alias("batch"))
         .agg(
             pl.col("outcome").is_not_null().sum().alias("judged"),
@@ -196,9 +230,13 @@ def _settle(run: Run, present: Sequence[Slice], judge: Judge, rule: StoppingRule
     return pl.DataFrame({"task_id": names, "n": n, "c": c, "suspect": suspect}, schema=schema)
 
 
-def progress(run: Run, counts: pl.DataFrame) -> Progress:
-    """What is planned, sampled and evaluated. `counts` is a result of `count_outcomes`."""
-    slices, done, rule = run.slices(), run.done(), run.stopping_rule()
+def progress(run: Run, counts: pl.DataFrame, slices: Sequence[Slice] | None = None) -> Progress:
+    """What is planned, sampled and evaluated. `counts` is a result of `count_outcomes`.
+
+    slices: the run's plan, where it has been read already.
+    """
+    slices = run.slices() if slices is None else slices
+    done, rule = run.done(), run.stopping_rule()
     pairs = counts.select("n", "c").iter_rows()
     return Progress(
         planned=sum(map(len, slices)),
@@ -213,18 +251,20 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
 @naming_damage
 def outdated_samples(run: Run, judge: Judge) -> int:
     """How many samples only an older version of this judge has decided. They are judged again."""
-    return outdated_of(run, judge, judged_answers(run, judge, mapped_slices(run)))
+    groups = judged_groups(run, judge, mapped_slices(run))
+    return sum(outdated_of(run, judge, each) for each in groups)
 
 
-def outdated_of(run: Run, judge: Judge, answers: pl.DataFrame) -> int:
-    """The same, from the run's `judged_answers`."""
-    found = outdated_answers(run, judge)
-    return int(answers.join(found, on=["task_id", "answer"], how="semi")["samples"].sum())
+def outdated_of(run: Run, judge: Judge, judged: JudgedGroup) -> int:
+    """The same, of the problems of a group."""
+    group = judged.group
+    found = outdated_answers(run, judge, group.files, Chosen(group.task_ids))
+    return int(judged.answers.join(found, on=["task_id", "answer"], how="semi")["samples"].sum())
 
 
-def _with_verdicts(answers: pl.LazyFrame, run: Run, judge: Judge) -> pl.LazyFrame:
+def _with_verdicts(answers: pl.LazyFrame, decided: pl.DataFrame) -> pl.LazyFrame:
     """Join the verdicts. A sample without an answer needs no verdict: it has failed."""
-    verdicts = decided_verdicts(run, judge).drop("seconds")
+    verdicts = decided.drop("seconds")
     instead = {
         "outcome": "failed",
         "kind": "no_answer",

@@ -24,12 +24,13 @@ Temporary names start with a dot, so that globs do not find them. What may befal
 afterwards, and what helps, is in `toolkit.runs.damage`.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -207,7 +208,7 @@ class Run:
     def stopping_rule(self) -> StoppingRule | None:
         """The rule by which sampling stops, from the last round. None for a fixed n."""
         for path in reversed(self._rounds()):
-            if found := read_round(path)[1]:
+            if found := read_rule(path):
                 return found
         return None
 
@@ -244,13 +245,31 @@ def read_round(path: Path) -> tuple[list[Slice], StoppingRule | None]:
     Raises `CorruptShard` if the plan is not what a launch writes.
     """
     found = read_json(path)
-    try:
+    with _naming_plan(path):
         slices = []
         for entry in found["slices"]:
             ranges = tuple(SeedRange(str(t), int(a), int(b)) for t, a, b in entry["ranges"])
             slices.append(Slice(str(entry["name"]), ranges))
-        stopping = found.get("stopping")
-        return slices, StoppingRule.of_document(stopping) if stopping else None
+        return slices, _rule_in(found)
+
+
+def read_rule(path: Path) -> StoppingRule | None:
+    """The rule alone: the slices of a large round take far longer to make than to skip."""
+    found = read_json(path)
+    with _naming_plan(path):
+        return _rule_in(found)
+
+
+def _rule_in(plan: Mapping[str, Any]) -> StoppingRule | None:
+    stopping = plan.get("stopping")
+    return StoppingRule.of_document(stopping) if stopping else None
+
+
+@contextlib.contextmanager
+def _naming_plan(path: Path) -> Iterator[None]:
+    """Raise `CorruptShard`, naming the plan, for what a launch does not write."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, ToolkitError) as error:
         raise CorruptShard(f"{path}: is no plan of a round ({error!r}); {remedy(path)}") from None
 
@@ -423,10 +442,10 @@ def read_table(path: Path, *schemas: pl.Schema) -> pl.DataFrame:
     return frame
 
 
-def read_frame(path: Path) -> pl.DataFrame:
-    """Read a parquet file with any columns. `CorruptShard` says what is wrong, and where."""
+def read_frame(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read columns of a parquet file, by default all. `CorruptShard` says what is wrong, where."""
     try:
-        return pl.read_parquet(path, glob=False)
+        return pl.read_parquet(path, columns=columns, glob=False)
     except UNREADABLE as error:
         raise _unreadable(path, error) from None
 

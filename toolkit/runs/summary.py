@@ -13,12 +13,12 @@ import polars as pl
 
 from toolkit.records import Judge, Slice
 from toolkit.runs.damage import naming_damage
-from toolkit.runs.outcomes import COUNT_COLUMNS, counts_of, judged_answers, outdated_of
+from toolkit.runs.outcomes import COUNT_COLUMNS, counts_of, in_order, judged_groups, outdated_of
 from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import ShardCache, open_cache
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import looks_whole
-from toolkit.runs.taxonomy import Taxonomy, taxonomy_of
+from toolkit.runs.taxonomy import Taxonomy, endings_of, taxonomy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,20 @@ def read_summary(run: Run, judge: Judge, slices: Sequence[Slice]) -> Summary:
     key = _key(cache, judge, [maps[s.name] for s in present], folders)
     outcomes = Outcomes.of_json(cache.outcomes, key)
     if outcomes is None:
-        answers = judged_answers(run, judge, present)
-        counts = counts_of(run, judge, present, answers)
-        outcomes = Outcomes(counts, taxonomy_of(answers), outdated_of(run, judge, answers))
+        outcomes = _work_out(run, judge, present)
         cache.outcomes, cache.changed = outcomes.json(key), True
     cache.save()
     return Summary(list(shards.values()), outcomes)
+
+
+def _work_out(run: Run, judge: Judge, present: Sequence[Slice]) -> Outcomes:
+    """What became of the samples of these slices."""
+    counts, endings, outdated = [], [], 0
+    for each in judged_groups(run, judge, present):
+        counts.append(counts_of(run, each))
+        endings.append(endings_of(each.answers))
+        outdated += outdated_of(run, judge, each)
+    return Outcomes(in_order(run, counts), taxonomy_of(endings), outdated)
 
 
 def _whole_maps(cache: ShardCache) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What became of a run's samples: how many passed, and how the others failed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -7,7 +8,7 @@ import polars as pl
 from toolkit.records import Judge
 from toolkit.runs.answers import mapped_slices
 from toolkit.runs.damage import naming_damage
-from toolkit.runs.outcomes import IS_SUSPECT, judged_answers
+from toolkit.runs.outcomes import IS_SUSPECT, judged_groups
 from toolkit.runs.run import Run
 
 PASSED = "passed"
@@ -59,14 +60,20 @@ def counted(numbers: dict[str, int]) -> str:
 @naming_damage
 def read_taxonomy(run: Run, judge: Judge) -> Taxonomy:
     """What became of the samples that have a verdict of this judge."""
-    return taxonomy_of(judged_answers(run, judge, mapped_slices(run)))
+    groups = judged_groups(run, judge, mapped_slices(run))
+    return taxonomy_of([endings_of(each.answers) for each in groups])
 
 
-def taxonomy_of(answers: pl.DataFrame) -> Taxonomy:
-    """The same, from the run's `judged_answers`."""
+def endings_of(answers: pl.DataFrame) -> pl.DataFrame:
+    """A small table of what `judged_answers` became. The taxonomy is over all rows of such tables.
+
+    - end: the kind of failure, or the outcome. exception: its type, where that is the end.
+    - problem, reasons: of suspect passes.
+    - samples, cut: numbers of samples of which all this is so.
+    """
     told = pl.col("kind") != ""
     word = pl.col("detail").str.extract(r"^(\w+)")
-    groups = (
+    return (
         answers.filter(pl.col("outcome").is_not_null())
         .group_by(
             pl.when(told).then(pl.col("kind").cast(pl.String)).otherwise("outcome").alias("end"),
@@ -76,6 +83,11 @@ def taxonomy_of(answers: pl.DataFrame) -> Taxonomy:
         )
         .agg(pl.col("samples").sum(), pl.col("cut").sum())
     )
+
+
+def taxonomy_of(endings: Sequence[pl.DataFrame]) -> Taxonomy:
+    """The taxonomy of all samples of such tables: see `endings_of`."""
+    groups = pl.concat(endings)
     suspect = groups.filter(pl.col("reasons").is_not_null())
     each_reason = suspect.with_columns(pl.col("reasons").str.split(",")).explode("reasons")
     return Taxonomy(

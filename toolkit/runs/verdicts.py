@@ -6,7 +6,7 @@ verifier. Nothing mixes them.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +14,7 @@ import polars as pl
 from toolkit.errors import CorruptShard
 from toolkit.records import FAILURE_KINDS, OUTCOMES, Judge, Verdict, judge_line
 from toolkit.runs import format1
+from toolkit.runs.answers import EVERY_ANSWER, Chosen
 from toolkit.runs.run import Run, metadata, read_frame, read_table, remedy, write_table
 
 VERDICT_SCHEMA = pl.Schema(
@@ -76,31 +77,76 @@ def write_verdicts(
     write_table(run.verdicts_dir / f"v-{name}.parquet", frame, own | (facts or {}))
 
 
-def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+def read_verdicts(
+    run: Run,
+    judge: Judge,
+    files: Sequence[Path] | None = None,
+    chosen: Chosen = EVERY_ANSWER,
+) -> pl.DataFrame:
     """The verdicts of this judge, with the columns of `VERDICT_SCHEMA` but `judge`.
+
+    files: those to read, in the order of `verdict_files`; None for all. chosen: of which answers.
 
     There is one row for each (task_id, answer). An answer with the outcome `error` is judged again
     at the next evaluation. The decided outcome then replaces `error`.
     """
+    own = (pl.col("judge") == judge.digest) & chosen.rows()
     return (
-        _all_verdicts(run)
-        .filter(pl.col("judge") == judge.digest)
+        _verdicts_in(verdict_files(run) if files is None else files, own)
         .sort(pl.col("outcome") == "error", maintain_order=True)
         .unique(["task_id", "answer"], keep="first", maintain_order=True)
         .drop("judge")
     )
 
 
-def decided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+def decided_verdicts(
+    run: Run,
+    judge: Judge,
+    files: Sequence[Path] | None = None,
+    chosen: Chosen = EVERY_ANSWER,
+) -> pl.DataFrame:
     """The same as `read_verdicts`, without the rows whose outcome is `error`."""
-    return read_verdicts(run, judge).filter(pl.col("outcome") != "error")
+    return read_verdicts(run, judge, files, chosen).filter(pl.col("outcome") != "error")
 
 
-def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
-    """task_id, answer: those that an older version of this judge has decided, but not this one."""
+def verdict_files(run: Run) -> list[Path]:
+    """All files of verdicts, of any judge."""
+    return sorted(run.verdicts_dir.glob("*.parquet"))
+
+
+def task_ids_in(path: Path) -> list[str]:
+    """The problems that a file of verdicts tells of, of any judge. Raises `CorruptShard`."""
+    return read_frame(path, ["task_id"])["task_id"].unique().to_list()
+
+
+def decided_keys(
+    files: Iterable[Path], judge: Judge, chosen: Chosen = EVERY_ANSWER
+) -> pl.DataFrame:
+    """task_id, answer: what this judge has decided of these answers, as these files say.
+
+    The keys are those of `decided_verdicts`, but a key may stand twice. One file at a time is in
+    memory. Raises `CorruptShard`.
+    """
+    key = {name: VERDICT_SCHEMA[name] for name in ("task_id", "answer")}
+    decided = (pl.col("judge") == judge.digest) & (pl.col("outcome") != "error")
+    found = (read_batch(path).filter(decided & chosen.rows()).select(*key) for path in files)
+    return pl.concat([pl.DataFrame(schema=key), *found])
+
+
+def outdated_answers(
+    run: Run,
+    judge: Judge,
+    files: Sequence[Path] | None = None,
+    chosen: Chosen = EVERY_ANSWER,
+) -> pl.DataFrame:
+    """task_id, answer: those that an older version of this judge has decided, but not this one.
+
+    files, chosen: as for `read_verdicts`.
+    """
     if judge.version == 1:
         return pl.DataFrame(schema=VERDICT_SCHEMA).select("task_id", "answer")
-    found = _all_verdicts(run).filter(pl.col("outcome") != "error")
+    decided = (pl.col("outcome") != "error") & chosen.rows()
+    found = _verdicts_in(verdict_files(run) if files is None else files, decided)
     key = ["task_id", "answer"]
     older = found.filter(pl.col("judge").is_in(judge.older_digests())).select(key).unique()
     current = found.filter(pl.col("judge") == judge.digest).select(key)
@@ -110,7 +156,7 @@ def outdated_answers(run: Run, judge: Judge) -> pl.DataFrame:
 def other_judges(run: Run, judge: Judge) -> list[str]:
     """All other judges that have verdicts in the run, each as `Judge.line` gives it."""
     found = set()
-    for path in run.verdicts_dir.glob("*.parquet"):
+    for path in verdict_files(run):
         facts = metadata(path)
         if document := facts.get("judge"):
             known = json.loads(document)
@@ -121,8 +167,9 @@ def other_judges(run: Run, judge: Judge) -> list[str]:
     return sorted(found - {judge.line()})
 
 
-def _all_verdicts(run: Run) -> pl.DataFrame:
-    frames = [read_batch(path) for path in sorted(run.verdicts_dir.glob("*.parquet"))]
+def _verdicts_in(files: Iterable[Path], wanted: pl.Expr) -> pl.DataFrame:
+    """The wanted rows of these files. The others are dropped file by file."""
+    frames = (read_batch(path).filter(wanted) for path in files)
     return pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames])
 
 

@@ -3,52 +3,45 @@
 Each shard gets a map: which answer each of its samples gives. The map is a cache, made by the
 current extraction of the verifier. Each distinct answer to a problem is judged once in a run.
 Several array tasks divide the answers by digest. So their shares are equal and do not overlap. A
-later evaluation judges only what has no verdict yet.
+later evaluation judges only what has no verdict yet. A large run is worked through in groups of its
+problems, so that memory does not grow with it.
 """
 
 import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from toolkit.config import Evaluation
-from toolkit.errors import CorruptShard, UsageError
+from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left
-from toolkit.records import (
-    THOUGHT,
-    Answer,
-    Judge,
-    Problem,
-    PromptStyle,
-    Slice,
-    Verdict,
-    answer_digest,
-)
-from toolkit.runs.answers import distinct_answers, map_is_current, map_path, write_map
-from toolkit.runs.damage import damaged_maps, damaged_verdicts, set_aside
-from toolkit.runs.judge import judge_choice
-from toolkit.runs.run import UNREADABLE, Run
+from toolkit.records import Judge, Problem, Slice, Verdict
+from toolkit.runs.answers import Chosen
+from toolkit.runs.damage import damaged_verdicts, set_aside
+from toolkit.runs.problem_groups import SAMPLES_AT_ONCE, ProblemGroup, group_files
+from toolkit.runs.run import Run
 from toolkit.runs.second_judge import (
     SecondJudge,
     freeze_second_judge,
     second_judge,
     second_judges,
 )
-from toolkit.runs.shard_facts import read_facts
-from toolkit.runs.shards import read_shard
-from toolkit.runs.verdicts import decided_verdicts, write_verdicts
+from toolkit.runs.verdicts import decided_keys, verdict_files, write_verdicts
 from toolkit.stages.pace import Pace
+from toolkit.stages.taking import Taking, taker
 from toolkit.stages.task import load_task
 from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import harness_of, judge_of_run
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 BATCH_VERDICTS = 2000
 BATCH_SECONDS = 20.0
@@ -122,54 +115,124 @@ def evaluate_run(
     """
     judge = judge or judge_of_run(run)
     verifier = open_verifier(judge.choice)
-    taking = Taking.of(run, _taker(run, verifier))
-    judged = {p.task_id: p for p in references or run.problems()}
+    taking = Taking.of(run, taker(run, verifier))
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
     missing = len(slices) - len(present)
     if among is not None:
         present = [s for s in present if s.name in among]
-    corrupt: set[str] = set()
-    # Own shards first. So array tasks that start together make different maps. When they come to
-    # the other shards, those maps are there.
-    others = (s for i, s in enumerate(present) if i % parts != part)
-    for each in (*present[part::parts], *others):
-        try:
-            taking.map_answers(each)
-        except CorruptShard as error:
-            log.error("%s", error)
-            corrupt.add(each.name)
-    present = [s for s in present if s.name not in corrupt]
-    answers = taking.distinct(present).filter(pl.col("answer") % parts == part)
-    decided = _readable_verdicts(run, judge)
-    todo = answers.join(decided, on=["task_id", "answer"], how="anti")
+    corrupt = taking.map_slices(present, part, parts)
+    share = _Share(
+        taking=taking,
+        judge=judge,
+        verifier=verifier,
+        judged={p.task_id: p for p in references or run.problems()},
+        settings=settings,
+        part=part,
+        parts=parts,
+        workers=workers,
+        batch_seconds=batch_seconds,
+        corrupt=corrupt,
+    )
     log.info("judge: %s", judge.line())
-    log.info("%d distinct answers, %d to judge", answers.height, todo.height)
-    started = time.monotonic()
-    errors = 0
+    # The answers of other parts are dropped as they are read: a group has room for more samples.
+    whole = [s for s in present if s.name not in corrupt]
+    groups = _mended(run, partial(group_files, run, whole, parts * SAMPLES_AT_ONCE))
+    counts = _Counts()
+    for number, group in enumerate(groups, start=1):
+        if len(groups) > 1:
+            log.info("group %d of %d: %d problems", number, len(groups), len(group.task_ids or ()))
+        counts += share.evaluate(group)
     harness = harness_of(judge)
-    if todo.height and not harness:
-        with verifier.judging(
-            list(judged.values()), judge, workers=workers, isolation=settings.isolation
-        ) as judging:
-            run.record_isolation(platform.node(), judging.isolation)
-            facts = {"host": platform.node(), "isolation": json.dumps(dict(judging.isolation))}
-            found = taking.answers(present, todo, corrupt)
-            verdicts = judging.judge((judged[each.task_id], each) for each in found)
-            write = partial(write_verdicts, run, judge=judge, facts=facts)
-            course = _Course(todo.height, judging.slow, Pace(time.monotonic()))
-            errors = _write_in_batches(write, verdicts, course, batch_seconds)
     return EvaluationSummary(
-        samples=int(answers["samples"].sum()),
-        distinct=answers.height,
-        judged=0 if harness else todo.height,
-        errors=errors,
-        seconds=time.monotonic() - started,
+        samples=counts.samples,
+        distinct=counts.distinct,
+        judged=0 if harness else counts.todo,
+        errors=counts.errors,
+        seconds=counts.seconds,
         missing_slices=missing,
         corrupt=len(corrupt),
-        waiting=todo.height if harness else 0,
+        waiting=counts.todo if harness else 0,
         harness=harness,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of some problems: numbers of samples, of answers, and seconds of judging."""
+
+    samples: int = 0
+    distinct: int = 0
+    todo: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "_Counts") -> "_Counts":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return _Counts(*(mine + theirs for mine, theirs in pairs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """One evaluation's share of a run's answers, judged one group of problems after the other.
+
+    So its memory depends on the samples of a group, not on those of the run. judged: task_id -> the
+    problem as the judge has it. corrupt: names of the slices with damaged shards, as they are
+    found. The other fields are those of `evaluate_run`.
+    """
+
+    taking: Taking
+    judge: Judge
+    verifier: Verifier
+    judged: Mapping[str, Problem]
+    settings: Evaluation
+    part: int
+    parts: int
+    workers: int
+    batch_seconds: float
+    corrupt: set[str]
+
+    def evaluate(self, group: ProblemGroup) -> _Counts:
+        """Judge what has no verdict of these problems."""
+        present = [s for s in group.slices if s.name not in self.corrupt]
+        chosen = Chosen(group.task_ids, self.part, self.parts)
+        answers = self.taking.distinct(present, chosen)
+        decided = self._decided(group, chosen)
+        todo = answers.join(decided, on=["task_id", "answer"], how="anti")
+        log.info("%d distinct answers, %d to judge", answers.height, todo.height)
+        started = time.monotonic()
+        errors = 0
+        if todo.height and not harness_of(self.judge):
+            errors = self._judge_answers(present, todo)
+        seconds = time.monotonic() - started
+        samples = int(answers["samples"].sum())
+        return _Counts(samples, answers.height, todo.height, errors, seconds)
+
+    def _decided(self, group: ProblemGroup, chosen: Chosen) -> pl.DataFrame:
+        """The keys of the answers that have a verdict."""
+        run = self.taking.run
+
+        def read() -> pl.DataFrame:
+            files = verdict_files(run) if group.files is None else group.files
+            return decided_keys((path for path in files if path.exists()), self.judge, chosen)
+
+        return _mended(run, read)
+
+    def _judge_answers(self, present: Sequence[Slice], todo: pl.DataFrame) -> int:
+        """Judge these answers, and write the verdicts. Returns how many are undecided."""
+        run, host = self.taking.run, platform.node()
+        # All problems, whatever the group: a judge may take its bounds from them.
+        problems = list(self.judged.values())
+        with self.verifier.judging(
+            problems, self.judge, workers=self.workers, isolation=self.settings.isolation
+        ) as judging:
+            run.record_isolation(host, judging.isolation)
+            facts = {"host": host, "isolation": json.dumps(dict(judging.isolation))}
+            found = self.taking.answers(present, todo, self.corrupt)
+            verdicts = judging.judge((self.judged[each.task_id], each) for each in found)
+            write = partial(write_verdicts, run, judge=self.judge, facts=facts)
+            course = _Course(todo.height, judging.slow, Pace(time.monotonic()))
+            return _write_in_batches(write, verdicts, course, self.batch_seconds)
 
 
 def second_references(run: Run, task: str, problems: str = "") -> SecondJudge:
@@ -185,109 +248,15 @@ def second_references(run: Run, task: str, problems: str = "") -> SecondJudge:
     return freeze_second_judge(run, loaded.name, loaded.problems, loaded.judge)
 
 
-def _taker(run: Run, verifier: Verifier) -> Verifier:
-    """The verifier that takes the run's answers: its own.
-
-    Raises `UsageError` if the one that judges them takes other answers.
-    """
-    own = open_verifier(judge_choice(run))
-    if own.extraction != verifier.extraction:
-        raise UsageError(
-            f"the judge takes answers by {verifier.extraction!r}, the run by {own.extraction!r}; "
-            "give a task that takes the same answers"
-        )
-    return own
-
-
-def _readable_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
-    """The decided verdicts. Files that cannot be read are moved to quarantine/ first."""
+def _mended(run: Run, read: Callable[[], Found]) -> Found:
+    """What `read` gives. Files of verdicts that cannot be read are moved to quarantine/ first."""
     try:
-        return decided_verdicts(run, judge)
+        return read()
     except CorruptShard:
         for path, error in damaged_verdicts(run):
             log.warning("%s", str(error).partition(";")[0])
             log.warning("moved to %s: its answers are judged again", set_aside(run, path))
-        return decided_verdicts(run, judge)
-
-
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """Takes the answers from a run's completions, with the run's verifier."""
-
-    run: Run
-    verifier: Verifier
-    problems: Mapping[str, Problem]
-    style: PromptStyle
-
-    @classmethod
-    def of(cls, run: Run, verifier: Verifier) -> "Taking":
-        """By this verifier, which is the run's own."""
-        problems = {p.task_id: p for p in run.problems()}
-        return cls(run, verifier, problems, run.prompt_style())
-
-    def map_answers(self, each: Slice) -> None:
-        """Write the map of a shard, unless there is a current one.
-
-        A map names the shard and the extraction that it was made from. If the shard has been
-        replaced, or the extraction is older, the map is made again.
-        """
-        if map_is_current(self.run, each.name, self.verifier.extraction):
-            return
-        samples = read_shard(self.run, each)
-        thinking = self._begins_in_thought(each)
-        digests: dict[tuple[str, str], int | None] = {}
-        for key in samples.select("task_id", "completion").iter_rows():
-            if key not in digests:
-                text = self._extract(*key, thinking=thinking)
-                digests[key] = None if text is None else answer_digest(text)
-        keys = samples.select("task_id", "completion").iter_rows()
-        column = pl.Series("answer", [digests[key] for key in keys], dtype=pl.UInt64)
-        write_map(self.run, each.name, samples.with_columns(column), self.verifier.extraction)
-
-    def distinct(self, present: Sequence[Slice]) -> pl.DataFrame:
-        """The distinct answers of these slices. Maps that cannot be read are made anew."""
-        try:
-            return distinct_answers(self.run, present)
-        except UNREADABLE:
-            broken = {path.stem for path, _ in damaged_maps(self.run)}
-            for each in present:
-                if each.name in broken:
-                    path = map_path(self.run, each.name)
-                    log.warning("%s: cannot be read, so it is made anew", path)
-                    path.unlink(missing_ok=True)
-                    self.map_answers(each)
-            return distinct_answers(self.run, present)
-
-    def answers(
-        self, present: Sequence[Slice], todo: pl.DataFrame, corrupt: set[str]
-    ) -> Iterator[Answer]:
-        """Yield the answers to judge, shard by shard. Each is extracted when the judge asks for it.
-
-        A damaged shard is named in the log, added to `corrupt`, and left out.
-        """
-        by_name = {s.name: s for s in present}
-        for (name,), rows in todo.group_by("slice", maintain_order=True):
-            try:
-                shard = read_shard(self.run, by_name[str(name)])
-            except CorruptShard as error:
-                log.error("%s", error)
-                corrupt.add(str(name))
-                continue
-            samples = shard.join(rows, on=["task_id", "seed"])
-            thinking = self._begins_in_thought(by_name[str(name)])
-            for row in samples.select("task_id", "answer", "completion").iter_rows():
-                task_id, digest, completion = row
-                text = self._extract(task_id, completion, thinking=thinking)
-                if text is not None:
-                    yield Answer(task_id, digest, text)
-
-    def _begins_in_thought(self, each: Slice) -> bool:
-        """Whether the completions of a shard begin in a thought that their prompts have opened."""
-        return bool(read_facts(self.run.shard_path(each.name)).engine.opens_thought)
-
-    def _extract(self, task_id: str, completion: str, *, thinking: bool) -> str | None:
-        completion = THOUGHT + completion if thinking else completion
-        return self.verifier.extract(self.problems[task_id], completion, self.style)
+        return read()
 
 
 @dataclass(slots=True)

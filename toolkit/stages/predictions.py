@@ -22,7 +22,7 @@ from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.predictions import prediction_name, predictions, record_predictions
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import decided_verdicts
-from toolkit.stages.evaluate import Taking
+from toolkit.stages.taking import Taking
 from toolkit.verifiers.base import open_verifier
 from toolkit.verifiers.judges import harness_of
 
