@@ -143,7 +143,9 @@ class Quantity:
 
     samples: int = knob(100, "samples of each problem (n)")
     slice_samples: int = knob(
-        2048, "samples in a slice. A slice is the unit of work; its samples become one file"
+        0,
+        "samples in a slice. A slice is the unit of work; its samples become one file. 0: 2048, or "
+        "more in a round of over 20 million samples",
     )
     slice_seeds: int = knob(128, "maximum number of samples of one problem in a row in a slice")
 
@@ -401,7 +403,7 @@ def validate(config: Config) -> None:
         ("synthetic_a", s.synthetic_a, s.synthetic_a > 0, "over 0"),
         ("synthetic_b", s.synthetic_b, s.synthetic_b > 0, "over 0"),
         ("samples", q.samples, 1 <= q.samples < 2**32, "1 or more, under 2^32"),
-        ("slice_samples", q.slice_samples, q.slice_samples >= 1, "1 or more"),
+        ("slice_samples", q.slice_samples, q.slice_samples >= 0, "0 or more"),
         ("slice_seeds", q.slice_seeds, q.slice_seeds >= 1, "1 or more"),
         ("stop_r", stop.stop_r, stop.stop_r >= 1, "1 or more"),
         ("stop_min", stop.stop_min, stop.stop_min >= 1, "1 or more"),

@@ -14,10 +14,10 @@ from toolkit.campaigns.slots import Work
 from toolkit.campaigns.study import Study, StudyRun
 from toolkit.config import Config
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.launch.describe import ASSUMED_RATE, assumed_tokens
 from toolkit.launch.gpus import refuse_too_few_gpus, visible_gpus
 from toolkit.launch.prepare import LaunchPlan, plan_launch, tasks_of
 from toolkit.launch.queue import choose_launcher
+from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens
 from toolkit.report.terminal import results_complete
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.usage import read_spent, sum_of_known

@@ -1,30 +1,20 @@
 """What a launch tells its user beforehand: the plan, in words."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 
-from toolkit.config import Config, Sampling, chat_arguments
+from toolkit.config import Config, chat_arguments
 from toolkit.errors import UsageError
-from toolkit.launch.amounts import memory_in_words, minutes_of, time_in_words
+from toolkit.launch.amounts import memory_in_words, time_in_words
 from toolkit.launch.chain import alongside
 from toolkit.launch.prepare import LaunchPlan
-from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
+from toolkit.launch.slice_size import MOST_SLICES
+from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens, limit_minutes, measured_seconds
 from toolkit.problems.load import source_of
 from toolkit.runs.history import recorded_vllm, vllm_version
-from toolkit.runs.partials import list_partials
 from toolkit.runs.run import open_run
-from toolkit.runs.usage import read_spent
 from toolkit.verifiers.base import prompts_of
-
-ASSUMED_TOKENS = 130
-"""Output tokens of a sample before any is known: the experiment's were 100 to 150."""
-THINKING_TOKENS = 4000
-"""The same where a sample may have more than `ALLOWED_TO_THINK`: reasoning models on MATH."""
-ALLOWED_TO_THINK = 8192
-ASSUMED_RATE = 4000
-"""Output tokens/s of one A100-40GB with an 8B model, as in the experiment."""
 
 
 def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]]) -> str:
@@ -48,6 +38,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         *_version_line(plan),
         *_dtype_line(plan),
     ]
+    lines += _many_slices_line(plan)
     lines += (f"budget     {each.line()}" for each in plan.budget)
     if plan.missing and (spent := plan.out_of_budget):
         lines.append(
@@ -67,13 +58,6 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
             f"{60 * hours / engines:.1f} min on {engines}"
         )
     return "\n".join(lines)
-
-
-def assumed_tokens(sampling: Sampling) -> int:
-    """Output tokens of a sample of which nothing is known but its configuration."""
-    if sampling.max_tokens > ALLOWED_TO_THINK:
-        return THINKING_TOKENS
-    return min(ASSUMED_TOKENS, sampling.max_tokens)
 
 
 def _engines_line(config: Config, tasks: int) -> Iterator[str]:
@@ -131,12 +115,23 @@ def describe_prompt(plan: LaunchPlan, task_id: str) -> str:
     return "\n\n".join(shown)
 
 
+def _many_slices_line(plan: LaunchPlan) -> Iterator[str]:
+    """Warns of a round whose slices, of the size that was given, are far too many files."""
+    given, count = plan.config.quantity.slice_samples, len(plan.new)
+    if given and count > 2 * MOST_SLICES:
+        yield (
+            f"warning    {count:,} new slices of {given} become {2 * count:,} files in two "
+            "directories: give --slice-samples 0, which takes a size that fits"
+        )
+
+
 def _slow_slice_line(plan: LaunchPlan) -> Iterator[str]:
     """Warns of a slice that takes over half of the time limit, at the speed of the run so far.
 
     Says nothing of a run that has no samples yet, whose speed is unknown.
     """
-    minutes, limit = _minutes_of(max(map(len, plan.missing), default=0), plan), _limit(plan.config)
+    minutes = _minutes_of(max(map(len, plan.missing), default=0), plan)
+    limit = limit_minutes(plan.config)
     if 2 * minutes > limit:
         new = len(plan.new) == len(plan.missing)
         yield (
@@ -147,21 +142,10 @@ def _slow_slice_line(plan: LaunchPlan) -> Iterator[str]:
 
 
 def _minutes_of(samples: int, plan: LaunchPlan) -> float:
-    """So long one array task needs for so many samples; 0 if that is not known."""
+    """So long one engine needs for so many samples; 0 if that is not known."""
     if not (plan.exists and samples):
         return 0.0
-    run = open_run(plan.path)
-    spent = read_spent(run)
-    sampled = read_ledger(run).samples + sum(each.samples for each in list_partials(run))
-    if not (spent.tokens and sampled):
-        return 0.0
-    seconds = spent.sampling_seconds / sampled  # of one GPU, or of one task without a GPU
-    return samples * seconds / plan.config.engine.tensor_parallel_size / 60
-
-
-def _limit(config: Config) -> float:
-    """The time limit of an array task that samples, in minutes; infinite for none."""
-    return minutes_of(str(job_options(config, "sample")["time"])) or math.inf
+    return samples * (measured_seconds(open_run(plan.path), plan.config) or 0.0) / 60
 
 
 def _asked(options: Options) -> str:

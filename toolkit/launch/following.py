@@ -92,7 +92,7 @@ def recut(plan: LaunchPlan, engines: int) -> Sequence[Slice]:
     """
     quantity, total = plan.config.quantity, sum(map(len, plan.new))
     size = max(-(-total // engines), plan.config.engine.max_num_seqs)
-    if size >= quantity.slice_samples:
+    if size >= max(map(len, plan.new), default=0):
         return plan.new
     starts: dict[str, int] = {}
     for seeds in (seeds for slice_ in plan.new for seeds in slice_.ranges):

@@ -13,6 +13,7 @@ from toolkit.config import Config, Evaluation, describe_config
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.dtype import record_dtype, with_dtype
 from toolkit.launch.identity import run_identity
+from toolkit.launch.slice_size import slice_size
 from toolkit.problems.humaneval import is_full_humaneval
 from toolkit.problems.load import problems_label, source_of
 from toolkit.records import Judge, JudgeChoice, Problem, Slice
@@ -203,11 +204,12 @@ def _plan(
         wanted = {p.task_id: config.quantity.samples for p in problems}
     else:
         wanted = _adaptive_wants(judge, run, rule, problems, planned)
+    count = sum(max(0, n - planned.get(task_id, 0)) for task_id, n in wanted.items())
     new = plan_round(
         run.round_count() if run else 0,
         wanted,
         planned,
-        slice_samples=config.quantity.slice_samples,
+        slice_samples=slice_size(config, count, run),
         slice_seeds=config.quantity.slice_seeds,
     )
     return LaunchPlan(

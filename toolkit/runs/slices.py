@@ -9,6 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from toolkit.records import SeedRange, Slice
 
+USUAL_SIZE = 2048
+"""Samples in a slice, where nothing asks for another size."""
+
 
 def plan_round(
     index: int,

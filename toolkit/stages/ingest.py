@@ -30,7 +30,7 @@ from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
-from toolkit.runs.slices import plan_round
+from toolkit.runs.slices import USUAL_SIZE, plan_round
 from toolkit.stages.task import load_task
 from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import choice_of
@@ -99,8 +99,8 @@ def ingest(
 def _write_missing(run: Run, samples: Sequence[Sample], engine: EngineFacts) -> None:
     """Plan the samples as one round, and write the shards that are not there yet."""
     if not run.round_count():
-        counts, quantity = Counter(s.task_id for s in samples), Config().quantity
-        sizes = {"slice_samples": quantity.slice_samples, "slice_seeds": quantity.slice_seeds}
+        counts = Counter(s.task_id for s in samples)
+        sizes = {"slice_samples": USUAL_SIZE, "slice_seeds": Config().quantity.slice_seeds}
         freeze_round(run, 0, plan_round(0, counts, {}, **sizes))
     by_key = {(s.task_id, s.seed): s for s in samples}
     done = run.done()
