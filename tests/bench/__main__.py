@@ -13,6 +13,7 @@ import comparing
 import coverage
 import execution
 import inference
+import large
 import math_answers
 import nodes
 import planner
@@ -31,6 +32,7 @@ BENCHES = {
     "roof": roof.bench,
     "scale": scale.bench,
     "scale16": scale.bench16,
+    "large": large.bench,
     "inference": inference.bench,
     "status": unchanged.bench,
     "adaptive": adaptive.bench,

@@ -69,12 +69,13 @@ def write_problems(path: Path, count: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def measured(folder: str, name: str, *flags: str) -> tuple[float, int]:
-    """The wall-clock seconds and the peak resident bytes of a job."""
+def measured(folder: str, name: str, *flags: str, root: Path = ROOT) -> tuple[float, int]:
+    """The wall-clock seconds and the peak resident bytes of a job of the checkout `root`."""
     started = time.monotonic()
-    command = [sys.executable, str(ROOT / "jobs" / name), *flags]
+    command = [sys.executable, str(root / "jobs" / name), *flags]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=folder, **quiet)
+    env = os.environ | {"PYTHONPATH": str(root)}
+    process = subprocess.Popen(command, cwd=folder, env=env, **quiet)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - started
     if os.waitstatus_to_exitcode(status) != 0:
