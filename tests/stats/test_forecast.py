@@ -21,6 +21,7 @@ from toolkit.stats.forecast import (
 from toolkit.stats.laws import BetaBinomial
 from toolkit.stats.measured import nearest_cells
 from toolkit.stats.model_free import model_free
+from toolkit.stats.passk import k_grid
 from toolkit.stats.same_problems import same_problems
 from toolkit.stats.stopping import StoppingRule
 
@@ -159,6 +160,17 @@ def test_these_problems_have_intervals_that_hold_their_own_truth():
     assert np.mean(held) > 0.8
 
 
+def test_no_end_of_these_problems_rises():
+    """Each end is a quantile of draws made anew for each k, so by itself it may rise a little."""
+    data = Replicated.of(drawn(beta(30), 20), 100, np.random.default_rng(0))
+    ahead, families = forecast_of(data, np.random.default_rng(0))
+    ends = same_problems(data, ahead, families, np.arange(1, 60)).values()
+    for near, far in itertools.pairwise(ends):
+        assert near.lo >= far.lo
+        assert near.hi >= far.hi
+        assert far.lo <= far.estimate <= far.hi
+
+
 def test_the_model_free_interval_holds_laws_of_every_kind():
     random = np.random.default_rng(5)
     laws = {
@@ -172,6 +184,16 @@ def test_the_model_free_interval_holds_laws_of_every_kind():
         assert bounds[10][0] < np.mean((1 - p) ** 10) < bounds[10][1], law
         assert bounds[1000][0] < np.mean((1 - p) ** 1000) < bounds[1000][1], law
         assert bounds[10][0] > bounds[1000][0]
+
+
+def test_no_end_of_the_model_free_interval_rises():
+    for seed in range(3):
+        data = Replicated.of(drawn(beta(20, seed), 20), 10, np.random.default_rng(0))
+        bounds = model_free(data, np.array([22, 20, 21, 30, 23, 25]))
+        for near, far in itertools.pairwise([bounds[k] for k in sorted(bounds)]):
+            assert near[0] >= far[0]
+            assert near[1] >= far[1]
+        assert list(bounds) == sorted(bounds)
 
 
 def test_under_a_stopping_rule_it_goes_on_from_the_cap():
@@ -188,13 +210,14 @@ def check_bounds(counts, replicates):
     """What holds for every forecast, whatever the counts."""
     found = forecast(counts, replicates=replicates)
     top = counts.k_max
-    k = np.unique(np.rint(np.geomspace(top, min(found.farthest, 10 * top), 8)).astype(int))
+    spaced = np.rint(np.geomspace(top, min(found.farthest, 10 * top), 8)).astype(int)
+    k = np.unique(np.append(spaced, min(found.farthest, top + 1)))
     points = [found.at(int(k_j)) for k_j in k]
     last = float(counts.fail_at_k([top]).mean())
     values = [p.estimate for p in points]
     assert all(a >= b for a, b in itertools.pairwise(values))
     assert all(p.lo <= p.estimate <= min(p.hi, last + 1e-12) for p in points)
-    for near, far in itertools.pairwise(points[1:]):
+    for near, far in itertools.pairwise([found.at(k_j) for k_j in k_grid(top)[:-1]] + points):
         assert near.lo >= far.lo * (1 - 1e-9)
         assert near.hi >= far.hi * (1 - 1e-9)
     if (counts.c == 1).sum() >= LEAST_WITH_ONE_PASS and top > 1:

@@ -48,7 +48,7 @@ from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 8
+FIT_VERSION = 9
 """Raised when the same counts would give other results: results of an older one are redone."""
 
 

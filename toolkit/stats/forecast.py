@@ -100,6 +100,7 @@ class Forecast:
     def at(self, k: int) -> Interval:
         """fail@k at any k, interpolated on logs between the grid's points.
 
+        Neither end rises with k, also just beyond k_max: what bounds fail@k_max bounds it there.
         Where there is no forecast (`limit`) the estimate is nan, and the interval from 0 to the
         upper end at k_max: fail@k never rises.
         """
@@ -111,8 +112,9 @@ class Forecast:
             below, above = percentiles(low)[0], percentiles(high)[1]
         else:
             low, high = (_value(rows, self.k, k) for rows in (self.low, self.high))
-            below = weighted_quantile(low, self.weights, TAILS[0])
-            above = weighted_quantile(high, self.weights, TAILS[1])
+            last = self.at(self.k_max)
+            below = min(last.lo, weighted_quantile(low, self.weights, TAILS[0]))
+            above = min(last.hi, weighted_quantile(high, self.weights, TAILS[1]))
         estimate = float(_value(self.center, self.k, k))
         return Interval(estimate, min(below, estimate), max(above, estimate))
 

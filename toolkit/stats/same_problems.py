@@ -52,14 +52,16 @@ def same_problems(
     low, high = _ends(mean, variance, share, random)
     agree = bool(unsolved.all() or (data.pairs.c == data.pairs.n).all())
     intervals: dict[int, Interval] = {}
-    last = 1.0
+    last, lowest, highest = 1.0, 1.0, 1.0
     for j, k_j in enumerate(k.tolist()):
         value = ahead.at(k_j).estimate if k_j <= ahead.k_max else float(estimate[j])
         last = min(last, value)  # the seam: what is measured and what is expected may differ
         ends = float(low[j]), float(high[j])
         if agree or (problems == 1 and k_j == 1):
             ends = _without_a_law(data, k_j)
-        intervals[k_j] = Interval(last, min(ends[0], last), max(ends[1], last))
+        # What bounds fail@k bounds it at every larger k.
+        lowest, highest = min(lowest, ends[0]), min(highest, ends[1])
+        intervals[k_j] = Interval(last, min(lowest, last), max(highest, last))
     return intervals
 
 
