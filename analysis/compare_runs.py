@@ -17,6 +17,7 @@ import argparse
 import json
 from pathlib import Path
 
+import _installed  # noqa: F401
 import numpy as np
 
 from toolkit.cli import Parser, run_job

@@ -16,6 +16,7 @@ null where the shards do not tell the card or the model's shape.
 
 from pathlib import Path
 
+import _installed  # noqa: F401
 import polars as pl
 
 from toolkit.cli import Parser, run_job

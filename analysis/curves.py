@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import _installed  # noqa: F401
 import polars as pl
 
 from toolkit.cli import Parser, run_job

@@ -7,6 +7,7 @@ The tail, in which a task has nothing left to submit, is drawn but not judged.
 
 from pathlib import Path
 
+import _installed  # noqa: F401
 import polars as pl
 
 from toolkit.cli import Parser, add_run_argument, run_job

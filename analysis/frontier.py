@@ -18,6 +18,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import _installed  # noqa: F401
 import numpy as np
 
 from toolkit.cli import Parser, run_job

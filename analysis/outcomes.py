@@ -8,6 +8,8 @@ python analysis/outcomes.py RUN --out outcomes.parquet
 
 from pathlib import Path
 
+import _installed  # noqa: F401
+
 from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
 from toolkit.runs.outcomes import IS_SUSPECT, sample_outcomes
 from toolkit.runs.run import open_run, write_table

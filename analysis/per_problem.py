@@ -5,6 +5,7 @@ python analysis/per_problem.py RUN [RUN ...] [--show 20] [--out per_problem]
 
 from pathlib import Path
 
+import _installed  # noqa: F401
 import polars as pl
 
 from toolkit.cli import Parser, run_job

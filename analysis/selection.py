@@ -13,6 +13,8 @@ import json
 import math
 from pathlib import Path
 
+import _installed  # noqa: F401
+
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE
 from toolkit.files import replace_file

@@ -23,6 +23,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import _installed  # noqa: F401
 import numpy as np
 import polars as pl
 

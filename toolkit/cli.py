@@ -17,6 +17,10 @@ from toolkit.errors import EXIT_INCOMPLETE, EXIT_USAGE, ToolkitError
 from toolkit.files import NO_ROOM, write_failure
 
 LATEST = Path("runs/latest")
+CONSOLE = "inference-scaling"
+"""The console command: `inference-scaling launch` is what `python jobs/launch.py` is."""
+STARTED_BY = "INFERENCE_SCALING_STARTED_BY"
+"""Environment variable: the console command sets it, so that its array tasks know of it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,6 +77,20 @@ def flags_meant(word: str) -> list[str]:
     if word.isdigit():
         return ["--samples", "--replicates"]
     return ["--model"] if word.count("/") == 1 and not path.exists() else ["--preset"]
+
+
+def job_command(job: str) -> str:
+    """How a job such as "fit" is started from where the user is: for messages that name a remedy.
+
+    The jobs stand in a checkout. Whoever came by the console command, or has the package without a
+    checkout, is told the console command.
+    """
+    script = Path("jobs", f"{job}.py")
+    came_by_script = Path(*sys.argv[:1]).parent.name == script.parent.name
+    checkout = (Path(__file__).parents[1] / script).is_file()
+    if os.environ.get(STARTED_BY) != CONSOLE and (came_by_script or checkout):
+        return f"python {script}"
+    return f"{CONSOLE} {job}"
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

@@ -77,7 +77,7 @@ def read_record(directory: Path) -> Record:
         return Record()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise CorruptShard(
-            f"{path}: damaged; delete it, and call campaign.py again: it finds the runs that exist"
+            f"{path}: damaged; delete it, and start `campaign` again: it finds the runs that exist"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """Many runs as one study: models x tasks x temperatures, or whatever else a launch has a flag for.
 
 A study file lists them (docs/campaigns.md). Without a further flag, all runs that lack something
-are launched, each as `jobs/launch.py` would launch it. Call it again to go on: what is done or in
-the queue is left alone, and runs that were added to the file are launched. At the end the runs are
-compared: curves, coverage against dollars, differences with simultaneous intervals.
+are launched, each as launch would do it. Call it again to go on: what is done or in the queue is
+left alone, and runs that were added to the file are launched. At the end the runs are compared:
+curves, coverage against dollars, differences with simultaneous intervals.
 
 Exit code 0 when everything is submitted, or done; 1 when something is missing or failed; 2 when the
 study or a flag is wrong, and then nothing was written.
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, job_command, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def launch_on_slurm(
     settings = (planned[0].plan.config, study.settings.usd_per_gpu_hour)
     job = submit_comparison(study.directory, *settings, last)
     print(f"submitted  comparison {job}: {study.directory / 'comparison'}")
-    print(f"follow     python jobs/campaign.py {study.file} --status")
-    print(f"cancel     python jobs/campaign.py {study.file} --cancel")
+    print(f"follow     {job_command('campaign')} {study.file} --status")
+    print(f"cancel     {job_command('campaign')} {study.file} --cancel")
     if late:
         print(f"no room for {', '.join(late)} beside the adaptive runs: call this again later")
     if wait:

@@ -1,7 +1,7 @@
 """Cancel a run's jobs on Slurm: its own only, known by their names, and record it.
 
-What is finished is kept; `jobs/launch.py --resume` goes on later. Jobs of other runs and of other
-people are not touched. A job counts even if its launch was killed before it could record the job.
+What is finished is kept; launch's --resume goes on later. Jobs of other runs and of other people
+are not touched. A job counts even if its launch was killed before it could record the job.
 """
 
 from toolkit.cli import Parser, add_run_argument, run_job

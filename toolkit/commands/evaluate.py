@@ -6,7 +6,7 @@ those of the run's own judge. Workers and isolation are those of the last launch
 otherwise.
 
 With --task NAME: judge by the references of another task with the same problems, such as
-humaneval+, beside the run's own. They are frozen in the run; `fit.py --judge NAME` fits by them.
+humaneval+, beside the run's own. They are frozen in the run; fit's --judge NAME fits by them.
 
 Where a harness elsewhere judges, as for SWE-bench: --export-predictions DIR writes what waits for a
 verdict in the harness's form, and --import-report takes the verdicts from its reports.
@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.cli import Parser, add_run_argument, job_command, run_job
 from toolkit.config import Evaluation
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.resolve import add_flags, resolve
@@ -97,7 +97,7 @@ def main() -> int:
     if summary.waiting:
         print(f"next: {harness_steps(flags.run)}")
     if name:
-        print(f"next: python jobs/fit.py {flags.run} --judge {name}")
+        print(f"next: {job_command('fit')} {flags.run} --judge {name}")
     return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
 
 

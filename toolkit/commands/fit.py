@@ -2,7 +2,7 @@
 
 Of a run: unbiased pass@k, fits, forecast, figures and report, written to RUN/results. Exit code 1
 means that planned samples are missing; the report says so too. With --judge NAME: by a judge that
-`evaluate.py --task NAME` has added, written to RUN/results/NAME.
+evaluate's --task NAME has added, written to RUN/results/NAME.
 
 Of a file of counts: the same, from --counts to --out. The CSV file has the columns problem_id or
 task_id, n, c. If its sampling stopped because of passes, give the rule with --stop-r, --stop-min,
@@ -26,7 +26,7 @@ STOP_FLAGS = {
     "--stop-min": "minimum number of samples of each problem",
     "--stop-cap": "maximum number of samples of a problem",
     "--stop-batch": "samples between two looks at the passes. 0: half of those before, as "
-    "launch.py --adaptive does [1]",
+    "launch's --adaptive does [1]",
 }
 
 
@@ -56,7 +56,7 @@ def main() -> int:
         "--judge",
         default="",
         metavar="NAME",
-        help="fit by this judge, which evaluate.py --task NAME has added [the run's own]",
+        help="fit by this judge, which evaluate's --task NAME has added [the run's own]",
     )
     flags = parser.parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.

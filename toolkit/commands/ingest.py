@@ -3,8 +3,7 @@
 A row is {task_id, completion} or {task_id, solution}. A completion is a model's text, from which
 the answer is taken: see --style. A solution is a whole program, as evalplus writes it.
 
-The whole file is checked before anything is written. After that, run jobs/evaluate.py RUN and
-jobs/fit.py RUN.
+The whole file is checked before anything is written. After that, evaluate the run and fit it.
 
 With --scores: add scores of the samples, such as a reward model's, to the run of --run. It may be
 made in the same call, or be there already; then no file of samples is given.
@@ -15,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, job_command, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.problems.humaneval import HUMANEVAL
 
@@ -109,7 +108,8 @@ def ingest_samples(flags: argparse.Namespace) -> "Run":
     )
     counts = Counter(r.task_id for s in run.slices() for r in s.ranges for _ in range(len(r)))
     print(f"{run.path}: {describe_counts(counts.values())}")
-    print(f"next: python jobs/evaluate.py {flags.run} && python jobs/fit.py {flags.run}")
+    steps = (f"{job_command(name)} {flags.run}" for name in ("evaluate", "fit"))
+    print(f"next: {' && '.join(steps)}")
     return run
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, job_command, run_job
 from toolkit.commands import presets
 from toolkit.config import Config, ProblemSet
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, CorruptShard, SlurmFailure, UsageError
@@ -186,7 +186,7 @@ def configure_again(flags: dict[str, Any]) -> Config:
     if run.manifest()["identity"]["backend"] == "ingest":
         raise UsageError(
             f"{run.path}: its samples were ingested, none is missing: evaluate them by "
-            f"`python jobs/evaluate.py {run.path}`"
+            f"`{job_command('evaluate')} {run.path}`"
         )
     return presets.checked(resolve(flags, base=recorded_config(run)))
 

@@ -5,7 +5,7 @@ The pilot is a fitted run. Its counts, tokens and speed tell what a larger run w
 --budget-usd or --gpu-hours: the coverage that they buy. The pilot's samples count: what is priced
 is what is still to be sampled, by the command that is printed.
 
-Each answer is given for a fixed number of samples and for adaptive sampling (launch.py --adaptive).
+Each answer is given for a fixed number of samples and for adaptive sampling (launch's --adaptive).
 The 95 % intervals hold for other problems of the same kind too ("such problems"). If the pilot is
 on the whole of HumanEval, the plan also says where it overtakes one try of GPT-4o.
 """
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.cli import LATEST, Parser, run_job
+from toolkit.cli import LATEST, Parser, job_command, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def refuse_other_judge(run: "Run") -> None:
     if fitted and fitted != own:
         raise UsageError(
             f"{run.results_dir}: fitted from verdicts of {fitted.line()}; the run's judge is "
-            f"{own.line()}; run `python jobs/fit.py {run.path}` first"
+            f"{own.line()}; run `{job_command('fit')} {run.path}` first"
         )
 
 

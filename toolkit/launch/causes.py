@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import errors
+from toolkit.cli import job_command
 from toolkit.launch.accounting import Attempt
 
 STARTED = "Starting with JobEnvironment("
@@ -117,7 +118,7 @@ def _ended_from_outside(found: Evidence, lines: Sequence[str]) -> Cause | None:
 
 def _by_whom(found: Evidence) -> str:
     if found.cancelled:
-        return " by `jobs/cancel.py`"
+        return f" by `{job_command('cancel').removeprefix('python ')}`"
     if not found.attempt or found.attempt.by is None:
         return ""
     uid = found.attempt.by
@@ -215,7 +216,7 @@ def _nothing_known(found: Evidence) -> Cause:
 
 def _with_remedy(cause: Cause, found: Evidence, run: Path) -> Cause:
     """The same cause with what to do next: its own remedy, or the one of its kind."""
-    resume = f"python jobs/launch.py --resume --run {shlex.quote(str(run))}"
+    resume = f"{job_command('launch')} --resume --run {shlex.quote(str(run))}"
     knob = "--mem" if found.stage == "sample" else "--eval-mem"
     time = "--time" if found.stage == "sample" else "--eval-time"
     more_memory = f"ask for more memory: `{resume} {knob} AMOUNT`"
@@ -237,7 +238,7 @@ def _with_remedy(cause: Cause, found: Evidence, run: Path) -> Cause:
     }
     if cause.remedy:
         own = cause.remedy.rstrip(".")
-        helps = re.search(r"launch|again|jobs/", own)
+        helps = re.search(r"launch|again|jobs/|`inference-scaling ", own)
         return _replaced(cause, own if helps else f"{own}; then `{resume}`")
     if cause.again:
         return _replaced(cause, f"`{resume}`")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from toolkit.cli import job_command
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding, Grade
 from toolkit.progress_bar import progress_bar
@@ -65,7 +66,7 @@ def _examine_answers(
 ) -> Iterator[Finding]:
     """Where a harness elsewhere judges: only whether answers are found in the known solutions."""
     found = f"no reference can be judged here: {harness} judges"
-    remedy = "evaluate.py --export-predictions, then --import-report"
+    remedy = f"{job_command('evaluate')} RUN --export-predictions DIR, then --import-report"
     yield Finding("warn", "judge", found, remedy)
     known = [p for p in problems if p.solution]
     lost = {p.task_id: NO_ANSWER for p in known if not verifier.extract(p, p.solution, "chat")}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from toolkit.cli import job_command
 from toolkit.launch.accounting import Accounts
 from toolkit.launch.causes import (
     BEGINS,
@@ -130,7 +131,7 @@ def _not_submitted(run: Run, history: Sequence[Launch]) -> list[Failure]:
     launch = next((x for x in reversed(history) if x.cancelled is None), None)
     if launch is None or launch.launcher != "slurm" or launch.launch is None:
         return []
-    resume = f"`python jobs/launch.py --resume --run {shlex.quote(str(run.path))}`"
+    resume = f"`{job_command('launch')} --resume --run {shlex.quote(str(run.path))}`"
     ends = [x for x in history if x.cancelled is not None and x.launch == launch.launch]
     if ends:
         reason = (ends[-1].reason or "").removeprefix(f"{run.path}: ").partition(";")[0]
@@ -246,7 +247,7 @@ def _cause(evidence: Evidence, run: Run) -> Cause | None:
     return Cause(
         "undecided",
         f"{said[1]} answers got no verdict, which is not the model's fault: its log says why",
-        f"`python jobs/evaluate.py {run.path}`",
+        f"`{job_command('evaluate')} {run.path}`",
     )
 
 

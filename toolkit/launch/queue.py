@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toolkit.cli import job_command
 from toolkit.errors import SlurmFailure, UsageError
 from toolkit.problems.load import problems_label
 from toolkit.runs.history import (
@@ -287,7 +288,7 @@ def refuse_second_launch(run: Run) -> None:
     """Raise `UsageError` while jobs of the run are in the queue: they do the same work."""
     if jobs := queued_jobs(run):
         listed = ", ".join(f"{stage} {job}" for job, stage in _submissions(jobs).items())
-        cancel_it = f"`python jobs/cancel.py {shlex.quote(str(run.path))}`"
+        cancel_it = f"`{job_command('cancel')} {shlex.quote(str(run.path))}`"
         if away := next((job.path for job in jobs if job.path), ""):
             raise UsageError(
                 f"{run.path}: in the queue already, launched where the run was before, {away}: "

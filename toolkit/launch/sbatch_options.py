@@ -35,7 +35,7 @@ LOGS = "status reads the logs where the toolkit puts them"
 ANSWER = "the toolkit reads what sbatch answers"
 RESERVED = {
     "array": "give --array, --eval-array or --max-parallel",
-    "chdir": "jobs run where launch.py was called",
+    "chdir": "jobs run where the launch was called",
     "clusters": "status and cancel ask this cluster only",
     "dependency": "the stages of a launch depend on one another",
     "error": LOGS,
@@ -57,7 +57,7 @@ RESERVED = {
     "test-only": "give --dry-run",
     "usage": ANSWER,
     "version": ANSWER,
-    "wait": "give --wait to launch.py",
+    "wait": "give --wait to the launch",
     "wrap": "the toolkit writes the script",
 }
 """What the toolkit sets itself, or could not work with -> why, or what to do instead."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.cli import job_command
 from toolkit.config import Config
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.chain import Stage, follows, next_round, stages_of
@@ -66,8 +67,8 @@ class Submitted:
         run = shlex.quote(str(self.run.path))
         return (
             f"submitted  {listed}\n"
-            f"follow     python jobs/status.py {run}\n"
-            f"cancel     python jobs/cancel.py {run}"
+            f"follow     {job_command('status')} {run}\n"
+            f"cancel     {job_command('cancel')} {run}"
         )
 
 
@@ -210,7 +211,9 @@ def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption, r
         for job in jobs_of_launch(run, launch):
             found.setdefault(job.submission, job.stage)
     except SlurmFailure as error:
-        log.error("%s; more jobs may be in the queue: `python jobs/cancel.py %s`", error, run.path)
+        log.error(
+            "%s; more jobs may be in the queue: `%s %s`", error, job_command("cancel"), run.path
+        )
     listed = ", ".join(f"{stage} {job}" for job, stage in found.items())
     try:
         if found:
@@ -218,7 +221,7 @@ def _withdraw(run: Run, launch: str, jobs: dict[str, str], stop: Interruption, r
         record_cancellation(run, list(found), withdrawn=launch, reason=reason)
     except SlurmFailure as error:
         log.error("%s; still in the queue: `scancel %s`", error, " ".join(found))
-        return f"still in the queue: {listed}; end them by `python jobs/cancel.py {run.path}`"
+        return f"still in the queue: {listed}; end them by `{job_command('cancel')} {run.path}`"
     except ToolkitError as error:
         log.error("%s", error)
     return f"{f'cancelled {listed}' if found else 'nothing was submitted'}; launch again to go on"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from toolkit.cli import job_command
 from toolkit.errors import SlurmFailure
 from toolkit.launch.accounting import Accounts, read_accounts
 from toolkit.launch.failures import Failure, read_failures
@@ -175,7 +176,7 @@ class Status:
         if self.outdated:
             yield (
                 f"outdated   {self.outdated} samples were decided by an older version of the "
-                f"judge: `python jobs/evaluate.py {self.run}` judges them again"
+                f"judge: `{job_command('evaluate')} {self.run}` judges them again"
             )
 
 

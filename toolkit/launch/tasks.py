@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
-from toolkit.cli import configure_log
+from toolkit.cli import configure_log, job_command
 from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError
@@ -108,8 +108,8 @@ def _refuse_fruitless_restart(run: Run, names: Sequence[str]) -> None:
     if this >= 2 and not brought_samples(run, names, task, {this - 1, this}):
         raise ToolkitError(
             f"two restarts brought no new sample: start-up and one sample need more than the time "
-            f"limit, or could not be written (see the log); make room, or give more time: `python "
-            f"jobs/launch.py --resume --run {shlex.quote(str(run.path))} --time TIME`"
+            f"limit, or could not be written (see the log); make room, or give more time: "
+            f"`{job_command('launch')} --resume --run {shlex.quote(str(run.path))} --time TIME`"
         )
 
 

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 from scipy import special
 
+from toolkit.cli import job_command
 from toolkit.stats.arrays import Floats, Ints, log_choose
 from toolkit.stats.curve import Counts
 from toolkit.stats.laws import BetaBinomial
@@ -71,7 +72,7 @@ class Holdings:
         """What samples up to k, as it can be typed; None where no launch goes on."""
         if not self.goes_on(adaptive=rule is not None):
             return None
-        start = f"python jobs/launch.py --resume --run {shlex.quote(str(self.path))}"
+        start = f"{job_command('launch')} --resume --run {shlex.quote(str(self.path))}"
         if rule is None:
             return f"{start} --samples {k}"
         stop = f"--stop-r {rule.r} --stop-min {rule.looks[0]} --stop-cap {rule.cap}"

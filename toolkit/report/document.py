@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from toolkit.cli import job_command
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replace_file
 from toolkit.records import Judge, Setting, judge_line
@@ -356,7 +357,7 @@ def _fit_command(results: Path) -> str:
         run, judge = results.parents[1], f" --judge {shlex.quote(results.name)}"
     else:
         run, judge = results.parent, ""
-    return f"python jobs/fit.py {shlex.quote(str(run))}{judge}"
+    return f"{job_command('fit')} {shlex.quote(str(run))}{judge}"
 
 
 def write_fit(document: FitDocument, results: Path) -> None:

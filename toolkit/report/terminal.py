@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
 from toolkit.report.blocks import how_many
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
@@ -13,7 +14,7 @@ def describe_results(run: Run) -> str:
     """The table of a finished run and where its report is. Raises `CorruptShard` without one."""
     path = run.results_dir / FIT_JSON
     if not path.is_file():
-        raise CorruptShard(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+        raise CorruptShard(f"{path}: missing: run `{job_command('fit')} {run.path}`")
     return describe_fit(read_fit(run.results_dir), run.results_dir)
 
 

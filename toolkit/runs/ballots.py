@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from toolkit.cli import job_command
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.records import Judge
 from toolkit.runs.damage import naming_damage
@@ -46,7 +47,8 @@ def read_ballots(run: Run, judge: Judge, score: str = "") -> Ballots:
     judged = samples.filter(pl.col("outcome").is_not_null())
     if judged.is_empty():
         raise ToolkitError(
-            f"{run.path}: no sample has a verdict; `python jobs/evaluate.py {run.path}` judges them"
+            f"{run.path}: no sample has a verdict; `{job_command('evaluate')} {run.path}` judges "
+            "them"
         )
     form = (
         pl.when(pl.col("answer").is_null())

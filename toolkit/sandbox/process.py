@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from toolkit.cli import job_command
 from toolkit.errors import IsolationUnavailable, ToolkitError
 from toolkit.sandbox import confine, protocol
 
@@ -150,7 +151,7 @@ def start_workers(
             disabled = setup["disabled"]
             if failure.name not in confine.MECHANISMS or failure.name in disabled:
                 raise IsolationUnavailable(
-                    f"isolation: {failure}; see `python jobs/doctor.py`"
+                    f"isolation: {failure}; see `{job_command('doctor')}`"
                 ) from None
             setup["disabled"] = confine.disable_also(disabled, failure.name, failure.why)
         except BaseException:

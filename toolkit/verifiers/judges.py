@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.problems.swe_bench import KIND as SWE_BENCH
@@ -164,7 +165,7 @@ def harness_of(judge: Judge) -> str:
 def harness_steps(run: Path) -> str:
     """What to do where answers of the run in this directory wait for the verdicts of a harness."""
     return (
-        f"`python jobs/evaluate.py {shlex.quote(str(run))} --export-predictions DIR`, run the "
+        f"`{job_command('evaluate')} {shlex.quote(str(run))} --export-predictions DIR`, run the "
         "harness on each file there, then --import-report with its reports"
     )
 

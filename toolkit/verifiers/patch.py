@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
+from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.records import (
     Examples,
@@ -74,7 +75,8 @@ class Patch:
     ) -> NoReturn:
         """Raises `UsageError`: nothing is judged here."""
         raise UsageError(
-            "patches are judged by SWE-bench's harness: `python jobs/evaluate.py RUN "
+            "patches are judged by SWE-bench's harness: "
+            f"`{job_command('evaluate')} RUN "
             "--export-predictions DIR`, then --import-report PATH"
         )
 
