@@ -47,24 +47,32 @@ def write_failure(path: Path | str, error: OSError) -> WriteFailure:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`. Success renames it to `path`, failure removes it.
 
     The content is on disk before the rename, and the rename before the end. So a crash leaves the
     old file, or the new one. If the directory of `path` is missing, it is made.
 
+    durable: False for a cache whose reader notices damage. Nothing is forced to the disk then, and
+    a crash of the machine may leave a part of the file.
+
     Raises `WriteFailure`, also for an `OSError` of what writes the temporary file.
     """
     with writing(path), _temporary(path) as temporary:
         yield temporary
-        _sync_file(temporary)
+        if durable:
+            _sync_file(temporary)
         temporary.replace(path)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all. Raises `WriteFailure`."""
-    with replacing(path) as temporary:
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path`, whole or not at all. durable: see `replacing`.
+
+    Raises `WriteFailure`.
+    """
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 

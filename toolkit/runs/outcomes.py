@@ -12,7 +12,7 @@ from toolkit.runs.damage import naming_damage
 from toolkit.runs.problem_groups import ProblemGroup, group_files
 from toolkit.runs.run import Run
 from toolkit.runs.shards import scan_samples
-from toolkit.runs.verdicts import decided_verdicts, outdated_answers
+from toolkit.runs.verdicts import Decided, decided_verdicts, read_decided
 from toolkit.stats.stopping import StoppingRule
 
 COUNT_COLUMNS = pl.Schema(
@@ -88,11 +88,18 @@ def sample_outcomes(
 
 @dataclass(frozen=True, slots=True)
 class JudgedGroup:
-    """A group of problems. verdicts: the decided ones. answers: as `judged_answers` gives them."""
+    """A group of problems. answers: as `judged_answers` gives them."""
 
     group: ProblemGroup
-    verdicts: pl.DataFrame
+    decided: Decided
     answers: pl.DataFrame
+
+    @property
+    def outdated(self) -> int:
+        """How many samples only an older version of the judge has decided."""
+        key = ["task_id", "answer"]
+        found = self.answers.join(self.decided.outdated, on=key, how="semi")["samples"].sum()
+        return int(found)
 
 
 def judged_groups(run: Run, judge: Judge, present: Sequence[Slice]) -> Iterator[JudgedGroup]:
@@ -101,8 +108,8 @@ def judged_groups(run: Run, judge: Judge, present: Sequence[Slice]) -> Iterator[
     present: the slices to read, each with a shard and a map.
     """
     for group in group_files(run, present):
-        verdicts = decided_verdicts(run, judge, group.files, Chosen(group.task_ids))
-        yield JudgedGroup(group, verdicts, _answers_of(run, group, verdicts))
+        decided = read_decided(run, judge, group.files, Chosen(group.task_ids))
+        yield JudgedGroup(group, decided, _answers_of(run, group, decided.verdicts))
 
 
 def judged_answers(run: Run, judge: Judge, present: Sequence[Slice]) -> pl.DataFrame:
@@ -159,12 +166,15 @@ def count_outcomes(run: Run, judge: Judge) -> pl.DataFrame:
     has not stopped, they are those of the last look whose samples all have verdicts
     (`StoppingRule.settle`).
     """
-    groups = judged_groups(run, judge, mapped_slices(run))
-    return in_order(run, [counts_of(run, each) for each in groups])
+    groups, rule = judged_groups(run, judge, mapped_slices(run)), run.stopping_rule()
+    return in_order(run, [counts_of(run, each, rule) for each in groups])
 
 
-def counts_of(run: Run, judged: JudgedGroup) -> pl.DataFrame:
-    """The counts of the problems of a group that have samples, in any order. See `in_order`."""
+def counts_of(run: Run, judged: JudgedGroup, rule: StoppingRule | None) -> pl.DataFrame:
+    """The counts of the problems of a group that have samples, in any order. See `in_order`.
+
+    rule: the run's stopping rule.
+    """
     has_verdict, samples = pl.col("outcome").is_not_null(), pl.col("samples")
     counts = judged.answers.group_by("task_id").agg(
         samples.filter(has_verdict).sum().alias("n"),
@@ -175,7 +185,7 @@ def counts_of(run: Run, judged: JudgedGroup) -> pl.DataFrame:
         samples.filter(~has_verdict).sum().alias("unjudged"),
         samples.sum(),
     )
-    if rule := run.stopping_rule():
+    if rule:
         settled = _settle(run, judged, rule)
         counts = counts.drop("n", "c", "suspect").join(settled, on="task_id")
     return counts
@@ -207,7 +217,7 @@ def _settle(run: Run, judged: JudgedGroup, rule: StoppingRule) -> pl.DataFrame:
     batch = pl.sum_horizontal(pl.col("seed") >= t for t in rule.looks)
     answers = _of_group(scan_answers(run, judged.group.slices), judged.group)
     batches = (
-        _with_verdicts(answers, judged.verdicts)
+        _with_verdicts(answers, judged.decided.verdicts)
         .group_by("task_id", batch.cast(pl.Int64).alias("batch"))
         .agg(
             pl.col("outcome").is_not_null().sum().alias("judged"),
@@ -251,15 +261,7 @@ def progress(run: Run, counts: pl.DataFrame, slices: Sequence[Slice] | None = No
 @naming_damage
 def outdated_samples(run: Run, judge: Judge) -> int:
     """How many samples only an older version of this judge has decided. They are judged again."""
-    groups = judged_groups(run, judge, mapped_slices(run))
-    return sum(outdated_of(run, judge, each) for each in groups)
-
-
-def outdated_of(run: Run, judge: Judge, judged: JudgedGroup) -> int:
-    """The same, of the problems of a group."""
-    group = judged.group
-    found = outdated_answers(run, judge, group.files, Chosen(group.task_ids))
-    return int(judged.answers.join(found, on=["task_id", "answer"], how="semi")["samples"].sum())
+    return sum(each.outdated for each in judged_groups(run, judge, mapped_slices(run)))
 
 
 def _with_verdicts(answers: pl.LazyFrame, decided: pl.DataFrame) -> pl.LazyFrame:

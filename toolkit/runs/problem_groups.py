@@ -13,7 +13,7 @@ from toolkit.records import Slice
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import read_batch, task_ids_in, verdict_files
 
-SAMPLES_AT_ONCE = 2_000_000
+SAMPLES_AT_ONCE = 500_000
 """So many samples are looked at together. Their rows take some hundreds of MB."""
 
 

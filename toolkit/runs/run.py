@@ -425,15 +425,17 @@ def metadata(path: Path) -> dict[str, str]:
         raise _unreadable(path, error) from None
 
 
-def write_table(path: Path, frame: pl.DataFrame, facts: dict[str, str]) -> None:
+def write_table(
+    path: Path, frame: pl.DataFrame, facts: dict[str, str], *, durable: bool = True
+) -> None:
     """Write a parquet file (zstd) with `facts` as its metadata. It is complete or not there.
 
-    Raises `WriteFailure`.
+    durable: see `toolkit.files.replacing`. Raises `WriteFailure`.
     """
     # Built in memory: polars raises errors of its own, without a number, if a disk is full.
     built = io.BytesIO()
     frame.write_parquet(built, compression="zstd", metadata=facts)
-    replace_file(path, built.getvalue())
+    replace_file(path, built.getvalue(), durable=durable)
 
 
 def read_table(path: Path, *schemas: pl.Schema) -> pl.DataFrame:

@@ -133,7 +133,8 @@ class ShardCache:
         facts = {"version": VERSION, "launches": self.launches, "outcomes": self.outcomes}
         facts["content"] = _content(rows, facts)
         with contextlib.suppress(WriteFailure):
-            write_table(_path(self.run), frame, facts)
+            # A crash may leave a part of it. `content` tells, and it is made anew.
+            write_table(_path(self.run), frame, facts, durable=False)
             self.changed = False
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from toolkit.records import Judge, Slice
 from toolkit.runs.damage import naming_damage
-from toolkit.runs.outcomes import COUNT_COLUMNS, counts_of, in_order, judged_groups, outdated_of
+from toolkit.runs.outcomes import COUNT_COLUMNS, counts_of, in_order, judged_groups
 from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import ShardCache, open_cache
 from toolkit.runs.shard_facts import ShardFacts
@@ -79,11 +79,11 @@ def read_summary(run: Run, judge: Judge, slices: Sequence[Slice]) -> Summary:
 
 def _work_out(run: Run, judge: Judge, present: Sequence[Slice]) -> Outcomes:
     """What became of the samples of these slices."""
-    counts, endings, outdated = [], [], 0
+    counts, endings, outdated, rule = [], [], 0, run.stopping_rule()
     for each in judged_groups(run, judge, present):
-        counts.append(counts_of(run, each))
+        counts.append(counts_of(run, each, rule))
         endings.append(endings_of(each.answers))
-        outdated += outdated_of(run, judge, each)
+        outdated += each.outdated
     return Outcomes(in_order(run, counts), taxonomy_of(endings), outdated)
 
 

@@ -1,7 +1,9 @@
 """What became of a run's samples: how many passed, and how the others failed."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -87,21 +89,35 @@ def endings_of(answers: pl.DataFrame) -> pl.DataFrame:
 
 def taxonomy_of(endings: Sequence[pl.DataFrame]) -> Taxonomy:
     """The taxonomy of all samples of such tables: see `endings_of`."""
-    groups = pl.concat(endings)
-    suspect = groups.filter(pl.col("reasons").is_not_null())
-    each_reason = suspect.with_columns(pl.col("reasons").str.split(",")).explode("reasons")
+    kinds, cut, exceptions = Counter[str](), Counter[str](), Counter[str]()
+    suspect, problems = Counter[str](), Counter[str]()
+    for end, exception, problem, reasons, samples, ended in _rows(endings):
+        kinds[end] += samples
+        cut[end] += ended
+        if exception is not None:
+            exceptions[exception] += samples
+        if reasons is not None:
+            problems[problem] += samples
+            for reason in reasons.split(","):
+                suspect[reason] += samples
     return Taxonomy(
-        kinds={PASSED: 0} | _sums(groups, "end", "samples"),
-        cut=_sums(groups, "end", "cut"),
-        exceptions=dict(list(_sums(groups, "exception", "samples").items())[:MOST_EXCEPTIONS]),
-        suspect_passes=int(suspect["samples"].sum()),
-        suspect=_sums(each_reason, "reasons", "samples"),
-        suspect_problems=_sums(suspect, "problem", "samples"),
+        kinds={PASSED: 0} | _largest_first(kinds),
+        cut=_largest_first(cut),
+        exceptions=dict(list(_largest_first(exceptions).items())[:MOST_EXCEPTIONS]),
+        suspect_passes=problems.total(),
+        suspect=_largest_first(suspect),
+        suspect_problems=_largest_first(problems),
     )
 
 
-def _sums(groups: pl.DataFrame, key: str, number: str) -> dict[str, int]:
-    """key -> the sum of its numbers, the largest first; without nulls and zeros."""
-    sums = groups.filter(pl.col(key).is_not_null()).group_by(key).agg(pl.col(number).sum())
-    rows = sums.filter(pl.col(number) > 0).sort(number, key, descending=[True, False]).iter_rows()
-    return {str(name): int(count) for name, count in rows}
+def _rows(endings: Sequence[pl.DataFrame]) -> Iterator[tuple[Any, ...]]:
+    """The rows of all tables. A run has few: a loop over them costs less than queries do."""
+    for table in endings:
+        columns = ("end", "exception", "problem", "reasons", "samples", "cut")
+        yield from table.select(columns).iter_rows()
+
+
+def _largest_first(sums: Counter[str]) -> dict[str, int]:
+    """Without zeros; equal ones by name."""
+    found = sorted(sums.items(), key=lambda each: (-each[1], each[0]))
+    return {name: count for name, count in found if count}

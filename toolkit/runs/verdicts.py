@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -77,36 +78,61 @@ def write_verdicts(
     write_table(run.verdicts_dir / f"v-{name}.parquet", frame, own | (facts or {}))
 
 
-def read_verdicts(
-    run: Run,
-    judge: Judge,
-    files: Sequence[Path] | None = None,
-    chosen: Chosen = EVERY_ANSWER,
-) -> pl.DataFrame:
+def read_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
     """The verdicts of this judge, with the columns of `VERDICT_SCHEMA` but `judge`.
-
-    files: those to read, in the order of `verdict_files`; None for all. chosen: of which answers.
 
     There is one row for each (task_id, answer). An answer with the outcome `error` is judged again
     at the next evaluation. The decided outcome then replaces `error`.
     """
-    own = (pl.col("judge") == judge.digest) & chosen.rows()
+    own = pl.col("judge") == judge.digest
+    frames = (read_batch(path).filter(own) for path in verdict_files(run))
     return (
-        _verdicts_in(verdict_files(run) if files is None else files, own)
+        pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames])
         .sort(pl.col("outcome") == "error", maintain_order=True)
         .unique(["task_id", "answer"], keep="first", maintain_order=True)
         .drop("judge")
     )
 
 
-def decided_verdicts(
+class Decided(NamedTuple):
+    """What a judge has decided of some answers.
+
+    verdicts: as `read_verdicts` gives them, without the rows whose outcome is `error`. outdated:
+    task_id and answer of those that only an older version of the judge has decided.
+    """
+
+    verdicts: pl.DataFrame
+    outdated: pl.DataFrame
+
+
+def read_decided(
     run: Run,
     judge: Judge,
     files: Sequence[Path] | None = None,
     chosen: Chosen = EVERY_ANSWER,
-) -> pl.DataFrame:
+) -> Decided:
+    """What this judge and its older versions have decided; each file is read once.
+
+    files: those to read, in the order of `verdict_files`; None for all. chosen: of which answers.
+    Other rows are dropped file by file.
+    """
+    key, digests = ["task_id", "answer"], [judge.digest, *judge.older_digests()]
+    wanted = (pl.col("outcome") != "error") & pl.col("judge").is_in(digests) & chosen.rows()
+    frames = (
+        read_batch(path).filter(wanted) for path in (verdict_files(run) if files is None else files)
+    )
+    found = pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames]).lazy()
+    own = pl.col("judge") == judge.digest
+    verdicts = found.filter(own).drop("judge").unique(key, keep="first", maintain_order=True)
+    current, older = pl.collect_all([verdicts, found.filter(~own).select(key).unique()])
+    if older.height:  # rarely: the join would look at all verdicts
+        older = older.join(current, on=key, how="anti")
+    return Decided(current, older)
+
+
+def decided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
     """The same as `read_verdicts`, without the rows whose outcome is `error`."""
-    return read_verdicts(run, judge, files, chosen).filter(pl.col("outcome") != "error")
+    return read_decided(run, judge).verdicts
 
 
 def verdict_files(run: Run) -> list[Path]:
@@ -133,26 +159,6 @@ def decided_keys(
     return pl.concat([pl.DataFrame(schema=key), *found])
 
 
-def outdated_answers(
-    run: Run,
-    judge: Judge,
-    files: Sequence[Path] | None = None,
-    chosen: Chosen = EVERY_ANSWER,
-) -> pl.DataFrame:
-    """task_id, answer: those that an older version of this judge has decided, but not this one.
-
-    files, chosen: as for `read_verdicts`.
-    """
-    if judge.version == 1:
-        return pl.DataFrame(schema=VERDICT_SCHEMA).select("task_id", "answer")
-    decided = (pl.col("outcome") != "error") & chosen.rows()
-    found = _verdicts_in(verdict_files(run) if files is None else files, decided)
-    key = ["task_id", "answer"]
-    older = found.filter(pl.col("judge").is_in(judge.older_digests())).select(key).unique()
-    current = found.filter(pl.col("judge") == judge.digest).select(key)
-    return older.join(current, on=key, how="anti")
-
-
 def other_judges(run: Run, judge: Judge) -> list[str]:
     """All other judges that have verdicts in the run, each as `Judge.line` gives it."""
     found = set()
@@ -165,12 +171,6 @@ def other_judges(run: Run, judge: Judge) -> list[str]:
             timeouts = read_table(path, format1.VERDICT_SCHEMA)["timeout"].unique()
             found |= {format1.judge_line_of(timeout) for timeout in timeouts}
     return sorted(found - {judge.line()})
-
-
-def _verdicts_in(files: Iterable[Path], wanted: pl.Expr) -> pl.DataFrame:
-    """The wanted rows of these files. The others are dropped file by file."""
-    frames = (read_batch(path).filter(wanted) for path in files)
-    return pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames])
 
 
 def read_batch(path: Path) -> pl.DataFrame:
