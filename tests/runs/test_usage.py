@@ -1,9 +1,13 @@
 """What a run has cost, from what its shards say."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolkit.runs.shard_facts import facts_of_metadata
-from toolkit.runs.usage import Allocation, Spent, cost_of, spent_of
+from toolkit.runs.usage import Allocation, Spent, condensed, cost_of, spent_of
 
 TASK = {"host": "n1", "slurm_job": "7", "slurm_task": "0", "slurm_restarts": "0", "process": "11"}
 
@@ -135,3 +139,37 @@ def test_without_a_gpu_only_sampling_is_task_time():
     jobs = [Allocation("7", True, 80, 0), Allocation("8", False, 500, 0)]
     cost = cost_of(shards, jobs, {"7"})
     assert cost.line() == "80 s of sampling tasks, no GPU (from sacct), 75% of it sampling"
+
+
+FACTS = st.fixed_dictionaries(
+    {"slurm_task": st.integers(0, 2), "engine_restarts": st.integers(0, 2)},
+    optional={
+        "slot": st.integers(0, 1),
+        "device": st.sampled_from(["A100", "cpu"]),
+        "tensor_parallel_size": st.sampled_from([1, 2]),
+        "startup_seconds": st.integers(0, 90),
+        "staging_seconds": st.integers(0, 90),
+        "prompt_tokens": st.integers(0, 50),
+        "preemptions": st.integers(0, 3),
+        "kv_cache_peak": st.sampled_from([0.25, 0.5]),
+    },
+)
+ATTEMPTS = st.lists(st.tuples(st.integers(1, 99), FACTS), max_size=12)
+
+
+@given(ATTEMPTS, ATTEMPTS, st.integers(0, 12))
+def test_condensed_shards_cost_what_the_shards_do(some, others, interrupted):
+    """Whole seconds: sums of them do not depend on the order. No two attempts start together."""
+    shards = [
+        shard(100 * i, 100 * i + seconds, **facts)
+        for i, (seconds, facts) in enumerate([*some, *others])
+    ]
+    if shards[interrupted + 1 :]:
+        first, last = shards[interrupted : interrupted + 2]
+        shards[interrupted : interrupted + 2] = [replace(last, earlier=(first,))]
+    one, two = shards[: len(some)], shards[len(some) :]
+    kept = condensed(one)
+    assert spent_of(kept) == spent_of(one)
+    assert spent_of([*kept, *two]) == spent_of(condensed([*kept, *two])) == spent_of(shards)
+    starts = {(*a.origin.key, a.start.restarts) for s in one for a in s.attempts()}
+    assert len(kept) == len(starts)

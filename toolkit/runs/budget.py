@@ -7,15 +7,22 @@ that were in hand at most.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from toolkit.config import Budget
 from toolkit.errors import ToolkitError
 from toolkit.runs.history import recorded_config
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import FeedFacts, ShardFacts, read_facts
-from toolkit.runs.usage import Spent, TokenPrices, facts_of_work, spent_of, token_prices
+from toolkit.runs.shard_facts import ShardFacts, read_facts
+from toolkit.runs.usage import (
+    Spent,
+    TokenPrices,
+    condensed,
+    facts_of_work,
+    spent_of,
+    token_prices,
+)
 
 UNITS = {
     "max_usd": "dollars",
@@ -103,11 +110,20 @@ def amounts_of_run(run: Run, budget: Budget) -> list[Amount]:
 
 @dataclass(slots=True)
 class Account:
-    """What a run has spent, for a process that samples. It reads each shard once."""
+    """What a run has spent, for a process that samples. It reads each shard once.
+
+    It is asked before each slice. So what it keeps grows with the engines, not with the shards.
+    The prices of tokens are those of the launch that is the newest when the process starts.
+    """
 
     run: Run
     budget: Budget
-    _facts: dict[str, ShardFacts] = field(default_factory=dict)
+    prices: TokenPrices | None = field(init=False)
+    _counted: set[str] = field(default_factory=set)
+    _drawn: list[ShardFacts] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.prices = token_prices(self.run)
 
     def reached(self, in_hand: Mapping[str, ShardFacts] | None = None) -> Amount | None:
         """The bound that is reached; None while another slice may be begun.
@@ -116,19 +132,20 @@ class Account:
         Slices that have a shard by now are left out.
         """
         done = self.run.done()
-        for name in self._facts.keys() - done:
-            del self._facts[name]
-        for name in done - self._facts.keys():
-            self._facts[name] = _facts_of(self.run, name)
+        if not self._counted <= done:  # somebody removed a shard: what it said cannot be taken out
+            self._counted, self._drawn = set(), []
+        if fresh := done - self._counted:
+            self._drawn = condensed([*self._drawn, *(_facts_of(self.run, n) for n in fresh)])
+            self._counted |= fresh
         own = {name: facts for name, facts in (in_hand or {}).items() if name not in done}
         kept = (each.facts for each in list_partials(self.run) if each.slice not in own)
-        spent = spent_of([*self._facts.values(), *own.values(), *kept])
-        return reached(amounts(self.budget, spent, token_prices(self.run)))
+        spent = spent_of([*self._drawn, *own.values(), *kept])
+        return reached(amounts(self.budget, spent, self.prices))
 
 
 def _facts_of(run: Run, name: str) -> ShardFacts:
-    """What a shard says, without the readings of its feed; nothing of a damaged one."""
+    """What a shard says; nothing of a damaged one."""
     try:
-        return replace(read_facts(run.shard_path(name)), feed=FeedFacts())
+        return read_facts(run.shard_path(name))
     except ToolkitError:
         return ShardFacts()

@@ -5,7 +5,7 @@ attempts that were lost, and the time before the first slice. Slurm's accounting
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from toolkit.runs.history import recorded_config
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import read_all_facts
-from toolkit.runs.shard_facts import ShardFacts, Times
+from toolkit.runs.shard_facts import FeedFacts, ShardFacts, Times
 
 NO_GPU = ("none", "cpu")
 """Devices that the backends name where there is no GPU. A server is named by its URL."""
@@ -216,8 +216,7 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
 
     Shards without times (ingested ones) cost nothing.
     """
-    timed = [(each.times, each) for s in shards for each in s.attempts() if each.times]
-    timed.sort(key=lambda each: (_engine(each), each[0].started))
+    timed = _timed(shards, _engine)
     engines = [list(group) for _, group in groupby(timed, _engine)]
     on_gpus = any(_on_gpu(shards) for shards in engines)
     # A trial on a CPU is no GPU time, though it may be a part of the same run.
@@ -239,6 +238,40 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     )
 
 
+def condensed(shards: Iterable[ShardFacts]) -> list[ShardFacts]:
+    """One row for each start of an engine, as if all that it drew were one attempt at one slice.
+
+    `spent_of` says the same of the rows as of the shards, also where other shards come beside. So
+    who asks it again and again need not keep each shard.
+    """
+    return [_joined(list(starts)) for _, starts in groupby(_timed(shards, _start), _start)]
+
+
+def _joined(shards: Sequence[TimedShard]) -> ShardFacts:
+    """The attempts of one start of an engine, in the order of their start, as one."""
+    first = shards[0][1]
+    tokens, preemptions = first.tokens, _total([s.feed.preemptions for _, s in shards])
+    for _, later in shards[1:]:
+        tokens = tokens.plus(later.tokens)
+    peaks = [s.feed.kv_cache_peak for _, s in shards if s.feed.kv_cache_peak is not None]
+    return ShardFacts(
+        origin=first.origin,
+        engine=first.engine,
+        start=first.start,
+        times=Times(shards[0][0].started, max(times.ended for times, _ in shards)),
+        tokens=tokens,
+        feed=FeedFacts(kv_cache_peak=max(peaks, default=None), preemptions=preemptions),
+    )
+
+
+def _timed(
+    shards: Iterable[ShardFacts], key: Callable[[TimedShard], tuple[str, ...]]
+) -> list[TimedShard]:
+    """The attempts at these shards that tell their times, by this key and by their start."""
+    timed = [(each.times, each) for s in shards for each in s.attempts() if each.times]
+    return sorted(timed, key=lambda each: (key(each), each[0].started))
+
+
 def _on_gpu(shards: Sequence[TimedShard]) -> bool:
     """Whether an engine had a GPU. Shards of the first versions do not say: it had."""
     device = shards[0][1].engine.device
@@ -247,6 +280,11 @@ def _on_gpu(shards: Sequence[TimedShard]) -> bool:
 
 def _engine(shard: TimedShard) -> tuple[str, ...]:
     return shard[1].origin.key
+
+
+def _start(shard: TimedShard) -> tuple[str, ...]:
+    """Identifies an engine and which of its starts."""
+    return (str(shard[1].start.restarts or 0), *_engine(shard))
 
 
 def _device(shard: ShardFacts) -> str:
