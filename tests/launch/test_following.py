@@ -3,12 +3,14 @@
 import json
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 import pytest
 from run_here import here
 from run_jobs import samples
 
+from toolkit.backends.synthetic import SyntheticBackend
 from toolkit.config import Evaluation
 from toolkit.launch.chain import next_round, stages_of
 from toolkit.launch.following import Planner, recut, rounds_follow
@@ -18,6 +20,7 @@ from toolkit.resolve import resolve
 from toolkit.runs import shares
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.run import freeze_round
+from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.shares import Share
 from toolkit.runs.slices import planned_samples
 from toolkit.stages import alongside
@@ -110,45 +113,89 @@ class Never:
     requested: bool = False
 
 
-def run_together(run, plan, tasks=3):
-    """An array of so many tasks in threads, and the evaluation beside it; gives what they took."""
+def run_together(run, plan, tasks=3, devices=((),), parts=1):
+    """An array of so many tasks in threads, and the evaluation beside it; gives what they took.
+
+    devices: those of each engine of a task. parts: array tasks of the evaluation.
+    """
     config, dealt = plan.config, tasks_of(plan)
     everyone = [Share(run, LAUNCH, task) for task in range(tasks)]
     names = [dealt[task] if task < len(dealt) else [] for task in range(tasks)]
     threads = [
         threading.Thread(
-            target=run_sampling, args=(run, mine, config, Never()), kwargs={"share": share}
+            target=run_sampling, args=(run, mine, config, Never(), devices), kwargs={"share": share}
         )
         for mine, share in zip(names, everyone, strict=True)
     ]
-    for thread in threads:
-        thread.start()
-    planner = Planner(run, config, LAUNCH, tasks)
+    planner = Planner(run, config, LAUNCH, tasks * len(devices), alone=parts == 1)
     over = lambda: not any(thread.is_alive() for thread in threads)  # noqa: E731
-    evaluate_alongside(run, Evaluation(), over, plan=planner.plan, hungry=planner.hungry, workers=1)
-    for thread in threads:
+
+    def judge(part):
+        plan = partial(rounds_follow, run, LAUNCH) if part else planner.plan
+        share = {"part": part, "parts": parts, "workers": 1}
+        evaluate_alongside(run, Evaluation(), over, plan=plan, hungry=planner.hungry, **share)
+
+    others = [threading.Thread(target=judge, args=(part,)) for part in range(1, parts)]
+    for thread in (*threads, *others):
+        thread.start()
+    judge(0)
+    for thread in (*threads, *others):
         thread.join(60)
     return [s.name for share in everyone for s in share.taken]
 
 
-@pytest.mark.slow
-def test_it_ends_with_the_counts_of_rounds_that_wait(tmp_path, at_once, monkeypatch):
-    plan, run = planned(tmp_path, array=3, max_num_seqs=8)
-    taken = run_together(run, plan)
+@pytest.fixture(scope="module")
+def waited(tmp_path_factory):
+    """The same run, each round of which waits for the one before."""
+    folder = tmp_path_factory.mktemp("waited")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in FLAGS.items()][1:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = here(
+            "launch", "--adaptive", *flags, "--launcher=inline", "--run=run", "--replicates=100"
+        )
+    assert done.code == 0, done.all()
+    return folder / "run"
+
+
+def assert_ended_as(waited, run, plan, taken):
     assert not rounds_follow(run, LAUNCH)
     assert len(taken) == len(set(taken)) == len(run.slices()) - len(plan.new) > 3
     assert run.done() == {s.name for s in run.slices()}
     assert next_round(run, plan.config, done=len(plan.new)) is None
-    counts = count_outcomes(run, judge_of_run(run))
-    monkeypatch.chdir(tmp_path)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in FLAGS.items()][1:]
-    done = here(
-        "launch", "--adaptive", *flags, "--launcher=inline", "--run=other", "--replicates=100"
+    counts = count_outcomes(run, judge_of_run(run)).select("task_id", "n", "c")
+    assert counts.equals(
+        pl.read_parquet(waited / "results/counts.parquet").select("task_id", "n", "c")
     )
-    assert done.code == 0, done.all()
-    waited = pl.read_parquet(tmp_path / "other/results/counts.parquet")
-    assert counts.select("task_id", "n", "c").equals(waited.select("task_id", "n", "c"))
-    assert samples(run.path).equals(samples(tmp_path / "other"))
+    assert samples(run.path).equals(samples(waited))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [1, 2])
+def test_it_ends_with_the_counts_of_rounds_that_wait(tmp_path, at_once, waited, parts):
+    """With one evaluation beside the array, and with two of which one plans."""
+    plan, run = planned(tmp_path, array=3, max_num_seqs=8, eval_array=parts)
+    assert_ended_as(waited, run, plan, run_together(run, plan, parts=parts))
+
+
+@pytest.mark.slow
+def test_the_engines_of_a_task_share_the_rounds_that_follow(tmp_path, at_once, waited, monkeypatch):
+    """Two tasks of two engines. None draws before all are up, so that each has a part."""
+    up, all_up, step = [], threading.Event(), SyntheticBackend.step
+
+    def waiting(engine):
+        if engine not in up:
+            up.append(engine)
+        if len(up) >= 4:
+            all_up.set()
+        assert all_up.wait(30)
+        return step(engine)
+
+    monkeypatch.setattr(SyntheticBackend, "step", waiting)
+    plan, run = planned(tmp_path, array=2, max_num_seqs=8, engines_per_task=2)
+    assert_ended_as(waited, run, plan, run_together(run, plan, 2, (("0",), ("1",))))
+    facts = [read_facts(run.shard_path(name)) for name in run.done()]
+    assert {(each.origin.slot, each.origin.gpus) for each in facts} == {(0, "0"), (1, "1")}
 
 
 def test_a_shard_that_is_not_judged_yet_ends_nothing(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from run_jobs import assert_each_sample_once
 
 from toolkit.backends import open_backend
-from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling
+from toolkit.config import Budget, Config, Engine, ProblemSet, Quantity, Sampling
 from toolkit.cores import OWN, available_cores
 from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.launch.prepare import freeze_launch, plan_launch
@@ -300,6 +300,40 @@ def test_a_stop_keeps_what_all_engines_have_finished(run, stop, engines, monkeyp
     stop.requested = False
     assert run_sampling(run, names(run), CONFIG, stop, FOUR)
     assert_each_sample_once(run.path, problems=4, n=30)
+
+
+def test_engines_that_share_a_budget_overspend_by_the_slices_in_hand_at_most(
+    run, stop, engines, monkeypatch
+):
+    """Whenever one of the four begins a slice, less is on disk than may be spent."""
+    all_up, waited, begun = threading.Barrier(4), threading.local(), []
+
+    def once():
+        if not hasattr(waited, "done"):
+            waited.done = all_up.wait(30)
+
+    spent = SlicePool._spent
+
+    def watched(pool, drawn):
+        done, in_hand, following = run.done(), set(pool._in_hand), pool._waiting[0].name
+        found = spent(pool, drawn)
+        if not found:
+            begun.append((done, in_hand | {following}))
+        return found
+
+    monkeypatch.setattr(SlicePool, "_spent", watched)
+    engines({gpu: {"before": once} for (gpu,) in FOUR})
+    most = 200
+    config = replace(CONFIG, budget=Budget(max_output_tokens=most))
+    assert run_sampling(run, names(run), config, stop, FOUR)
+    tokens = {f.slice: f.tokens.output for f in facts_of(run)}
+    assert {f.origin.slot for f in facts_of(run)} == {0, 1, 2, 3}
+    assert all(sum(tokens[name] for name in done) < most for done, _ in begun)
+    done, in_hand = begun[-1]
+    assert tokens.keys() - done <= in_hand
+    assert most <= sum(tokens.values()) < most + sum(tokens[name] for name in in_hand)
+    assert tokens.keys() == set().union(*(held for _, held in begun)) < set(names(run))
+    assert not list_partials(run)
 
 
 def test_the_first_engine_starts_alone_and_the_others_together(run, stop, monkeypatch):
