@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 END_SECONDS = 5.0
 """How long the processes of an engine may take to end once they are killed."""
 GUARD_SECONDS = 60.0
-"""How long an engine without a task waits for the guard to end it. Only a guard that sees the engine
-alive learns which shared memory it uses; a busy machine may keep the guard from looking at once."""
+"""How long an engine without a task waits for the guard to end it. Only a guard that sees it alive
+learns which shared memory it uses. A busy machine may keep the guard from looking at once."""
 REPORT_SECONDS = 0.5
 """An engine reports at least this often that it has made steps."""
 MEMORY_SECONDS = 10.0
