@@ -130,6 +130,24 @@ def test_the_gradient_and_the_hessian_are_those_of_the_likelihood():
     assert hessian == pytest.approx(np.array(rows), rel=1e-3, abs=1e-3)
 
 
+def test_a_law_under_which_the_counts_are_impossible_has_finite_derivatives():
+    """A search may step there: no mass is near p = 0, and some problems are unsolved."""
+    counts = Counts.of(np.full(40, 10_000), np.arange(40) * 20)
+    model = TailModel(Tally.of(counts.n, counts.c), 10_000)
+    at = np.zeros(FLOOR + 1)
+    at[A] = 1000
+    value, gradient, hessian = model._derivatives(at)
+    assert value < -300
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(hessian).all()
+
+
+def test_the_search_for_an_onset_in_counts_of_two_hard_atoms_overflows_nowhere():
+    random = np.random.default_rng([5069, 1000, 164])
+    p = np.where(random.random(164) < 0.7, random.beta(2.0, 1.0, 164), 0.002)
+    assert judge_tail(Counts.of(np.full(164, 1000), random.binomial(1000, p))).supported is False
+
+
 def test_a_fit_finds_the_exponent_and_the_floor():
     law = power(0.4, 0.5)
     counts = drawn(lambda r, size: law(r, size) * (r.random(size) > 0.1), 4000, 2000)

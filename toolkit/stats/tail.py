@@ -39,6 +39,8 @@ ONSET = (-1.0, 5.0)
 RIDGE = 0.01
 """Precision of a weak prior on the cells' log shares, so that an empty cell has a finite one."""
 MOST_FLOOR = 0.9
+IMPOSSIBLE = 1e-140
+"""Least likelihood of a row beside its largest one. Its inverse has a finite square."""
 STEPS = 100
 
 
@@ -161,13 +163,13 @@ class TailModel:
         if not -self._unsolved <= at[FLOOR] < MOST_FLOOR + 0.05:
             return -np.inf
         mixed = (1 - at[FLOOR]) * (self._l @ self._mass(at)) + at[FLOOR] * self._l0
-        return float(self._weight @ np.log(np.maximum(mixed, 1e-300))) - _penalty(at)
+        return float(self._weight @ np.log(np.maximum(mixed, IMPOSSIBLE))) - _penalty(at)
 
     def _derivatives(self, at: Floats) -> tuple[float, Floats, Floats]:
         """Log likelihood without the penalty, its gradient and its Hessian."""
         mass, floor, weight = self._mass(at), at[FLOOR], self._weight
         plain = self._l @ mass
-        mixed = np.maximum((1 - floor) * plain + floor * self._l0, 1e-300)
+        mixed = np.maximum((1 - floor) * plain + floor * self._l0, IMPOSSIBLE)
         centred = self.features - mass @ self.features
         scale = (1 - floor) / mixed  # the posterior of the nodes is scale x l x mass
         one, other = (
