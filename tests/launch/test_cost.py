@@ -13,7 +13,8 @@ from toolkit.launch.accounting import read_cost
 from toolkit.launch.causes import OUR_LAST_LINE
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Sample
-from toolkit.report.document import FitContext, SamplingFacts, read_fit
+from toolkit.report.document import FitContext, read_fit
+from toolkit.report.facts import SamplingFacts
 from toolkit.resolve import resolve
 from toolkit.runs.history import Launch, append_launch
 from toolkit.runs.shard_facts import EngineStart, Origin, ShardFacts, Times, TokenCounts

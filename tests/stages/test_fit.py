@@ -10,14 +10,9 @@ import pytest
 from run_jobs import ROOT
 
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
-from toolkit.report.document import (
-    FitContext,
-    JudgeFacts,
-    SamplingFacts,
-    Slope,
-    read_fit,
-    write_fit,
-)
+from toolkit.report.document import FitContext, read_fit, write_fit
+from toolkit.report.facts import JudgeFacts, SamplingFacts
+from toolkit.report.findings import Slope
 from toolkit.report.report import report_blocks
 from toolkit.report.terminal import describe_fit
 from toolkit.runs.roof import RunRoof

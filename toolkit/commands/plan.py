@@ -89,7 +89,8 @@ def main() -> int:
 
 def refuse_other_judge(run: "Run") -> None:
     """Raise `UsageError` if the results were fitted from verdicts of another judge."""
-    from toolkit.report.document import JudgeFacts, read_fit
+    from toolkit.report.document import read_fit
+    from toolkit.report.facts import JudgeFacts
     from toolkit.verifiers.judges import judge_of_run
 
     fitted, own = read_fit(run.results_dir).judge, JudgeFacts.of(judge_of_run(run))

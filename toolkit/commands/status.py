@@ -59,7 +59,7 @@ def main() -> int:
 def verify(run: "Run") -> int:
     """Print what is wrong with the run's files, or that nothing is."""
     from toolkit.launch.progress import read_ledger
-    from toolkit.report.document import verify_results
+    from toolkit.report.result_files import verify_results
     from toolkit.runs.damage import damaged_records, damaged_shards
 
     shards = [error for _, error in damaged_shards(run)]

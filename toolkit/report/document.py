@@ -6,214 +6,38 @@ undefined is null.
 """
 
 import dataclasses
-import hashlib
 import json
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
 from toolkit.cli import job_command
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import replace_file
-from toolkit.records import Judge, Setting, judge_line
+from toolkit.report.facts import JudgeFacts, SamplingFacts
+from toolkit.report.findings import (
+    Band,
+    Bracket,
+    FamilyStanding,
+    FittedModels,
+    ForecastPoint,
+    OutputTokens,
+    Overtakes,
+    PartialPoint,
+    Slope,
+)
+from toolkit.report.json_records import as_json, of_json
 from toolkit.runs.roof import RunRoof
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
 from toolkit.stats.consistency import Consistency
 from toolkit.stats.forecast import Interval
-from toolkit.stats.laws import BetaBinomial, ExpPower, LogLogLine
+from toolkit.stats.laws import BetaBinomial
 from toolkit.stats.power_law import PowerLaw
 from toolkit.stats.stopping import StoppingRule
 from toolkit.stats.weak_tests import WeakTests
 
 FIT_JSON = "fit.json"
-TABLES_AND_REPORTS = ("counts.parquet", "curve.parquet", "report.md", "report.html")
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingFacts:
-    """How the run was sampled; null where its backend has no such setting."""
-
-    model: str
-    backend: str | None
-    prompt_style: str | None
-    temperature: float | None
-    top_p: float | None
-    max_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeFacts:
-    """How the run was judged: the kind of verifier, its version, and all its settings."""
-
-    verifier: str
-    version: int
-    settings: dict[str, Setting]
-
-    @classmethod
-    def of(cls, judge: Judge) -> "JudgeFacts":
-        """What a report says of a judge."""
-        return cls(judge.verifier, judge.version, judge.settings)
-
-    def line(self) -> str:
-        """For people: `python_tests, version 1, timeout 3.0`."""
-        return judge_line(self.verifier, self.version, self.settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """95 % interval of fail@k."""
-
-    lo: float
-    hi: float
-
-
-@dataclass(frozen=True, slots=True)
-class PartialPoint:
-    """pass@k of the problems that support k, where not all do; 95 % interval of such problems."""
-
-    problems: int
-    pass_at_k: float
-    lo: float
-    hi: float
-
-
-@dataclass(frozen=True, slots=True)
-class AgainstReference:
-    """pass@k less the pass@1 of a reference, with its 95 % interval.
-
-    The reference has one try of each of 164 problems, and so an error of its own. Its outcomes by
-    problem are not known: the two are taken as independent.
-    """
-
-    k: int
-    difference: float
-    lo: float
-    hi: float
-
-    @property
-    def differs(self) -> bool:
-        """Whether 0 is outside of the interval."""
-        return self.lo > 0 or self.hi < 0
-
-
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """d log fail@k / d log k over the decade from `from_` to `to`, with its 95 % interval."""
-
-    from_: int
-    to: int
-    estimate: float
-    lo: float
-    hi: float
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastPoint:
-    """fail@k of such problems with its 95 % interval, and the method in words."""
-
-    estimate: float
-    lo: float
-    hi: float
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyStanding:
-    """How a family of laws did on held-out samples of these counts.
-
-    - weight: its say in the forecast, 0 where it is rejected.
-    - error: of log fail@k_max, forecast from half of the samples; None where nothing was held out.
-    - z: the largest such error in units of its standard error.
-    """
-
-    name: str
-    weight: float
-    error: float | None
-    z: float
-    rejected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Bracket:
-    """Bounds of fail@k that need no model, of these problems and without sampling error."""
-
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class BetaBinomialFit:
-    """A `BetaBinomial` fitted to the counts, and its fail@k up to 10 k_max."""
-
-    a: float
-    b: float
-    pi0: float
-    neg_log_lik: float
-    fail_at_k: dict[int, float]
-
-    @property
-    def model(self) -> BetaBinomial:
-        """Its fail@k for any k."""
-        return BetaBinomial(self.a, self.b, self.pi0, self.neg_log_lik)
-
-
-@dataclass(frozen=True, slots=True)
-class ScaledFit:
-    """A `ScaledBetaBinomial` fitted to the counts, and its fail@k up to 10 k_max."""
-
-    a: float
-    b: float
-    s: float
-    neg_log_lik: float
-    fail_at_k: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class FittedModels:
-    """The models of `toolkit.stats.laws`; None where the counts have no maximum."""
-
-    log_log_line: LogLogLine | None
-    exp_power: ExpPower | None
-    beta_binomial: BetaBinomialFit | None
-    beta_binomial_map: BetaBinomialFit | None
-    zero_inflated_beta_binomial: BetaBinomialFit | None
-    scaled_beta_binomial: ScaledFit | None
-
-
-@dataclass(frozen=True, slots=True)
-class Overtakes:
-    """The k whose pass@k reaches a reference's one try; None for one beyond all forecasts.
-
-    `pass_at_1` is taken as exact for k, lo and hi. Its own error is in `against`.
-    """
-
-    reference: str
-    pass_at_1: float
-    k: int | None
-    lo: int | None
-    hi: int | None
-    pass_at_1_lo: float | None = None
-    """Exact binomial 95 % interval of `pass_at_1`; None in older results, as the next."""
-    pass_at_1_hi: float | None = None
-    against: tuple[AgainstReference, ...] = ()
-    """At each k of the curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputTokens:
-    """What samples cost in output tokens, as means over problems (`toolkit.stats.tokens`).
-
-    a_sample: of one sample, with its standard error for such problems; None for a single problem.
-    at_k: expected tokens a problem where each gets k samples, for the k of the unbiased curve.
-    """
-
-    a_sample: float
-    standard_error: float | None
-    at_k: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +146,11 @@ class FitDocument(FitContext):
     """SHA-256 of each other file of the results, by its path; None in older results."""
 
     @property
+    def samples_differ(self) -> bool:
+        """Whether some samples pass and others fail. If not, most figures would be empty."""
+        return 0 < self.pass_at_k[1] < 1
+
+    @property
     def law(self) -> BetaBinomial | None:
         """The beta-binomial (MAP); None where it would show its prior and not the counts.
 
@@ -338,10 +167,10 @@ def read_fit(results: Path) -> FitDocument:
     command that writes it.
     """
     path = results / FIT_JSON
-    remedy = f"run `{_fit_command(results)}`"
+    remedy = f"run `{fit_command(results)}`"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        document: FitDocument = _parsed(FitDocument, found, "the document")
+        document: FitDocument = of_json(FitDocument, found, "the document")
     except FileNotFoundError:
         raise UsageError(f"{path}: missing: {remedy}") from None
     except OSError as error:
@@ -351,7 +180,7 @@ def read_fit(results: Path) -> FitDocument:
     return document
 
 
-def _fit_command(results: Path) -> str:
+def fit_command(results: Path) -> str:
     """What writes these results: of a run, or of one of its judges (`results/NAME`)."""
     if results.parent.name == "results":
         run, judge = results.parents[1], f" --judge {shlex.quote(results.name)}"
@@ -362,88 +191,5 @@ def _fit_command(results: Path) -> str:
 
 def write_fit(document: FitDocument, results: Path) -> None:
     """Write fit.json into `results`, whole or not at all. Raises `WriteFailure`."""
-    text = json.dumps(_plain(document), indent=1, allow_nan=False)
+    text = json.dumps(as_json(document), indent=1, allow_nan=False)
     replace_file(results / FIT_JSON, f"{text}\n".encode())
-
-
-def digests_of_results(results: Path) -> dict[str, str]:
-    """The SHA-256 of each file that fit writes into `results` before fit.json."""
-    paths = [results / name for name in TABLES_AND_REPORTS]
-    paths += sorted(p for p in (results / "figures").iterdir() if p.suffix in (".svg", ".png"))
-    found = ((p, hashlib.sha256(p.read_bytes()).hexdigest()) for p in paths)
-    return {path.relative_to(results).as_posix(): digest for path, digest in found}
-
-
-def damaged_results(results: Path, document: FitDocument) -> list[Path]:
-    """The files beside fit.json that are missing, or are not what was written."""
-    damaged = []
-    for name, digest in (document.files or {}).items():
-        path = results / name
-        try:
-            whole = hashlib.sha256(path.read_bytes()).hexdigest() == digest
-        except OSError:
-            whole = False
-        if not whole:
-            damaged.append(path)
-    return damaged
-
-
-def verify_results(results: Path) -> Iterator[ToolkitError]:
-    """What is wrong with the results of a run: one error for each file. None without results."""
-    if not (results / FIT_JSON).is_file():
-        return
-    try:
-        document = read_fit(results)
-    except ToolkitError as error:
-        yield error
-        return
-    for path in damaged_results(results, document):
-        remedy = f"`{_fit_command(results)}` makes it anew"
-        yield CorruptShard(f"{path}: missing or damaged; {remedy}")
-
-
-def _plain(value: Any) -> Any:
-    """What `json` takes: records as objects, k's as strings."""
-    if dataclasses.is_dataclass(value):
-        return {_key(f): _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-def _key(field: "dataclasses.Field[Any]") -> str:
-    """Its name in JSON: `from_` is "from", a word that Python keeps for itself."""
-    return field.name.rstrip("_")
-
-
-def _parsed(kind: Any, value: Any, where: str) -> Any:
-    """`value` of a JSON file as `kind`; `ValueError` names the place where it is something else."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return _record(kind, value, where)
-    if origin is dict and isinstance(value, dict):
-        return {inner[0](k): _parsed(inner[1], v, f"{where}.{k}") for k, v in value.items()}
-    if origin is tuple and isinstance(value, list):
-        return tuple(_parsed(inner[0], v, where) for v in value)
-    if origin is UnionType:
-        # What comes first is tried where no type is the value's own: an object, an int as a float.
-        own = [k for k in inner if k is type(value)]
-        return _parsed((own or inner)[0], value, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{where} is {str(value)[:40]!r}")
-    return value
-
-
-def _record(kind: Any, found: dict[str, Any], where: str) -> Any:
-    hints, values = get_type_hints(kind), {}
-    for field in dataclasses.fields(kind):
-        key = _key(field)
-        if key in found:
-            values[field.name] = _parsed(hints[field.name], found[key], f"{where}: {key}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{where} lacks {key!r}")
-    return kind(**values)

@@ -14,7 +14,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, PercentF
 from toolkit.files import make_directory
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
 from toolkit.report.consistency import consistency_figure
-from toolkit.report.document import Band, Bracket, FitDocument, ForecastPoint, OutputTokens
+from toolkit.report.document import FitDocument
+from toolkit.report.findings import Band, Bracket, ForecastPoint, OutputTokens
 from toolkit.report.style import (
     BLUE,
     GREEN,

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from toolkit.report.blocks import Block, Paragraph, Table, number, percent, span
-from toolkit.report.document import FamilyStanding, FitDocument
+from toolkit.report.document import FitDocument
+from toolkit.report.findings import FamilyStanding
 from toolkit.stats.ensemble import REJECTED
 from toolkit.stats.measured import CELLS, REPETITIONS, mean_coverage, nearest_cells
 

@@ -18,19 +18,11 @@ from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.records import Judge
 from toolkit.report.blocks import how_many
-from toolkit.report.document import (
-    FIT_JSON,
-    FitContext,
-    FitDocument,
-    JudgeFacts,
-    SamplingFacts,
-    damaged_results,
-    digests_of_results,
-    read_fit,
-    write_fit,
-)
+from toolkit.report.document import FIT_JSON, FitContext, FitDocument, read_fit, write_fit
+from toolkit.report.facts import JudgeFacts, SamplingFacts
 from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
+from toolkit.report.result_files import damaged_results, digests_of_results
 from toolkit.runs.budget import amounts_of_run, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.roof import read_roof

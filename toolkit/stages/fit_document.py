@@ -9,14 +9,13 @@ import polars as pl
 
 from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
-from toolkit.report.document import (
+from toolkit.report.document import FitContext, FitDocument
+from toolkit.report.findings import (
     AgainstReference,
     Band,
     BetaBinomialFit,
     Bracket,
     FamilyStanding,
-    FitContext,
-    FitDocument,
     FittedModels,
     ForecastPoint,
     OutputTokens,
