@@ -150,7 +150,7 @@ def test_a_circle_inside_a_room_would_be_found(tmp_path):
     assert first_cycle(graph) == [f"toolkit.room.{m}" for m in "abca"]
 
 
-@pytest.mark.parametrize("command", ["status", "fit", "cancel"])
+@pytest.mark.parametrize("command", ["status", "fit", "cancel", "browse"])
 def test_what_only_reads_reaches_nothing_of_the_sandbox(command):
     found = reached(f"toolkit.commands.{command}")
     assert not {m for m in found if m.startswith("toolkit.sandbox")}

@@ -276,6 +276,9 @@ class Fit:
     replicates: int = knob(
         1000, "number of bootstrap replicates, from which the intervals come; 100 or more"
     )
+    browse: bool = knob(
+        True, "write results/browse.html, a page of all samples, if they are at most 200,000"
+    )
 
 
 @dataclass(frozen=True, slots=True)

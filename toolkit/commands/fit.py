@@ -46,6 +46,11 @@ def main() -> int:
         action="store_true",
         help="nothing beyond the samples: the curve, its intervals and the fits, sooner",
     )
+    parser.add_argument(
+        "--browse",
+        action=argparse.BooleanOptionalAction,
+        help="write results/browse.html, the page of all samples [as at the last launch]",
+    )
     group = parser.add_argument_group(
         "stopping", "With --counts, if sampling stopped because of passes: by which rule."
     )
@@ -89,14 +94,15 @@ def main() -> int:
         return EXIT_DONE
     run = open_run(flags.run)
     judge = judge_of_run(run, flags.timeout, flags.libraries, flags.judge)
-    recorded = recorded_config(run).get("fit", {}).get("replicates", REPLICATES)
+    recorded = recorded_config(run).get("fit", {})
     document = fit_run(
         run,
         judge=judge,
         name=flags.judge,
-        replicates=flags.replicates or recorded,
+        replicates=flags.replicates or recorded.get("replicates", REPLICATES),
         forecasts=not flags.no_forecast,
         cost=read_cost(run),
+        browse=recorded.get("browse", True) if flags.browse is None else flags.browse,
     )
     print(describe_fit(document, results_of(run, flags.judge)))
     return EXIT_DONE if document.complete else EXIT_INCOMPLETE

@@ -165,9 +165,12 @@ def alongside_task(
 def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
     run = open_run(path)
-    replicates = config.fit.replicates
     return fit_run(
-        run, judge=judge_of_run(run), replicates=replicates, cost=read_cost(run)
+        run,
+        judge=judge_of_run(run),
+        replicates=config.fit.replicates,
+        cost=read_cost(run),
+        browse=config.fit.browse,
     ).complete
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
 from toolkit.report.blocks import how_many
+from toolkit.report.browse_data import BrowseData
+from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
 from toolkit.runs.run import Run
 
@@ -54,6 +56,25 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     rows.append(f"power law: {document.power_law.verdict}")
     rows += [f"  - {reason}" for reason in document.power_law.reasons]
     rows.append(f"report: {_shortest(folder / 'report.html')}")
+    if (folder / BROWSE_HTML).is_file():
+        rows.append(f"samples: {_shortest(folder / BROWSE_HTML)}")
+    return "\n".join(rows)
+
+
+def describe_browser(path: Path, data: BrowseData) -> str:
+    """Where the page of a run's samples is, what it holds, and what it left out."""
+    head = data.head
+    problems = how_many(len(data.problems), "problem")
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    rows = [
+        f"samples: {_shortest(path)} ({problems}, {how_many(head['samples'], 'sample')}, {size})"
+    ]
+    if most := head["most_answers"]:
+        rows.append(f"LEFT OUT: all but the {most} most frequent answers of each problem")
+    if gone := head["texts_left_out"]:
+        rows.append(f"LEFT OUT: the texts of {how_many(gone, 'completion')}, for want of room")
+    if others := head["other_judges"]:
+        rows.append(f"NOT JUDGED by {head['judges'][0]['line']}, but by: {'; '.join(others)}")
     return "\n".join(rows)
 
 

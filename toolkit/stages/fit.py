@@ -32,6 +32,7 @@ from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
 from toolkit.runs.two_verdicts import two_verdicts
 from toolkit.runs.usage import Cost
 from toolkit.runs.verdicts import decided_verdicts, other_judges
+from toolkit.stages.browse import browse_at_fit
 from toolkit.stages.fit_document import fit_document
 from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
@@ -52,11 +53,13 @@ def fit_run(
     replicates: int = 1000,
     forecasts: bool = True,
     cost: Cost | None = None,
+    browse: bool = True,
 ) -> FitDocument:
     """Fit what is evaluated and write `results/`; unchanged counts keep the results as they are.
 
     name: of a judge that the run has besides its own. Its results are `results/NAME/`. cost: what
-    the run is paid for, so that the report can say it without asking Slurm again.
+    the run is paid for, so that the report can say it without asking Slurm again. browse: whether
+    the page of the samples is written too, for the run's own judge (`toolkit.stages.browse`).
 
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated, and
     `UsageError` for a second judge of an adaptive run.
@@ -91,6 +94,8 @@ def fit_run(
         replicates=replicates,
         forecasts=forecasts,
     )
+    if browse and not name:
+        browse_at_fit(run, judge)
     return document
 
 

@@ -1,0 +1,80 @@
+// A list of which only the rows in view are elements, however many there are.
+
+const OVERSCAN = 10;
+
+class VirtualList {
+  // render(i): the element of row i. The height of a row is the style's variable --row.
+  constructor(label, render) {
+    this.render = render;
+    this.count = 0;
+    this.selected = -1;
+    this.rows = new Map();
+    this.inner = el("div", { class: "rows" });
+    this.box = el("div", { class: "list", tabindex: "0", role: "list", "aria-label": label }, this.inner);
+    this.box.addEventListener("scroll", () => this.ask(), { passive: true });
+    new ResizeObserver(() => this.refresh()).observe(this.box);
+  }
+
+  show(count, selected = -1) {
+    this.count = count;
+    this.selected = selected;
+    this.refresh();
+    if (selected >= 0) this.reveal(selected);
+  }
+
+  refresh() {
+    this.rows.clear();
+    this.inner.replaceChildren();
+    this.height = parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) || 36;
+    this.inner.style.height = `${this.count * this.height}px`;
+    this.draw();
+  }
+
+  ask() {
+    if (this.asked) return;
+    this.asked = requestAnimationFrame(() => {
+      this.asked = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const top = this.box.scrollTop;
+    const first = Math.max(0, Math.floor(top / this.height) - OVERSCAN);
+    const last = Math.min(this.count, Math.ceil((top + this.box.clientHeight) / this.height) + OVERSCAN);
+    for (const [i, row] of this.rows) {
+      if (i < first || i >= last) {
+        row.remove();
+        this.rows.delete(i);
+      }
+    }
+    const fresh = document.createDocumentFragment();
+    for (let i = first; i < last; i++) {
+      if (this.rows.has(i)) continue;
+      const row = this.render(i);
+      row.classList.add("row");
+      row.classList.toggle("selected", i === this.selected);
+      row.style.transform = `translateY(${i * this.height}px)`;
+      this.rows.set(i, row);
+      fresh.append(row);
+    }
+    this.inner.append(fresh);
+  }
+
+  select(i) {
+    if (!this.count) return;
+    const now = Math.max(0, Math.min(this.count - 1, i));
+    this.rows.get(this.selected)?.classList.remove("selected");
+    this.selected = now;
+    this.reveal(now);
+    this.rows.get(now)?.classList.add("selected");
+  }
+
+  reveal(i) {
+    const top = i * this.height;
+    if (top < this.box.scrollTop) this.box.scrollTop = top;
+    const bottom = top + this.height - this.box.clientHeight;
+    if (bottom > this.box.scrollTop) this.box.scrollTop = bottom;
+    this.draw();
+  }
+}

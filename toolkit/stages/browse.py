@@ -1,0 +1,61 @@
+"""The sample browser of a run: `results/browse.html`, made by fit and by `jobs/browse.py`."""
+
+import logging
+from pathlib import Path
+
+from toolkit.cli import job_command
+from toolkit.files import replace_file
+from toolkit.records import Judge
+from toolkit.report.browse_data import MOST_SAMPLES, BrowseData, browse_data
+from toolkit.report.browse_page import BROWSE_HTML, browse_page
+from toolkit.runs.run import Run
+from toolkit.runs.second_judge import second_judges
+from toolkit.verifiers.judges import judge_of_run
+
+log = logging.getLogger(__name__)
+
+
+def browse_run(run: Run, judge: Judge, path: Path | None = None) -> tuple[Path, BrowseData]:
+    """Write the page of a run, and return where it is and what it shows.
+
+    judge: whose passes are counted; the run's other judges stand beside it. path: the file to
+    write; None: `results/browse.html`. A file with the same content stays as it is.
+
+    Raises `CorruptShard` for a damaged file of the run, and `WriteFailure`.
+    """
+    judges = {judge.verifier: judge}
+    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)}
+    data = browse_data(run, _title(run), judges)
+    path = path or run.results_dir / BROWSE_HTML
+    page = browse_page(data)
+    if not _holds(path, page):
+        replace_file(path, page)
+    return path, data
+
+
+def browse_at_fit(run: Run, judge: Judge) -> None:
+    """Write the page of a run that is not too large for it; the log says where it is too large."""
+    planned = sum(len(s) for s in run.slices())
+    if planned > MOST_SAMPLES:
+        log.info(
+            "no page of the samples: over %d; `%s %s` makes one of the most frequent answers",
+            MOST_SAMPLES,
+            job_command("browse"),
+            run.path,
+        )
+        return
+    browse_run(run, judge)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _title(run: Run) -> str:
+    manifest = run.manifest()
+    model = str(manifest["identity"]["model"]).rstrip("/").rsplit("/", 1)[-1]
+    source = str(manifest.get("problems_source", "humaneval"))
+    return f"{model} on {'HumanEval' if source == 'humaneval' else Path(source).name}"
