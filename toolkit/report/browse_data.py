@@ -118,7 +118,8 @@ def _judged(run: Run, judges: Sequence[Judge]) -> tuple[pl.DataFrame | None, lis
     if not mapped:
         return None, []
     own = list(judged_groups(run, judges[0], mapped))
-    counts = in_order(run, [counts_of(run, group) for group in own])
+    rule = run.stopping_rule()
+    counts = in_order(run, [counts_of(run, group, rule) for group in own])
     verdicts = [pl.concat(group.answers for group in own)]
     return counts, verdicts + [judged_answers(run, judge, mapped) for judge in judges[1:]]
 
