@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Install the Debian packages that the tests need: Slurm with its accounting, for
-# tests/slurm/cluster.sh, and metamath, which decides proofs. Further packages are named as
-# arguments. If all are there, it says nothing. Root gets the missing ones installed; their services
-# are not started. Other users are told which tests are skipped.
+# tests/slurm/cluster.sh, metamath, which decides proofs, and Chromium with its driver, which opens
+# pages. Further packages are named as arguments. If all are there, it says nothing. Root gets the
+# missing ones installed; their services are not started. Other users are told which tests are
+# skipped.
 set -euo pipefail
 
 packages=(
@@ -10,6 +11,7 @@ packages=(
     slurmdbd slurm-wlm-mysql-plugin mariadb-server
     libnuma1 strace
     metamath metamath-databases
+    chromium chromium-driver
     "$@"
 )
 missing=()

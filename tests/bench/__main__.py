@@ -9,6 +9,7 @@ from pathlib import Path
 
 import adaptive
 import alongside
+import browse
 import comparing
 import coverage
 import execution
@@ -44,6 +45,7 @@ BENCHES = {
     "stdin": stdin.bench,
     "weak_tests": weak_tests.bench,
     "comparing": comparing.bench,
+    "browse": browse.bench,
 }
 
 
