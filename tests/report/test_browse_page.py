@@ -240,6 +240,10 @@ def test_hostile_text_is_shown_as_text(shown):
     assert HOSTILE["script"] in seen
     assert HOSTILE["templates"] in seen
     assert HOSTILE["fences"] in seen
+    choose(driver, ".problem input", "that is it")
+    press(driver, "j")
+    assert texts(driver, ".pane .t-prose") == ["Sure!\n", "\nthat is it"]
+    assert texts(driver, ".pane .t-string") == ["'<b>'"]
     marks = driver.execute_script(
         "return document.body.querySelectorAll('script, img, b[onerror]').length"
     )

@@ -72,21 +72,22 @@ function languageOf(name, otherwise) {
 function* parts(text, language) {
   if (language === "python") yield* pythonParts(text);
   else if (language === "patch") yield* patchParts(text);
-  else if (text) yield ["", text];
+  else if (text) yield [language === "prose" ? "prose" : "", text];
 }
 
 // What language the completions of a run are in, and whether they are prose around it.
 function languageOfRun(head) {
   if (head.kind === "swebench") return "patch";
-  return head.kind === "python_tests" || head.kind === "stdin" ? "python" : "";
+  if (head.kind === "python_tests" || head.kind === "stdin") return "python";
+  return head.kind === "proof" ? "" : "prose";
 }
 
+// A chat may hold a program without fences. Then only its first words tell.
 function completionParts(text, head) {
   const language = languageOfRun(head);
-  FENCE.lastIndex = 0;
-  if (FENCE.test(text)) return fencedParts(text, language);
-  const whole = language === "python" && head.style === "chat" ? /^(?:def|import|from|class)\b/m.test(text) : true;
-  return whole ? parts(text, language) : [["prose", text]];
+  if (text.search(FENCE) >= 0) return fencedParts(text, language === "prose" ? "" : language);
+  const prose = language === "python" && head.style === "chat" && !/^(?:def|import|from|class)\b/m.test(text);
+  return parts(text, prose ? "prose" : language);
 }
 
 function coloured(found) {

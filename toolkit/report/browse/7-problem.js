@@ -11,7 +11,7 @@ class ProblemView {
     this.order = block.answers.map((_, i) => i);
     this.list = new VirtualList("answers", (i) => this.row(this.block.answers[this.order[i]]));
     this.pane = el("section", { class: "pane", tabindex: "-1" });
-    this.search = el("input", { type: "search", placeholder: "Search in the texts", "aria-label": "search" });
+    this.search = el("input", { type: "search", placeholder: "Search texts", "aria-label": "search" });
     this.search.addEventListener("input", () => this.arrange());
     this.filter = this.filterSelect();
     this.found = el("span", { class: "found" });
@@ -150,12 +150,13 @@ class ProblemView {
     const gone = key && key !== QUESTION;
     const part = (title, text, split) => [el("h2", {}, title), textBox(text, split, title)];
     const code = (text) => parts(text, language);
+    const blocks = (text) => fencedParts(text, language === "prose" ? "" : language);
     return el(
       "div",
       {},
       this.back(),
       gone ? el("p", { class: "note" }, "This page has no answer of that name: ", oneLine(key, 40)) : null,
-      part("Prompt", block.prompt, head.kind === "python_tests" ? code : (text) => fencedParts(text, language)),
+      part("Prompt", block.prompt, head.kind === "python_tests" ? code : blocks),
       block.reference.map(([name, text]) => part(words(name), text, (t) => parts(t, name === "test" ? "python" : ""))),
       block.solution ? part("Reference solution", block.solution, (t) => completionParts(t, head)) : null,
     );
@@ -194,14 +195,15 @@ class ProblemView {
       const verdict = answer.by[i];
       const [outcome, kind, detail, suspect] = verdict || [UNJUDGED, "", "", []];
       return el(
-        "tr",
+        "li",
         {},
-        el("th", { scope: "row" }, judge.name),
-        el("td", {}, chip(outcome), kind ? [" ", chip(kind)] : null),
-        el("td", {}, oneLine(detail || ""), suspect.length ? el("span", { class: "warning" }, `suspect: ${suspect.join(", ")}`) : null),
+        el("b", {}, judge.name),
+        el("span", {}, chip(outcome), kind ? [" ", chip(kind)] : null),
+        detail ? el("span", { class: "detail" }, oneLine(detail)) : null,
+        suspect.length ? el("span", { class: "detail warning" }, `suspect: ${suspect.join(", ")}`) : null,
       );
     });
-    return el("table", { class: "verdicts" }, el("tbody", {}, rows));
+    return el("ul", { class: "verdicts" }, rows);
   }
 
   // One text at a time, the most frequent first, and below it all samples with this answer.
@@ -284,7 +286,7 @@ class ProblemView {
       first.texts.length && second.texts.length
         ? diffBox(textOf(block, first), textOf(block, second))
         : el("p", { class: "note" }, "There was no room for the text of one of them."),
-      el("p", { class: "faint" }, "The most frequent completion of each."),
+      el("p", { class: "facts" }, "The most frequent completion of each."),
     );
   }
 
