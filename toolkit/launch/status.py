@@ -18,15 +18,16 @@ from toolkit.launch.progress import Ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
 from toolkit.runs.budget import Amount, amounts, budget_of_run, reached, stopped_by
-from toolkit.runs.outcomes import progress
+from toolkit.runs.outcomes import open_problems
 from toolkit.runs.partials import list_partials
 from toolkit.runs.roof import RunRoof, roof_of
 from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.summary import read_summary
 from toolkit.runs.taxonomy import Taxonomy, counted
-from toolkit.runs.usage import Cost, Spent, spent_of, token_prices
+from toolkit.runs.usage import Cost, Spent, condensed, spent_of, token_prices
 from toolkit.stats.curve import Counts, curve
+from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.judges import harness_of, harness_steps
 
 RECENT_SECONDS = 300.0
@@ -196,33 +197,31 @@ def read_status(
     found = read_summary(run, judge, slices)
     counts, partials = found.outcomes.counts, list_partials(run)
     shards = [*found.shards, *(partial.facts for partial in partials)]
-    tried = counts.filter(pl.col("n") > 0)
-    if harness_of(judge) and not run.stopping_rule():
-        # A sample without a patch has failed at once. Beside patches that wait, it misleads.
-        tried = tried.filter(pl.col("unjudged") == 0)
-    done = progress(run, counts, slices)
+    rule, evaluated = run.stopping_rule(), int(counts["n"].sum())
     tasks, silence = _queue(run) if queue is None else queue
     accounts = read_accounts(run) if accounts is None else accounts
     lacking = {"sample"} if not ledger.sampled else set()
-    harness, spent = harness_of(judge), spent_of(shards)
-    if done.evaluated < done.sampled:
+    # Thousands of shards come from a few engines, and their costs are summed up several times.
+    drawn = condensed(shards)
+    harness, spent = harness_of(judge), spent_of(drawn)
+    if evaluated < ledger.samples:
         lacking |= {"evaluate", "alongside"}
     return Status(
         run=str(run.path),
         ledger=ledger,
         partial={each.slice: each.samples for each in partials},
-        evaluated=done.evaluated,
-        missing=done.planned - done.evaluated,
+        evaluated=evaluated,
+        missing=ledger.samples_planned - evaluated,
         passed=int(counts["c"].sum()),
-        open_problems=done.open_problems,
+        open_problems=open_problems(counts, rule),
         outdated=found.outcomes.outdated,
         judge=judge.line(),
-        pass_at_k=_running(Counts.of(tried["n"], tried["c"], run.stopping_rule())),
+        pass_at_k=_running(counts, judge, rule),
         taxonomy=found.outcomes.taxonomy,
         speed=speed_of(shards, ledger),
-        roof=roof_of(shards, ledger.samples + sum(each.samples for each in partials)),
+        roof=roof_of(drawn, ledger.samples + sum(each.samples for each in partials)),
         spent=spent,
-        cost=accounts.cost(run, shards),
+        cost=accounts.cost(run, drawn),
         tasks=tasks,
         silence=silence,
         unaccounted=accounts.silence,
@@ -241,8 +240,13 @@ def _queue(run: Run) -> tuple[list[QueuedJob], str]:
         return [], str(error)
 
 
-def _running(counts: Counts) -> dict[str, float]:
+def _running(table: pl.DataFrame, judge: Judge, rule: StoppingRule | None) -> dict[str, float]:
     """pass@1, @10, @100 ... and at the largest k; nothing without a verdict."""
+    tried = table.filter(pl.col("n") > 0)
+    if harness_of(judge) and not rule:
+        # A sample without a patch has failed at once. Beside patches that wait, it misleads.
+        tried = tried.filter(pl.col("unjudged") == 0)
+    counts = Counts.of(tried["n"], tried["c"], rule)
     if not len(counts):
         return {}
     ks = sorted({10**d for d in range(len(str(counts.k_max)))} | {counts.k_max})

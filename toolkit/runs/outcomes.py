@@ -240,22 +240,23 @@ def _settle(run: Run, judged: JudgedGroup, rule: StoppingRule) -> pl.DataFrame:
     return pl.DataFrame({"task_id": names, "n": n, "c": c, "suspect": suspect}, schema=schema)
 
 
-def progress(run: Run, counts: pl.DataFrame, slices: Sequence[Slice] | None = None) -> Progress:
-    """What is planned, sampled and evaluated. `counts` is a result of `count_outcomes`.
-
-    slices: the run's plan, where it has been read already.
-    """
-    slices = run.slices() if slices is None else slices
-    done, rule = run.done(), run.stopping_rule()
-    pairs = counts.select("n", "c").iter_rows()
+def progress(run: Run, counts: pl.DataFrame) -> Progress:
+    """What is planned, sampled and evaluated. `counts` is a result of `count_outcomes`."""
+    slices, done = run.slices(), run.done()
     return Progress(
         planned=sum(map(len, slices)),
         sampled=sum(len(s) for s in slices if s.name in done),
         evaluated=int(counts["n"].sum()),
         slices=len(slices),
         slices_missing=sum(s.name not in done for s in slices),
-        open_problems=sum(rule.next_look(n, c) is not None for n, c in pairs) if rule else 0,
+        open_problems=open_problems(counts, run.stopping_rule()),
     )
+
+
+def open_problems(counts: pl.DataFrame, rule: StoppingRule | None) -> int:
+    """How many problems need more samples by this rule; 0 for a fixed n."""
+    pairs = counts.select("n", "c").iter_rows()
+    return sum(rule.next_look(n, c) is not None for n, c in pairs) if rule else 0
 
 
 @naming_damage

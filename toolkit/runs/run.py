@@ -32,6 +32,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -255,7 +256,17 @@ def read_round(path: Path) -> tuple[list[Slice], StoppingRule | None]:
 
 
 def read_rule(path: Path) -> StoppingRule | None:
-    """The rule alone: the slices of a large round take far longer to make than to skip."""
+    """The rule alone. A process reads it once: a large plan takes long, and it is frozen."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return _rule_at(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _rule_at(path: Path, *stamp: int) -> StoppingRule | None:
+    """stamp: changes with the file, where somebody replaced or damaged it."""
     found = read_json(path)
     with _naming_plan(path):
         return _rule_in(found)
