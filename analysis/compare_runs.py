@@ -150,7 +150,7 @@ def write_figures(compared: Comparison, out: Path, usd_per_token: float) -> None
         for i, run in enumerate(compared.runs)
     }
     draw_coverage(curves, usd_per_token, out.with_name(out.name + "-tokens"))
-    print(f"figures: {out}.png, {out}-difference.png, {out}-tokens.png, and .svg")
+    print(f"figures: {out}.png, {out}-difference.png, {out}-tokens.png, and .svg, .pdf")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main() -> int:
         print(f"hours of {run}: from {source}")
     names, hours = table["run"].to_list(), table["gpu_hours"].fill_null(0.0).to_list()
     draw_bars(names, hours, "GPU-hours paid for; 0 without a GPU", flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    print(f"figure: {flags.out}.png, .svg, .pdf")
     return 0
 
 

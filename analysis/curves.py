@@ -92,7 +92,7 @@ def curves_of_runs(paths: Sequence[Path], out: Path) -> None:
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(joined.sort("k"))
     draw_curves(curves, out)
-    print(f"pass@k by run; figure of fail@k: {out}.png, {out}.svg")
+    print(f"pass@k by run; figure of fail@k: {out}.png, .svg, .pdf")
 
 
 def print_groups(found: Sequence[GroupCurve]) -> None:
@@ -115,7 +115,7 @@ def write_json(found: Sequence[GroupCurve], out: Path) -> None:
         document[each.label] = {"problems": each.problems, **by_k}
     path = out.with_name(out.name + ".json")
     replace_file(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    print(f"figure: {out}.png, {out}.svg; all values: {path}")
+    print(f"figure: {out}.png, .svg, .pdf; all values: {path}")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ def main() -> int:
         print(table)
     print("in flight: as a share of max_num_seqs, before the tail; over 1 some wait in the queue")
     print("preemptions: sequences that the engine began again, for lack of KV cache")
+    if table["readings"].max() == 1:
+        print("no figure: each task has one reading; there is one a second while an engine samples")
+        return 0
     draw_feed(feed, flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    print(f"figure: {flags.out}.png, .svg, .pdf")
     return 0
 
 
@@ -45,6 +48,7 @@ def summarize(feed: pl.DataFrame) -> pl.DataFrame:
     tokens = pl.col("tokens").max() - pl.col("tokens").min()
     tasks = feed.with_columns(judged.alias("judged")).group_by("task", maintain_order=True)
     return tasks.agg(
+        pl.len().alias("readings"),
         span.round(1).alias("seconds"),
         (tokens / span).round(0).alias("tokens_per_s"),
         share.filter("judged").min().round(3).alias("fewest_in_flight"),

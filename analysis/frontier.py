@@ -66,7 +66,7 @@ def main() -> int:
     }
     replace_file(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     draw_frontier({run.label: found[run.letter] for run in runs}, flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg; all values: {out}")
+    print(f"figure: {flags.out}.png, .svg, .pdf; all values: {out}")
     return EXIT_DONE
 
 

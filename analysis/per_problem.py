@@ -34,8 +34,11 @@ def main() -> int:
         print(hardest)
     print(f"{counts.height} problems, {counts.filter(pl.col('c') == 0).height} unsolved")
     names, rates = hardest["task_id"].to_list(), hardest["rate"].to_list()
+    if not any(rates):
+        print("no figure: none of these problems has a sample that passes")
+        return 0
     draw_bars(names, rates, "share of passing samples, c/n", flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    print(f"figure: {flags.out}.png, .svg, .pdf")
     return 0
 
 

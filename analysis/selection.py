@@ -63,7 +63,7 @@ def main() -> int:
     out = flags.out.with_name(flags.out.name + ".json")
     replace_file(out, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     draw_selection({NAMES[name]: by_k for name, by_k in found.items()}, flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg; all values: {out}")
+    print(f"figure: {flags.out}.png, .svg, .pdf; all values: {out}")
     return EXIT_DONE
 
 

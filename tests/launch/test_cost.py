@@ -40,15 +40,15 @@ def test_what_accounting_said_at_the_fit_outlasts_it(tmp_path):
 
     cost, new, report = fitted(PAID)
     assert (cost, new) == (PAID, True)
-    assert "| cost | 2.00 GPU-hours paid (from sacct), 50% of it sampling |" in report
+    assert "| GPU-hours | 2.00 (from sacct), 50% of it sampling |" in report
     # Accounting has forgotten the jobs, or nobody asked it.
     for less in (replace(PAID, seconds=4000.0, source="the shards"), None):
         assert fitted(less)[:2] == (PAID, False)
     more = replace(PAID, seconds=10800.0)
     cost, new, report = fitted(more)
     assert (cost, new) == (more, True)
-    assert "3.00 GPU-hours paid" in report
-    assert "3.00 GPU-hours paid" in (tmp_path / "report.html").read_text()
+    assert "3.00 (from sacct)" in report
+    assert "3.00 (from sacct)" in (tmp_path / "report.html").read_text()
 
 
 def test_the_cost_of_a_run_is_asked_of_sacct(tmp_path, monkeypatch):

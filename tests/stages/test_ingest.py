@@ -98,7 +98,7 @@ def test_nobody_knows_how_many_tokens_an_ingested_sample_has(tmp_path):
     assert count_outcomes(run, judge_of_run(run))["tokens"].to_list() == [None] * 3
     document = fit_run(run, judge=judge_of_run(run), replicates=100)
     assert document.tokens is None
-    assert "| output tokens | unknown |" in (run.results_dir / "report.md").read_text()
+    assert "| tokens | not known |" in (run.results_dir / "report.md").read_text()
     assert "\ntokens     unknown" in read_status(run, judge_of_run(run)).text()
     assert json.loads(read_status(run, judge_of_run(run)).json())["speed"]["tokens"] is None
 

@@ -1,5 +1,10 @@
-"""What a report is made of, whatever it is rendered to."""
+"""What a report is made of, whatever it is rendered to.
 
+Texts are a small part of Markdown: *emphasis*, `code`, [a link](its address), and k^b for a power.
+What comes from a run (names of problems, of models, of exceptions) goes through `plain` first.
+"""
+
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +40,13 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """Lines shown as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A figure of results/figures, by its name without suffix."""
 
@@ -42,7 +54,12 @@ class Picture:
     caption: str
 
 
-Block = Heading | Paragraph | Bullets | Table | Picture
+Block = Heading | Paragraph | Bullets | Table | Code | Picture
+
+
+def plain(text: str) -> str:
+    """A text in which nothing is markup: `a*b` shows its star."""
+    return re.sub(r"([\\`*\[\]^|<])", r"\\\1", " ".join(text.split()))
 
 
 def how_many(number: int, noun: str) -> str:

@@ -25,7 +25,9 @@ from toolkit.report.style import (
     ORANGE,
     STYLE,
     k_axis,
-    log_log,
+    legend_below,
+    log_k_axis,
+    log_percent_axis,
     new_figure,
     save,
     series_styles,
@@ -46,8 +48,9 @@ def draw_curves(curves: Mapping[str, pl.DataFrame], path: Path) -> None:
             color = style["color"]
             axes.fill_between(shown["k"], shown["lo"], shown["hi"], alpha=0.15, color=color)
             axes.plot(shown["k"], shown["fail_at_k"], label=label, **style)
-        log_log(axes)
-        axes.legend()
+        log_k_axis(axes)
+        log_percent_axis(axes)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -156,7 +159,7 @@ def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
         k_axis(axes, max((each.k.tolist() for each in groups), key=len))
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(fontsize=8)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -173,7 +176,7 @@ def draw_over(runs: Mapping[float, GroupCurve], name: str, path: Path) -> None:
             axes.plot(list(runs), [each.passed[i] for each, i in at], label=f"k = {k}", **style)
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(fontsize=8)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -202,9 +205,9 @@ def draw_coverage(
         for (label, (tokens, passed)), style in zip(curves.items(), styles, strict=False):
             axes.plot(tokens, passed, label=label, **style)
         axes.set_xscale("log")
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(fontsize=8)
+        legend_below(figure, axes, columns=2)
         dollars = axes.secondary_xaxis(
             "top",
             functions=(
@@ -233,7 +236,7 @@ def draw_frontier(runs: Mapping[str, Sequence[Frontier]], path: Path) -> None:
         axes.set_xscale("log")
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(fontsize=8)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -248,7 +251,7 @@ def draw_differences(k: Ints, pairs: Mapping[str, tuple[Floats, ...]], path: Pat
             axes.plot(k, mean, label=f"{label}, with 95 % for all k at once", **style)
         k_axis(axes, k.tolist())
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(fontsize=8)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -263,9 +266,9 @@ def draw_selection(curves: Mapping[str, Mapping[int, Selected]], path: Path) -> 
             axes.plot(k, [p.right for p in points], label=label, **style)
         k_axis(axes, list(next(iter(curves.values()))))
         lowest = min(p.lo for by_k in curves.values() for p in by_k.values())
-        axes.set_ylim(0 if lowest < 0.5 else 0.9 * lowest, 1)
+        axes.set_ylim(0 if lowest < 0.5 else 0.9 * lowest, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(loc="best", fontsize=8)
+        legend_below(figure, axes, columns=2)
         save(figure, path)
 
 
@@ -324,7 +327,7 @@ def draw_sizes(table: pl.DataFrame, chosen: int, path: Path) -> None:
             axes.plot(sizes, table[column], "o-", color=BLUE, ms=4)
             axes.axvline(chosen, color=ORANGE, lw=1, ls="--", label=f"{chosen} samples")
             axes.set_ylabel(name)
-        wall.legend(fontsize=8)
+        legend_below(figure, wall)
         lost.set_ylim(0, None)
         files.set_yscale("log")
         files.set_xscale("log")

@@ -2,34 +2,47 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent
 from toolkit.report.document import FitDocument
-from toolkit.report.style import k_axis, new_figure, series_styles
+from toolkit.report.style import error_bars, k_axis, legend_below, new_figure, series_styles
 from toolkit.stats.consistency import Consistency, Measured
+
+APART = 1.035
+"""The factor of k from one series to the next, so that their intervals stand side by side."""
 
 
 def consistency_figure(document: FitDocument) -> Figure:
-    """pass@k, G-Pass@k and pass^k against k, with the 95 % bands of such problems."""
+    """pass@k, G-Pass@k and pass^k against k, with the 95 % intervals of such problems.
+
+    Intervals are bars side by side: four bands would hide one another.
+    """
     found = document.consistency
     assert found is not None  # whoever draws it has looked
     figure, axes = new_figure("tries per problem k", "share of the problems")
-    curves = {f"at least {tau:.0%} of k pass": each for tau, each in found.g_pass_at_k.items()}
-    curves["all k pass (pass^k)"] = found.pass_hat_k
     ks = list(found.pass_hat_k)
-    first, *others = series_styles()
-    passed = [document.pass_at_k[k] for k in ks if k in document.pass_at_k]
-    axes.plot(ks[: len(passed)], passed, label="one of k passes (pass@k)", **first)
-    for (label, points), style in zip(curves.items(), others, strict=False):
-        low, high = ([getattr(p, end) for p in points.values()] for end in ("lo", "hi"))
-        axes.fill_between(list(points), low, high, color=style["color"], alpha=0.13, lw=0)
-        axes.plot(list(points), [p.estimate for p in points.values()], label=label, **style)
+    passed = {k: document.pass_at_k[k] for k in ks if k in document.pass_at_k}
+    bands = [document.band[k] for k in passed]
+    ends = np.array([[1 - b.hi for b in bands], [1 - b.lo for b in bands]])
+    curves = [("one of k passes (pass@k)", list(passed), list(passed.values()), ends)]
+    others = {f"at least {tau:.0%} of k pass": each for tau, each in found.g_pass_at_k.items()}
+    for label, points in (others | {r"all k pass (pass$^k$)": found.pass_hat_k}).items():
+        values = [p.estimate for p in points.values()]
+        ends = np.array([[p.lo for p in points.values()], [p.hi for p in points.values()]])
+        curves.append((label, list(points), values, ends))
+    for i, ((label, k, values, ends), style) in enumerate(
+        zip(curves, series_styles(), strict=False)
+    ):
+        beside = np.array(k) * APART ** (i - (len(curves) - 1) / 2)
+        error_bars(axes, beside.tolist(), (ends[0], ends[1]), style["color"], None)
+        axes.plot(beside, values, label=label, **style)
     k_axis(axes, ks)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(fontsize=8)
+    legend_below(figure, axes, columns=2)
     return figure
 
 
@@ -39,7 +52,8 @@ def consistency_blocks(document: FitDocument) -> Iterator[Block]:
     if found is None:
         return
     yield Heading("How reliably problems are solved")
-    yield Picture("consistency", "One of k tries passes, at least a share of them, or all.")
+    if document.samples_differ:
+        yield Picture("consistency", "One of k tries passes, at least a share of them, or all.")
     yield Paragraph(
         "pass@k asks whether one of k tries passes. *pass^k* asks whether all do, *G-Pass@k* "
         "whether at least a share of them does (arXiv 2412.13147). *mG-Pass@k* is the mean of "

@@ -27,6 +27,7 @@ from toolkit.report.findings import (
     Slope,
 )
 from toolkit.report.json_records import as_json, of_json
+from toolkit.runs.provenance import Provenance
 from toolkit.runs.roof import RunRoof
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
@@ -68,6 +69,8 @@ class FitContext:
     """Speed as a share of the roof; None where the card or the model's shape is not known."""
     out_of_budget: str | None = None
     """What was spent, and how to go on, where a budget has ended sampling; else None."""
+    provenance: Provenance | None = None
+    """Where the samples come from; None also in older results."""
     weak_tests: dict[str, WeakTests] | None = None
     """By the name of each judge beside the run's own that is taken as the truth; None without."""
 
@@ -78,6 +81,8 @@ class FitDocument(FitContext):
 
     inputs: str
     """Digest of counts, context, rule, replicates and version: the same inputs, the same file."""
+    date: str | None = None
+    """The day on which this was found: ISO, UTC. None in older results."""
     problems: int
     """Problems with at least one verdict; only these are fitted."""
     n_min: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from toolkit.report.blocks import Block, Paragraph, Table, number, percent, span
+from toolkit.report.blocks import Block, Paragraph, Table, how_many, number, percent, span
 from toolkit.report.document import FitDocument
 from toolkit.report.findings import FamilyStanding
 from toolkit.stats.ensemble import REJECTED
@@ -87,7 +87,23 @@ def _measured_for_such(document: FitDocument) -> Iterator[Block]:
         yield Paragraph(
             "In all of these cases n was fixed. Here it was not: the cases were chosen by the cap."
         )
-    yield Paragraph(
-        "Nothing is promised for a law that is unlike all of them, and the forecast ends at a "
-        "hundred times the samples."
+    yield Paragraph(_tested(document))
+
+
+def _tested(document: FitDocument) -> str:
+    """Up to where the interval was tested, and whether this case is within."""
+    problems, n = [c.problems for c in CELLS], [c.n for c in CELLS]
+    farthest = max(c.k / c.n for c in CELLS)
+    said = (
+        f"Tested were {min(problems)} to {max(problems)} problems with n = {min(n)} to {max(n)}, "
+        f"and K up to {farthest:g} n; beyond that nothing is forecast. Nothing is promised for a "
+        "law that is unlike all of them."
     )
+    outside = []
+    if not min(problems) <= document.problems <= max(problems):
+        outside.append(how_many(document.problems, "problem"))
+    if not min(n) <= document.k_max <= max(n):
+        outside.append(f"n = {document.k_max:,}")
+    if outside:
+        said += f" This case ({', '.join(outside)}) lies outside of what was tested."
+    return said

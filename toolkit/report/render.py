@@ -5,12 +5,19 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.report.blocks import Block, Bullets, Heading, Paragraph, Picture, Table
+from toolkit.report.blocks import Block, Bullets, Code, Heading, Paragraph, Picture, Table, plain
+from toolkit.report.inline import as_html
+
+CSS = Path(__file__).with_name("report.css")
+WIDE = 4
+"""A table of more columns does not fit a telephone: there its rows become lists."""
+MAY_LOAD = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The policy of the page: nothing but its own style and figures."""
 
 
 def render_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The blocks as Markdown; figures by their path."""
-    parts = [f"# {title}"]
+    """The blocks as Markdown; figures by their path. The title is no markup."""
+    parts = [f"# {plain(title)}"]
     for block in blocks:
         match block:
             case Heading(text):
@@ -22,51 +29,69 @@ def render_markdown(title: str, blocks: Sequence[Block]) -> str:
             case Table(header, rows):
                 lines = [header, ["---"] * len(header), *rows]
                 parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+            case Code(text):
+                parts.append(f"```\n{text}\n```")
             case Picture(name, caption):
                 parts.append(f"![{caption}](figures/{name}.png)\n\n*{caption}*")
     return "\n\n".join(parts) + "\n"
 
 
-CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1a1a1a; background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0;
-        font-size: .875rem }
-th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left }
-figure { margin: 1.2rem 0 } img { max-width: 100% } figcaption { color: #555; font-size: .875rem }
-.warning { border-left: 4px solid #d55e00; padding: .5rem .9rem; background: #fdf3ec }
-"""
-
-
 def render_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
-    """One file that needs no other: the figures are within, as SVG."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
-
+    """One file that needs no other: the figures are within, as SVG. The title is no markup."""
     parts = [f"<h1>{html.escape(title)}</h1>"]
     for block in blocks:
         match block:
             case Heading(text):
-                parts.append(f"<h2>{html.escape(text)}</h2>")
+                parts.append(f"<h2>{as_html(text)}</h2>")
             case Paragraph(text, warning):
                 kind = ' class="warning"' if warning else ""
-                parts.append(f"<p{kind}>{html.escape(text).replace('*', '')}</p>")
+                parts.append(f"<p{kind}>{as_html(text)}</p>")
             case Bullets(items):
-                listed = "".join(f"<li>{html.escape(item)}</li>" for item in items)
+                listed = "".join(f"<li>{as_html(item)}</li>" for item in items)
                 parts.append(f"<ul>{listed}</ul>")
             case Table(header, rows):
-                body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-                parts.append(f"<table><tr>{cells('th', header)}</tr>{body}</table>")
+                parts.append(_table(header, rows))
+            case Code(text):
+                parts.append(f"<pre>{html.escape(text)}</pre>")
             case Picture(name, caption):
-                data = base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
-                parts.append(
-                    f'<figure><img alt="{html.escape(caption)}" '
-                    f'src="data:image/svg+xml;base64,{data}">'
-                    f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-                )
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{CSS}</style>'
+                parts.append(_figure(figures / f"{name}.svg", caption))
+    style = CSS.read_text(encoding="utf-8")
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{MAY_LOAD}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>\n{style}</style>"
+    )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Each cell knows its column's name, which a narrow screen shows beside it."""
+    named = any(header)
+    kind = "facts" if not named else "wide" if len(header) > WIDE else ""
+    names = [as_html(name) for name in header]
+    labels = [html.escape(name) for name in header]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (
+            f'<td data-label="{label}">{as_html(cell)}</td>'
+            if kind == "wide"
+            else f"<td>{as_html(cell)}</td>"
+            for label, cell in zip(labels, row, strict=True)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    top = f"<thead><tr>{head}</tr></thead>" if named else ""
+    chosen = f' class="{kind}"' if kind else ""
+    body = "\n".join(line(row) for row in rows)
+    return f"<table{chosen}>{top}<tbody>\n{body}\n</tbody></table>"
+
+
+def _figure(path: Path, caption: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    alt = html.escape(caption)
+    return (
+        f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{as_html(caption)}</figcaption></figure>"
+    )

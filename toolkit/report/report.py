@@ -3,7 +3,6 @@
 Both are rendered from the same blocks, drawn from the document of fit.json.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,24 +18,24 @@ from toolkit.report.blocks import (
     how_many,
     number,
     percent,
+    plain,
     span,
 )
 from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
 from toolkit.report.forecast import forecast_blocks
+from toolkit.report.outcomes import outcome_blocks, outcome_warnings
 from toolkit.report.power_law import power_law_blocks
+from toolkit.report.problems import problem_blocks
+from toolkit.report.references import reference_blocks
 from toolkit.report.render import render_html, render_markdown
+from toolkit.report.setup import setup_blocks
 from toolkit.report.weak_tests import weak_tests_blocks, weak_tests_warnings
-from toolkit.runs.taxonomy import Taxonomy
-
-MOST_NAMED = 40
-"""Unsolved problems that are named one by one."""
 
 MOST_SHORT = 10
 """Problems with few samples that are named one by one, those with the fewest first."""
-
-MOST_SUSPECT = 10
-"""Problems with suspect passes that are named one by one."""
+BROWSER = "browse.html"
+"""The page of samples, where there is one: beside the report, or of a second judge above it."""
 
 
 def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None:
@@ -44,7 +43,7 @@ def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None
 
     Raises `WriteFailure`.
     """
-    blocks = list(report_blocks(document, counts))
+    blocks = list(report_blocks(document, counts, _browser(out)))
     title = f"How fail@k falls: {document.title}"
     for name, text in (
         ("report.md", render_markdown(title, blocks)),
@@ -53,20 +52,35 @@ def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None
         replace_file(out / name, text.encode())
 
 
-def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block]:
-    """All that a report must state, in order."""
+def _browser(out: Path) -> str | None:
+    """The address of the page of samples, as seen from `out`; None where there is none."""
+    found = (out / BROWSER, BROWSER), (out.parent / BROWSER, f"../{BROWSER}")
+    return next((address for path, address in found if path.is_file()), None)
+
+
+def report_blocks(
+    document: FitDocument, counts: pl.DataFrame, browser: str | None = None
+) -> Iterator[Block]:
+    """All that a report must state, in order. browser: what the table of problems links to."""
     yield from _warnings(document)
     yield from _summary(document)
-    yield Picture(
-        "fail_at_k", "fail@k against k, both axes logarithmic; dashed beyond the samples."
-    )
+    yield from setup_blocks(document)
+    yield Heading("How far sampling goes")
+    if document.samples_differ:
+        yield Picture(
+            "fail_at_k", "fail@k against k, both axes logarithmic; dashed beyond the samples."
+        )
+    else:
+        yield Paragraph(_no_figures(document))
     yield Picture("pass_at_k", "pass@k, the share of problems that k tries solve.")
+    yield from outcome_blocks(document)
     yield Heading("The unbiased curve")
     yield from _curve(document)
     yield from _output_tokens(document)
     yield Heading("Is it a power law?")
     yield from power_law_blocks(document)
-    yield Picture("slope", "The local slope; a power law has the same one everywhere.")
+    if document.slopes and document.samples_differ:
+        yield Picture("slope", "The local slope; a power law has the same one everywhere.")
     yield Heading("Fits")
     yield _fit_table(document)
     yield Paragraph(
@@ -77,11 +91,17 @@ def report_blocks(document: FitDocument, counts: pl.DataFrame) -> Iterator[Block
     yield from forecast_blocks(document)
     yield from weak_tests_blocks(document)
     yield from consistency_blocks(document)
-    yield Heading("The problems")
-    yield Picture("difficulty", "Each problem's share of passing samples.")
-    yield from _unsolved(counts)
-    yield from _outcomes(document.taxonomy)
-    yield from _provenance(document)
+    yield from problem_blocks(document, counts, browser)
+    yield from reference_blocks(document)
+
+
+def _no_figures(document: FitDocument) -> str:
+    """In place of the figures that would show nothing: all samples pass, or none does."""
+    if document.unsolved:
+        said = "No sample passes, so fail@k is 1 at every k"
+    else:
+        said = "Every sample passes, so fail@k is 0 at every k"
+    return f"{said}. There is no figure of it, of its slope, nor of what sets problems apart."
 
 
 def _warnings(document: FitDocument) -> Iterator[Block]:
@@ -98,32 +118,13 @@ def _warnings(document: FitDocument) -> Iterator[Block]:
             warning=True,
         )
     yield from weak_tests_warnings(document)
-    yield from _suspect_warning(document.taxonomy)
+    yield from outcome_warnings(document)
 
 
 def _to_complete(document: FitDocument) -> str:
     """Why samples are missing, where that is known, and what to do."""
     why = document.out_of_budget
     return f"{why[0].upper()}{why[1:]}." if why else "Launch again to complete the run."
-
-
-def _suspect_warning(found: Taxonomy | None) -> Iterator[Block]:
-    """How many passes are suspect, of which problems, and how to list them; nothing without one."""
-    if not found or not found.suspect_passes:
-        return
-    named = list(found.suspect_problems.items())
-    shown = ", ".join(f"{task_id} ({passes})" for task_id, passes in named[:MOST_SUSPECT])
-    rest = f" and {len(named) - MOST_SUSPECT} more" if len(named) > MOST_SUSPECT else ""
-    yield Paragraph(
-        f"{found.suspect_line()}. These programs passed, but they reach beyond their own values, "
-        f"as a model does that games its tests. They are of these problems: {shown}{rest}. "
-        "docs/judging.md says what the reasons mean.",
-        warning=True,
-    )
-    yield Paragraph(
-        "To list them: `python analysis/outcomes.py RUN --out outcomes.parquet`, then in Python "
-        '`pl.read_parquet("outcomes.parquet").filter(pl.col("suspect").list.len() > 0)`.'
-    )
 
 
 def _summary(document: FitDocument) -> Iterator[Block]:
@@ -153,8 +154,9 @@ def _summary(document: FitDocument) -> Iterator[Block]:
             f"this rule. They reach k = {rule.cap} also for the problems that stopped early."
         )
     yield Paragraph(
-        "*These problems* are the ones that were sampled. *Such problems* are all problems of the "
-        "same kind, from which these were drawn; all 95 % intervals speak of them, unless said."
+        "*These problems* are the ones that were sampled; their intervals say how far a figure "
+        "moves when they are sampled again. *Such problems* are all problems of the kind from "
+        "which these were drawn; all 95 % intervals are theirs, unless said."
     )
     yield from _overtaking(document)
 
@@ -169,7 +171,7 @@ def _short(document: FitDocument) -> Iterator[Block]:
     """The problems that end the common curve early; nothing where none does."""
     if not document.short:
         return
-    named = [f"{task_id} (n = {n})" for task_id, n in document.short.items()]
+    named = [f"{plain(task_id)} (n = {n})" for task_id, n in document.short.items()]
     shown = ", ".join(named[:MOST_SHORT])
     rest = f" and {len(named) - MOST_SHORT} more" if len(named) > MOST_SHORT else ""
     few = how_many(len(named), "problem") + (" has" if len(named) == 1 else " have")
@@ -251,9 +253,8 @@ def _curve(document: FitDocument) -> Iterator[Block]:
             "and the slopes do not use them."
         )
     yield Paragraph(
-        "There are two standard errors (s.e.), for two questions. How far would the curve move if "
-        "*these problems* were sampled again? That error is undefined beyond half the largest k. "
-        "How far would it move if other *such problems* had been drawn instead?"
+        "There are two standard errors (s.e.), for two questions: these problems and such "
+        "problems. The first one is undefined beyond half of the largest k."
     )
 
 
@@ -302,62 +303,3 @@ def _fit_row(name: str, model: object | None, parameters: Sequence[str]) -> list
         return [name, "not fitted: all samples agree, or too many counts differ", "-"]
     shown = ", ".join(f"{p} = {number(getattr(model, p))}" for p in parameters)
     return [name, shown, number(getattr(model, "neg_log_lik", None))]
-
-
-def _unsolved(counts: pl.DataFrame) -> Iterator[Block]:
-    names = counts.filter((pl.col("n") > 0) & (pl.col("c") == 0))["task_id"].to_list()
-    shown = ", ".join(names[:MOST_NAMED])
-    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    if names:
-        yield Paragraph(f"Unsolved: {shown}{rest}.")
-    else:
-        yield Paragraph("Every problem with samples is solved at least once.")
-    if empty := counts.filter(pl.col("n") == 0)["task_id"].to_list():
-        yield Paragraph(f"Without any sample, and left out: {', '.join(empty)}.", warning=True)
-
-
-def _outcomes(found: Taxonomy | None) -> Iterator[Block]:
-    """The kinds of failure and their shares; nothing without a run."""
-    if not found:
-        return
-    yield Heading("What became of the samples")
-    yield Picture(
-        "outcomes", "Shares of the samples: passed, or the kind of failure; hatched: cut."
-    )
-    rows = [
-        [kind, str(samples), found.share(kind), str(found.cut.get(kind, 0))]
-        for kind, samples in found.kinds.items()
-    ]
-    yield Table(["outcome", "samples", "share", "of them cut"], rows)
-    yield Paragraph(
-        "*Cut* are samples that ended at max_tokens (finish_reason `length`). Where many samples "
-        "of a kind are cut, a larger --max-tokens may mend them."
-    )
-    if found.exceptions:
-        others = found.kinds.get("exception", 0) - sum(found.exceptions.values())
-        rows = [[name, str(samples)] for name, samples in found.exceptions.items()]
-        yield Table(["exception", "samples"], rows + [["others", str(others)]] * (others > 0))
-    if not found.suspect_passes:
-        yield Paragraph("No pass is suspect.")
-
-
-def _provenance(document: FitDocument) -> Iterator[Block]:
-    """How the run was sampled and judged; nothing without a run."""
-    if document.sampling:
-        yield Heading("How it was sampled")
-        facts = {
-            **dataclasses.asdict(document.sampling),
-            "output tokens": "unknown" if document.tokens is None else document.tokens,
-            "speed": document.roof.speed_line() if document.roof else None,
-            "cost": document.cost.line() if document.cost else None,
-        }
-        yield Table(["", ""], [[k, str(v)] for k, v in facts.items() if v is not None])
-    if judge := document.judge:
-        yield Heading("How it was judged")
-        rows = [["verifier", judge.verifier], ["version", str(judge.version)]]
-        for name, value in judge.settings.items():
-            if name == "timeout":
-                rows.append(["time limit of an answer", f"{value:g} s"])
-            else:
-                rows.append([name, str(value)])
-        yield Table(["", ""], rows)

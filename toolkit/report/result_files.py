@@ -9,6 +9,7 @@ from toolkit.report.document import FIT_JSON, FitDocument, fit_command, read_fit
 
 TABLES_AND_REPORTS = ("counts.parquet", "curve.parquet", "report.md", "report.html")
 DRAWINGS = (".svg", ".png", ".pdf")
+"""As `toolkit.report.style` writes them; `status` reads these names and imports no matplotlib."""
 
 
 def digests_of_results(results: Path) -> dict[str, str]:

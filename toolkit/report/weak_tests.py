@@ -8,9 +8,18 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, how_many, percent
+from toolkit.report.blocks import (
+    Block,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+    how_many,
+    percent,
+    plain,
+)
 from toolkit.report.document import FitDocument
-from toolkit.report.style import GREY, k_axis, new_figure, series_styles
+from toolkit.report.style import GREY, k_axis, legend_below, new_figure, series_styles
 from toolkit.stats.forecast import Interval
 from toolkit.stats.weak_tests import WeakTests
 
@@ -37,7 +46,7 @@ def weak_tests_figure(found: WeakTests, judge: str) -> Figure:
     k_axis(axes, list(found.claimed))
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(fontsize=8)
+    legend_below(figure, axes)
     return figure
 
 
@@ -101,7 +110,7 @@ def _problems(found: WeakTests) -> Iterator[Block]:
     if not worst:
         yield Paragraph("No problem has a false positive.")
         return
-    rows = [[name, _cell(share)] for name, share in worst[:MOST_NAMED]]
+    rows = [[plain(name), _cell(share)] for name, share in worst[:MOST_NAMED]]
     yield Table(["problem", "passes that are right, 95 %"], rows)
     if len(worst) > MOST_NAMED:
         yield Paragraph(f"More problems with false positives: {len(worst) - MOST_NAMED}, fit.json.")

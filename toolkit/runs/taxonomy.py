@@ -54,6 +54,11 @@ class Taxonomy:
         return f"{passes} suspect: {counted(self.suspect)}"
 
 
+def in_words(kind: str) -> str:
+    """For people: `wrong answer` of `wrong_answer`."""
+    return kind.replace("_", " ")
+
+
 def counted(numbers: dict[str, int]) -> str:
     """For people: `frames 7, equality 5`."""
     return ", ".join(f"{name} {number}" for name, number in numbers.items())

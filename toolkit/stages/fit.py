@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from toolkit.report.report import write_report
 from toolkit.report.result_files import damaged_results, digests_of_results
 from toolkit.runs.budget import amounts_of_run, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import count_outcomes, progress
+from toolkit.runs.provenance import read_provenance
 from toolkit.runs.roof import read_roof
 from toolkit.runs.run import Run, write_table
 from toolkit.runs.second_judge import second_judges
@@ -159,6 +161,7 @@ def _context(
         taxonomy=taxonomy,
         cost=cost,
         roof=read_roof(run),
+        provenance=read_provenance(run),
         out_of_budget=_out_of_budget(run) if done.sampled < done.planned else None,
     )
 
@@ -192,8 +195,9 @@ def fit_counts(
     `rule`: by which each problem's sampling stopped, if its n depends on its passes.
 
     Returns the document, and whether anything was written: when `out` holds the results of the
-    same counts, context and version, they stay as they are, but for the cost. If one of its files
-    is missing or damaged, all are written again. fit.json is written last. Raises `WriteFailure`.
+    same counts, context and version, they stay as they are, but for cost and provenance.
+    If one of its files is missing or damaged, all are written again. fit.json is written last.
+    Raises `WriteFailure`.
     """
     inputs = _digest(counts, context, rule, replicates, forecasts)
     kept = _kept(out)
@@ -202,13 +206,15 @@ def fit_counts(
         document = fit_document(
             counts, context, rule, replicates=replicates, forecasts=forecasts, inputs=inputs
         )
+        document = dataclasses.replace(document, date=datetime.now(UTC).date().isoformat())
     else:
         damaged = damaged_results(out, kept)
         for path in damaged:
             log.warning("%s: missing or damaged, so it is made anew", path)
-        if not damaged and kept.cost == context.cost:
+        told = {"cost": context.cost, "provenance": context.provenance}
+        document = dataclasses.replace(kept, **told)  # type: ignore[arg-type]
+        if not damaged and document == kept:
             return kept, False
-        document = dataclasses.replace(kept, cost=context.cost)
     make_directory(out)
     write_table(out / "counts.parquet", counts, {})
     write_table(out / "curve.parquet", _curve_table(document), {})
@@ -246,7 +252,8 @@ def _digest(
     forecasts: bool,
 ) -> str:
     stopping = rule.document() if rule else None
-    facts = {k: v for k, v in dataclasses.asdict(context).items() if k != "cost"}
+    beside = ("cost", "provenance")  # said in the report, and no part of what is fitted
+    facts = {k: v for k, v in dataclasses.asdict(context).items() if k not in beside}
     for later in ("out_of_budget", "roof"):  # without them: as before there were any
         if facts[later] is None:
             del facts[later]
