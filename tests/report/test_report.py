@@ -10,11 +10,12 @@ from run_jobs import ROOT
 
 import toolkit
 from toolkit.report.blocks import Bullets, Code, Heading, Paragraph, Picture, Table, plain
+from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import read_fit
 from toolkit.report.inline import as_html
 from toolkit.report.references import AUTHORS, bibtex
 from toolkit.report.render import render_html, render_markdown
-from toolkit.report.report import BROWSER, report_blocks, write_report
+from toolkit.report.report import report_blocks, write_report
 from toolkit.runs.provenance import Provenance
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
@@ -99,11 +100,14 @@ def test_the_table_of_problems_links_to_the_page_of_samples_where_there_is_one(t
     for name in ("pass_at_k", "fail_at_k", "difficulty"):
         (figures / f"{name}.svg").write_text("<svg/>")
     write_report(few, counts, tmp_path)
-    assert BROWSER not in (tmp_path / "report.html").read_text()
-    (tmp_path / BROWSER).touch()
+    assert BROWSE_HTML not in (tmp_path / "report.html").read_text()
+    write_report(few, counts, tmp_path, browse=True)
+    promised = (tmp_path / "report.html").read_text()
+    (tmp_path / BROWSE_HTML).touch()
     write_report(few, counts, tmp_path)
+    assert (tmp_path / "report.html").read_text() == promised
     page = (tmp_path / "report.html").read_text()
-    links = re.findall(rf'href="{BROWSER}#([^"]+)"', page)
+    links = re.findall(rf'href="{BROWSE_HTML}#([^"]+)"', page)
     assert [unquote(link) for link in links] == names
     assert links[0] == "HumanEval/32"
     assert all(re.fullmatch(r"[\w/.~%-]+", link) for link in links)
@@ -117,7 +121,7 @@ def test_the_table_of_problems_links_to_the_page_of_samples_where_there_is_one(t
     for path in figures.iterdir():
         (other / "figures" / path.name).write_text("<svg/>")
     write_report(few, counts, other)
-    assert f'href="../{BROWSER}#HumanEval/32"' in (other / "report.html").read_text()
+    assert f'href="../{BROWSE_HTML}#HumanEval/32"' in (other / "report.html").read_text()
 
 
 def test_the_page_has_no_raw_markup_and_loads_nothing(tmp_path, document):

@@ -21,6 +21,7 @@ from toolkit.report.blocks import (
     plain,
     span,
 )
+from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
 from toolkit.report.forecast import forecast_blocks
@@ -34,16 +35,16 @@ from toolkit.report.weak_tests import weak_tests_blocks, weak_tests_warnings
 
 MOST_SHORT = 10
 """Problems with few samples that are named one by one, those with the fewest first."""
-BROWSER = "browse.html"
-"""The page of samples, where there is one: beside the report, or of a second judge above it."""
 
 
-def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None:
+def write_report(
+    document: FitDocument, counts: pl.DataFrame, out: Path, *, browse: bool = False
+) -> None:
     """Write report.md and report.html into `out`, whose figures/ are drawn already.
 
-    Raises `WriteFailure`.
+    browse: a page of the samples will stand there too. Raises `WriteFailure`.
     """
-    blocks = list(report_blocks(document, counts, _browser(out)))
+    blocks = list(report_blocks(document, counts, BROWSE_HTML if browse else _browser(out)))
     title = f"How fail@k falls: {document.title}"
     for name, text in (
         ("report.md", render_markdown(title, blocks)),
@@ -53,8 +54,11 @@ def write_report(document: FitDocument, counts: pl.DataFrame, out: Path) -> None
 
 
 def _browser(out: Path) -> str | None:
-    """The address of the page of samples, as seen from `out`; None where there is none."""
-    found = (out / BROWSER, BROWSER), (out.parent / BROWSER, f"../{BROWSER}")
+    """The address of the page of samples, as seen from `out`; None where there is none.
+
+    Of a second judge it stands above: there is one page for all judges.
+    """
+    found = (out / BROWSE_HTML, BROWSE_HTML), (out.parent / BROWSE_HTML, f"../{BROWSE_HTML}")
     return next((address for path, address in found if path.is_file()), None)
 
 

@@ -33,10 +33,14 @@ def browse_run(run: Run, judge: Judge, path: Path | None = None) -> tuple[Path, 
     return path, data
 
 
+def made_at_fit(run: Run) -> bool:
+    """Whether the run is small enough for fit to make its page."""
+    return sum(len(s) for s in run.slices()) <= MOST_SAMPLES
+
+
 def browse_at_fit(run: Run, judge: Judge) -> None:
     """Write the page of a run that is not too large for it; the log says where it is too large."""
-    planned = sum(len(s) for s in run.slices())
-    if planned > MOST_SAMPLES:
+    if not made_at_fit(run):
         log.info(
             "no page of the samples: over %d; `%s %s` makes one of the most frequent answers",
             MOST_SAMPLES,

@@ -34,7 +34,7 @@ from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
 from toolkit.runs.two_verdicts import two_verdicts
 from toolkit.runs.usage import Cost
 from toolkit.runs.verdicts import decided_verdicts, other_judges
-from toolkit.stages.browse import browse_at_fit
+from toolkit.stages.browse import browse_at_fit, made_at_fit
 from toolkit.stages.fit_document import fit_document
 from toolkit.stats.passk import k_grid
 from toolkit.stats.stopping import StoppingRule
@@ -95,6 +95,7 @@ def fit_run(
         rule=run.stopping_rule(),
         replicates=replicates,
         forecasts=forecasts,
+        browse=browse and not name and made_at_fit(run),
     )
     if browse and not name:
         browse_at_fit(run, judge)
@@ -186,13 +187,15 @@ def fit_counts(
     rule: StoppingRule | None = None,
     replicates: int = 1000,
     forecasts: bool = True,
+    browse: bool = False,
 ) -> tuple[FitDocument, bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
 
     A column `suspect` tells how many of the c are suspect passes; none without it. They count as
     passes in everything but `FitDocument.without_suspect`.
 
-    `rule`: by which each problem's sampling stopped, if its n depends on its passes.
+    `rule`: by which each problem's sampling stopped, if its n depends on its passes. `browse`: a
+    page of the samples will stand in `out`, to which the report links.
 
     Returns the document, and whether anything was written: when `out` holds the results of the
     same counts, context and version, they stay as they are, but for cost and provenance.
@@ -219,7 +222,7 @@ def fit_counts(
     write_table(out / "counts.parquet", counts, {})
     write_table(out / "curve.parquet", _curve_table(document), {})
     draw_figures(document, counts, out / "figures")
-    write_report(document, counts, out)
+    write_report(document, counts, out, browse=browse)
     document = dataclasses.replace(document, files=digests_of_results(out))
     write_fit(document, out)
     return document, True
