@@ -127,6 +127,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(name, prepared, tmp_path
     ("name", "before", "says"),
     [
         ("docs/run-directory.md", "", "HumanEval/7"),
+        ("docs/api.md", "", "HumanEval/7"),
         (
             "docs/judging.md",
             "python analysis/outcomes.py runs/a --out outcomes.parquet",

@@ -27,7 +27,8 @@ BELOW = {
 }
 BELOW["launch"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends"}
 BELOW["campaigns"] = BELOW["launch"] | {"launch"}
-BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning"}
+BELOW["api"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends", "models"}
+BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning", "api"}
 """Room -> the rooms that it may import."""
 OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},

@@ -10,6 +10,7 @@ from pathlib import Path
 import adaptive
 import alongside
 import browse
+import calls
 import comparing
 import coverage
 import execution
@@ -46,6 +47,7 @@ BENCHES = {
     "weak_tests": weak_tests.bench,
     "comparing": comparing.bench,
     "browse": browse.bench,
+    "calls": calls.bench,
 }
 
 

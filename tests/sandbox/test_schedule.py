@@ -157,3 +157,20 @@ def test_a_confirmation_alone_is_the_last(monkeypatch):
     observed = Observed(monkeypatch, confirming)
     assert observed.run([ASLEEP.format(0)], workers=2, timeout=0.3) == ["timed_out"]
     assert [kind for _, kind, _ in observed.events] == ["batch", "alone", "confirm"]
+
+
+def test_so_few_that_all_would_be_repeated_are_alone_at_once_if_that_is_asked_for(monkeypatch):
+    observed = Observed(monkeypatch, len)
+    texts = ["def f(): return 2", *QUICK[:3]]
+    with Executor(ENDINGS, workers=2) as executor:
+        observed.workers = executor._workers
+        for count, asked, kinds in (
+            (1, True, ["alone"]),
+            (3, True, ["alone"] * 3),
+            (1, False, ["batch", "alone"]),
+            (4, True, ["batch", *["alone"] * 3]),
+        ):
+            observed.events.clear()
+            found = executor.run(map(answer, texts[:count]), few_alone=asked)
+            assert sorted(v.outcome for v in found) == ["failed"] + ["passed"] * (count - 1)
+            assert [kind for _, kind, _ in observed.events] == kinds, (count, asked)

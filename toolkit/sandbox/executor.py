@@ -128,15 +128,17 @@ class Executor:
         end_workers(self._workers)
         self._workers.clear()
 
-    def run(self, programs: Iterable[Answer]) -> Iterator[Verdict]:
+    def run(self, programs: Iterable[Answer], *, few_alone: bool = False) -> Iterator[Verdict]:
         """Verdicts in the order in which they are reached; `programs` is read a few batches ahead.
 
-        One run at a time: it may be called again when it has ended or was closed.
+        few_alone: whether so few programs that all of them would be repeated alone are executed
+        alone at once. A single program then has its verdict in half of the time. One run at a time:
+        it may be called again when it has ended or was closed.
         """
         if not self._workers:
             raise ToolkitError("the executor is closed: open a new one")
         trust = Trust(self._numbers, self._distrust)
-        self._run = Run(self._workers, self._setup, self._wall_seconds, trust)
+        self._run = Run(self._workers, self._setup, self._wall_seconds, trust, few_alone=few_alone)
         yield from self._run.verdicts(self._jobs(programs))
 
     def slow_programs(self) -> tuple[int, float]:

@@ -37,12 +37,19 @@ _MAX_SILENCE_SECONDS: Final = 60.0
 class Run:
     """A run of jobs on `workers`; a worker that dies is replaced in this list, by `setup`.
 
-    wall_seconds: the limit of a program's wall time.
+    wall_seconds: the limit of a program's wall time. few_alone: see `Executor.run`.
     """
 
     def __init__(
-        self, workers: list[WorkerHandle], setup: Setup, wall_seconds: float, trust: Trust
+        self,
+        workers: list[WorkerHandle],
+        setup: Setup,
+        wall_seconds: float,
+        trust: Trust,
+        *,
+        few_alone: bool = False,
     ) -> None:
+        self._few_alone = few_alone
         self._workers = workers
         self._setup = setup
         self._max_silence = wall_seconds + _MAX_SILENCE_SECONDS
@@ -105,22 +112,31 @@ class Run:
 
     def _hand_out_rest(self, workers: list[WorkerHandle], jobs: Iterator[Job]) -> None:
         """Give these workers what is to be executed alone, and then batches."""
+        self._hand_out_alone(workers)
+        if self._trust.repetitions or self._trust.alone:
+            return
+        for ahead in range(2):
+            for worker in workers:
+                if not worker.jobs_alone and len(worker.jobs) <= ahead * _MAX_BATCH:
+                    self._hand_out_batch(worker, jobs)
+        self._hand_out_alone(workers)  # a batch that was too small for one
+
+    def _hand_out_alone(self, workers: list[WorkerHandle]) -> None:
+        """Give these workers what is to be executed alone, as far as they have room."""
         while workers and (waiting := self._trust.repetitions or self._trust.alone):
             worker = min(workers, key=lambda w: (w.jobs_alone, len(w.jobs)))
             if worker.jobs_alone >= (_MAX_ALONE if len(waiting) > len(self._workers) else 1):
                 return
             worker.submit_alone(waiting.popleft())
-        for ahead in range(2):
-            for worker in workers:
-                if not worker.jobs_alone and len(worker.jobs) <= ahead * _MAX_BATCH:
-                    self._hand_out_batch(worker, jobs)
 
     def _hand_out_batch(self, worker: WorkerHandle, jobs: Iterator[Job]) -> None:
         most_held = 2 * _BATCH_SIZE * len(self._workers)
         if self._more_to_read and self._trust.held + _BATCH_SIZE <= most_held:
             batch = list(itertools.islice(jobs, _BATCH_SIZE))
             self._more_to_read = len(batch) == _BATCH_SIZE
-            if batch:
+            if self._few_alone and len(batch) <= self._trust.least_repeated:
+                self._trust.take_alone(batch)
+            elif batch:
                 worker.submit_batch(self._trust.compose(batch))
 
     def _hand_out_doubtful(self) -> None:

@@ -81,6 +81,18 @@ class Trust:
         self.held += len(jobs)
         return [job for job, _ in mixed]
 
+    @property
+    def least_repeated(self) -> int:
+        """How many programs of a batch that is composed now are repeated alone, at least."""
+        known = {code for _, code in self._known}
+        return MIN_REPEATED + sum(code not in known for code in CANARIES)
+
+    def take_alone(self, jobs: list[Job]) -> None:
+        """Take jobs that are in no batch: each is executed alone."""
+        for job in jobs:
+            job.number = next(self._numbers)
+        self.alone.extend(jobs)
+
     def _canaries(self, jobs: list[Job]) -> list[tuple[Job, bytes]]:
         """A canary and its code for each of `CANARIES` that is at hand.
 

@@ -139,7 +139,7 @@ class ProgramJudging:
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""
-        yield from self._executor.run(answer for _, answer in pairs)
+        yield from self._executor.run((answer for _, answer in pairs), few_alone=True)
 
     def slow(self) -> tuple[int, float]:
         """See `Judging.slow`: programs that will probably run out of time."""
