@@ -96,7 +96,7 @@ class Chosen:
         return wanted
 
 
-EVERY_ANSWER = Chosen()
+EVERY_ANSWER: Chosen = Chosen()
 
 
 def distinct_answers(
