@@ -46,6 +46,16 @@ def test_what_the_disk_refuses_is_one_line_and_leaves_nothing(tmp_path, calls, s
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_only_what_is_to_last_is_forced_to_the_disk(tmp_path, monkeypatch):
+    forced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: forced.append(number) or fsync(number))
+    replace_file(tmp_path / "cache", b"new", durable=False)
+    assert not forced
+    replace_file(tmp_path / "file", b"new")
+    assert len(forced) == 2  # the file, and the name
+    assert (tmp_path / "cache").read_bytes() == (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_without_hard_links_a_file_is_still_published_once(tmp_path):
     assert refused("link=EPERM", PUBLISH, tmp_path) == "True"
     assert (tmp_path / "once").read_bytes() == b"new"

@@ -5,20 +5,24 @@ import polars as pl
 import pytest
 
 from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
+from toolkit.files import replace_file
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import EngineFacts, Prompt, Sample, Verdict
+from toolkit.runs import run as runs
 from toolkit.runs.history import point_latest
 from toolkit.runs.run import (
     create_or_open,
     freeze_round,
     open_run,
     read_frame,
+    read_json,
     run_name,
 )
 from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.slices import plan_round
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
+from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import prompts_of
 from toolkit.verifiers.judges import choice_of, judge_of
 
@@ -51,6 +55,20 @@ def test_a_run_reads_back_what_was_frozen(run):
     assert [s.name for s in again.slices()] == ["r000-s0000", "r000-s0001"]
     assert again.manifest()["identity"] == IDENTITY
     assert again.round_count() == 1
+
+
+def test_a_rule_is_read_once_and_again_from_a_plan_that_was_replaced(run, monkeypatch):
+    rule, read = StoppingRule(2, (4, 8)), []
+    freeze_round(run, 1, [], rule)
+    monkeypatch.setattr(runs, "read_json", lambda path: read.append(path) or read_json(path))
+    assert [run.stopping_rule() for _ in range(3)] == [rule] * 3
+    plan = run.path / "rounds" / "r001.json"
+    assert read == [plan]
+    replace_file(plan, plan.read_bytes().replace(b"8", b"9"))
+    assert run.stopping_rule() == StoppingRule(2, (4, 9))
+    replace_file(plan, b"{")
+    with pytest.raises(CorruptShard, match=r"r001\.json"):
+        run.stopping_rule()
 
 
 def test_name_holds_model_problems_and_digest():
