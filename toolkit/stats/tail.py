@@ -89,7 +89,8 @@ class TailModel:
         at = start.copy()
         for parameter, value in fixed.items():
             at[parameter] = value
-        found = self._newton(at, (*range(A + 1), B, *free))
+        among = (*range(A + 1), B, *free)
+        found = self._newton(at, tuple(some for some in among if some not in fixed))
         if bound and not ONSET[0] <= found[B] <= ONSET[1]:
             at = found.at.copy()
             at[B] = min(max(at[B], ONSET[0]), ONSET[1])
