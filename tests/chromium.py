@@ -12,7 +12,6 @@ FLAGS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
-    "--hide-scrollbars",
     "--window-size=1280,800",
 )
 KINDS = {"performance": "ALL", "browser": "ALL"}

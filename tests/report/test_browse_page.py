@@ -20,6 +20,7 @@ HOSTILE = {
     "nulls": "a\x00b\x1bc\x7fd\x85e",
     "templates": "{{script}} ${window.hit = 1} &lt;b&gt; <!--",
     "long": "x = '" + "y" * 1_200_000 + "'",
+    "thought": "hm, <b>so</b>\n</think>\nThis is it: 5",
     "fences": "Sure!\n```python\nprint('<b>')\n```\nthat is it",
 }
 """What a model may write. Each of them is an answer of the problem `odd/<i>@"`."""
@@ -175,6 +176,18 @@ def test_the_table_is_sorted_filtered_and_searched(shown):
     assert texts(driver, ".problems .empty") == ["No problem is like that."]
 
 
+def test_headings_stand_above_their_columns_beside_a_scroll_bar(shown):
+    driver = shown()
+    bar = "const box = document.querySelector('.list'); return box.offsetWidth - box.clientWidth"
+    assert driver.execute_script(bar) > 0
+    ends = (
+        "return [...document.querySelectorAll(arguments[0])]"
+        ".map(node => node.getBoundingClientRect().right)"
+    )
+    headings = driver.execute_script(ends, ".header button")
+    assert headings == driver.execute_script(ends, ".problems .row:first-child > *")
+
+
 def test_a_long_table_draws_the_rows_in_view_only(shown):
     driver = shown()
     press(driver, *"jjj")
@@ -240,6 +253,9 @@ def test_hostile_text_is_shown_as_text(shown):
     assert HOSTILE["script"] in seen
     assert HOSTILE["templates"] in seen
     assert HOSTILE["fences"] in seen
+    choose(driver, ".problem input", "so</b>")
+    press(driver, "j")
+    assert texts(driver, ".pane .t-thought") == ["hm, <b>so</b>\n</think>"]
     choose(driver, ".problem input", "that is it")
     press(driver, "j")
     assert texts(driver, ".pane .t-prose") == ["Sure!\n", "\nthat is it"]

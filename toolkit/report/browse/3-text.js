@@ -82,8 +82,16 @@ function languageOfRun(head) {
   return head.kind === "proof" ? "" : "prose";
 }
 
+// A reasoning model's thoughts, and what it says after them.
+function* completionParts(text, head) {
+  const mark = "</think>";
+  const end = text.lastIndexOf(mark);
+  if (end >= 0) yield ["thought", text.slice(0, end + mark.length)];
+  yield* saidParts(end >= 0 ? text.slice(end + mark.length) : text, head);
+}
+
 // A chat may hold a program without fences. Then only its first words tell.
-function completionParts(text, head) {
+function saidParts(text, head) {
   const language = languageOfRun(head);
   if (text.search(FENCE) >= 0) return fencedParts(text, language === "prose" ? "" : language);
   const prose = language === "python" && head.style === "chat" && !/^(?:def|import|from|class)\b/m.test(text);

@@ -3,9 +3,11 @@
 const OVERSCAN = 10;
 
 class VirtualList {
-  // render(i): the element of row i. The height of a row is the style's variable --row.
-  constructor(label, render) {
+  // render(i): the element of row i. empty: what is shown where there is no row. The height of a
+  // row is the style's variable --row.
+  constructor(label, empty, render) {
     this.render = render;
+    this.empty = empty;
     this.count = 0;
     this.selected = -1;
     this.rows = new Map();
@@ -25,8 +27,12 @@ class VirtualList {
   refresh() {
     this.rows.clear();
     this.inner.replaceChildren();
+    if (!this.count) this.inner.append(el("p", { class: "empty" }, this.empty));
     this.height = parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) || 36;
-    this.inner.style.height = `${this.count * this.height}px`;
+    this.inner.style.height = this.count ? `${this.count * this.height}px` : "auto";
+    // What stands above the list leaves the same room at its right as the list's scroll bar.
+    const bar = this.box.offsetWidth - this.box.clientWidth;
+    this.box.parentNode?.style.setProperty("--bar", `${bar}px`);
     this.draw();
   }
 

@@ -12,7 +12,7 @@ class ProblemsView {
       problem.search = `${problem.id}\n${problem.hint}`.toLowerCase();
     });
     this.kinds = totals(problems);
-    this.list = new VirtualList("problems", (i) => this.row(this.order[i]));
+    this.list = new VirtualList("problems", "No problem is like that.", (i) => this.row(this.order[i]));
     this.search = el("input", { type: "search", placeholder: "Search name or prompt", "aria-label": "search" });
     this.search.addEventListener("input", () => this.arrange());
     this.filter = this.filterSelect();
@@ -144,7 +144,6 @@ class ProblemsView {
     this.heading();
     this.list.box.scrollTop = 0;
     this.list.show(this.order.length, this.order.length ? 0 : -1);
-    if (!this.order.length) this.list.inner.replaceChildren(el("p", { class: "empty" }, "No problem is like that."));
   }
 
   heading() {

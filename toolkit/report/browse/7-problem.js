@@ -9,7 +9,7 @@ class ProblemView {
     Object.assign(this, { app, head: app.head, problem, block });
     this.base = baseOf(block);
     this.order = block.answers.map((_, i) => i);
-    this.list = new VirtualList("answers", (i) => this.row(this.block.answers[this.order[i]]));
+    this.list = new VirtualList("answers", block.answers.length ? "No answer is like that." : "Nothing is sampled yet.", (i) => this.row(this.block.answers[this.order[i]]));
     this.pane = el("section", { class: "pane", tabindex: "-1" });
     this.search = el("input", { type: "search", placeholder: "Search texts", "aria-label": "search" });
     this.search.addEventListener("input", () => this.arrange());
@@ -104,7 +104,6 @@ class ProblemView {
       .map((answer) => answer.rank);
     this.found.textContent = `${number(this.order.length)} of ${number(answers.length)}`;
     this.list.show(this.order.length, this.shown ? this.order.indexOf(this.shown.rank) : -1);
-    if (!answers.length) this.list.inner.replaceChildren(el("p", { class: "empty" }, "Nothing is sampled yet."));
   }
 
   row(answer) {
