@@ -156,6 +156,7 @@ def test_verdicts_of_an_older_version_stay_and_are_reached_again(run, monkeypatc
     assert read_verdicts(run, old).height == read_verdicts(run, new).height
 
 
+@pytest.mark.slow
 def test_a_run_of_a_newer_toolkit_is_refused_in_one_line(run):
     manifest = json.loads((run.path / "manifest.json").read_text())
     for judge, says in (
@@ -299,6 +300,7 @@ def test_a_decided_verdict_of_another_judge_is_none_of_this_one(run):
     assert "timed_out" not in read_verdicts(run, usual)["outcome"].to_list()
 
 
+@pytest.mark.slow
 def test_fit_names_the_judges_whose_verdicts_there_are(tmp_path):
     old_run("timeout-5", tmp_path)
     done = job("fit.py", "run", "--timeout", "2", cwd=tmp_path)
@@ -307,6 +309,7 @@ def test_fit_names_the_judges_whose_verdicts_there_are(tmp_path):
     assert "python_tests, version 1, timeout 5.0: evaluate again, or take" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["status.py", "fit.py", "evaluate.py"])
 def test_a_time_limit_that_is_none_is_refused(name, tmp_path):
     old_run("timeout-5", tmp_path)
@@ -334,6 +337,7 @@ def test_libraries_that_cannot_be_are_refused(libraries, says):
         choice_of("python_tests", libraries=libraries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["status.py", "fit.py", "evaluate.py"])
 def test_refused_libraries_are_one_line_and_nothing_is_changed(name, tmp_path):
     old_run("timeout-5", tmp_path)

@@ -134,6 +134,7 @@ def strings(source):
             yield node.value
 
 
+@pytest.mark.slow
 def test_dotted_names_of_ours_resolve():
     wrong = []
     for file, text in code().items():
@@ -145,6 +146,7 @@ def test_dotted_names_of_ours_resolve():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_attributes_that_programs_in_strings_and_hostile_programs_use_resolve():
     wrong, found = [], set()
     for file, text in code().items():

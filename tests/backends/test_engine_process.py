@@ -121,6 +121,7 @@ def test_an_engine_that_refuses_says_why():
         draw(start("finds it too long"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("children")
 def test_a_step_that_takes_long_but_works_goes_on(caplog):
     engine = start("works long", Limits(check=0.2, stopped=0.5, idle=1.0, step=60.0))

@@ -152,6 +152,7 @@ def test_a_server_is_asked_for_the_log_probabilities_of_what_it_draws(monkeypatc
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_no_server_is_said_in_one_line(tmp_path):
     flags = (*FLAGS, "--base-url", "http://127.0.0.1:9/v1", "--model", "tiny", "--run", "run")
     done = job("launch.py", *flags, cwd=tmp_path)

@@ -108,6 +108,7 @@ def test_a_run_waits_for_those_that_had_its_slots(campaign, tmp_path):
     assert (tmp_path / "bin/cancelled").read_text().split() == [comparison]
 
 
+@pytest.mark.slow
 def test_a_bound_under_an_array_throttles_it_and_more_runs_wait_for_the_queue(campaign, tmp_path):
     said = campaign(STUDY.format(bound=1))[1]
     samples = [jobs[0] for jobs in submitted(said).values()]

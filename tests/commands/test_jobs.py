@@ -52,6 +52,7 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
     assert_refused(done, 2, "unknown flag --frobnicate; valid: --")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -85,17 +86,20 @@ def test_bad_input_is_one_line_and_touches_nothing(flags, says, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_unknown_preset_key_is_named(tmp_path):
     (tmp_path / "p.toml").write_text("[sampling]\ntemprature = 1.0\n")
     done = job("launch.py", "--preset", "p.toml", cwd=tmp_path)
     assert_refused(done, 2, "p.toml: [sampling] temprature: unknown key; valid: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate.py", "fit.py", "status.py"])
 def test_no_run_is_said_in_one_line(name, tmp_path):
     assert_refused(job(name, cwd=tmp_path), 2, "no run here (no manifest.json)")
 
 
+@pytest.mark.slow
 def test_a_dry_run_touches_nothing(tmp_path):
     done = job("launch.py", *SMOKE, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

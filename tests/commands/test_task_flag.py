@@ -53,6 +53,7 @@ def refused(done):
     return done.stderr.partition(": ")[2].rstrip()
 
 
+@pytest.mark.slow
 def test_a_wrong_name_lists_the_tasks_with_a_line_each(tmp_path):
     said = refused(job("launch.py", "--task", "gsm9k", "--dry-run", cwd=tmp_path)).splitlines()
     assert said[0] == "--task gsm9k: no such task; give a TOML file, or one of:"
@@ -60,6 +61,7 @@ def test_a_wrong_name_lists_the_tasks_with_a_line_each(tmp_path):
     assert not files(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_user_s_task_runs_to_its_report(folder):
     done = job("launch.py", *SYNTHETIC, "--samples", "8", "--run", "run", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -82,6 +84,7 @@ def test_a_user_s_task_runs_to_its_report(folder):
     assert problem.phrased.stop == ("Question:",)
 
 
+@pytest.mark.slow
 def test_what_the_model_gets_is_shown_exactly(folder):
     show = ("launch.py", *SYNTHETIC, "--dry-run", "--show-prompt")
     done = job(*show, "sums/2", cwd=folder)
@@ -97,6 +100,7 @@ def test_what_the_model_gets_is_shown_exactly(folder):
     assert {p.name for p in files(folder)} == {"sums.toml", "sums.jsonl"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -117,6 +121,7 @@ def test_a_judge_that_cannot_be_is_refused_before_anything_is_written(folder, ch
     assert files(folder) == before
 
 
+@pytest.mark.slow
 def test_the_user_s_words_come_after_the_task_s(folder):
     (folder / "p.toml").write_text(
         "[sampling]\nbackend = 'synthetic'\nprompt_style = 'chat'\n"
@@ -137,6 +142,7 @@ def doctor(folder, *flags):
     return {rest[:12].strip(): f"{grade} {rest[14:]}" for grade, rest in lines}, done.returncode
 
 
+@pytest.mark.slow
 def test_the_doctor_judges_a_task_s_own_answers(folder):
     found, code = doctor(folder)
     assert code == 0
@@ -145,6 +151,7 @@ def test_the_doctor_judges_a_task_s_own_answers(folder):
     assert found["empty ones"].startswith("ok all 4 problems refuse an empty answer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solution", "says"),
     [
@@ -160,6 +167,7 @@ def test_the_doctor_finds_a_solution_that_does_not_pass(folder, solution, says):
     assert found["problem"].startswith(f"fail {says}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -173,6 +181,7 @@ def test_the_doctor_names_a_bad_problem(folder, rows, says):
     assert says in refused(job("doctor.py", "--task", "sums.toml", cwd=folder))
 
 
+@pytest.mark.slow
 def test_the_doctor_is_green_on_all_of_gsm8k(tmp_path):
     data = shared("gsm8k/test.jsonl.gz")
     done = job(
@@ -196,6 +205,7 @@ def test_the_flags_of_0_1_0_find_its_runs(name):
     assert identity_digest(identity) == run.manifest()["digest"]
 
 
+@pytest.mark.slow
 def test_arguments_of_the_chat_template_are_identity_only_where_they_are_given(tmp_path):
     problems = load_task(limit=1).problems
     plain = run_identity(resolve({"backend": "synthetic"}), problems)
@@ -249,6 +259,7 @@ def test_humaneval_by_its_name_is_the_run_that_no_task_names():
     assert run_identity(named, problems) == run_identity(resolve({}), problems)
 
 
+@pytest.mark.slow
 def test_programs_by_standard_input_are_a_task_of_two_files(tmp_path):
     echo = {"input": "3\n", "output": "6\n"}
     rows = [
@@ -273,6 +284,7 @@ def test_programs_by_standard_input_are_a_task_of_two_files(tmp_path):
     assert "timeout 4.0, checker float:1e-6" in longer.stdout
 
 
+@pytest.mark.slow
 def test_a_slow_solution_is_named(tmp_path):
     slow = "import time\ntime.sleep(1.2)\n" + PROGRAM
     row = {"task_id": "d/1", "question": "Double.", "solution": slow}
@@ -291,6 +303,7 @@ def test_a_slow_solution_is_named(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_doctor_judges_mathematics(tmp_path):
     data = shared("math/math500.jsonl.gz")
     flags = ("--task", "math500", "--problems", data, "--limit", "5", "--backend", "synthetic")
@@ -299,6 +312,7 @@ def test_the_doctor_judges_mathematics(tmp_path):
     assert "ok    empty ones    all 5 problems refuse" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "data"),
     [

@@ -82,6 +82,7 @@ def test_the_cost_of_a_run_is_asked_of_sacct(tmp_path, monkeypatch):
     assert read_cost(run).line() == "1.00 GPU-hours paid (from the shards), 94% of it sampling"
 
 
+@pytest.mark.slow
 def test_a_task_ends_its_log_with_its_failure(tmp_path):
     code = (
         "from pathlib import Path; from toolkit.launch.tasks import {0}; {0}(Path('nowhere'), {1})"

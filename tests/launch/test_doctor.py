@@ -60,6 +60,7 @@ def test_a_directory_without_files_fails_with_a_remedy() -> None:
     assert "--runs" in findings["files"].remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [False, True])
 def test_exit_code_says_whether_anything_failed(tmp_path: Path, broken: bool) -> None:
     rows = [BROKEN if broken else GOOD]
@@ -72,6 +73,7 @@ def test_exit_code_says_whether_anything_failed(tmp_path: Path, broken: bool) ->
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["strongest", "weak"])
 def test_a_node_without_user_namespaces_is_told_what_it_needs(tmp_path: Path, level: str) -> None:
     needs_no_namespaces()

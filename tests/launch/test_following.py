@@ -209,6 +209,7 @@ def test_a_shard_that_is_not_judged_yet_ends_nothing(tmp_path):
     assert not rounds_follow(run, LAUNCH)
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_rounds(tmp_path, at_once):
     plan, run = planned(tmp_path, array=2, max_num_seqs=8, max_output_tokens=2600)
     run_together(run, plan, tasks=2)

@@ -100,6 +100,7 @@ def test_the_gpus_of_an_array_task_are_dealt_to_its_engines(monkeypatch, caplog)
     )
 
 
+@pytest.mark.slow
 def test_too_few_gpus_are_refused_before_anything_is_written(tmp_path):
     refuse_too_few_gpus(vllm(tensor_parallel_size=2), ("0", "1"))
     refuse_too_few_gpus(vllm(tensor_parallel_size=2, gres=""), ())

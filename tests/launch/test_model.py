@@ -180,6 +180,7 @@ def examine(user, name=NAME, **variables):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_for_all_that_a_launch_needs_and_fetches_no_weights(hub, user, tmp_path):
     config = json.dumps(LLAMA_8B).encode()
     hub.models[NAME].commits[OLD]["config.json"] = config

@@ -154,6 +154,7 @@ FULL = {
 }
 
 
+@pytest.mark.slow
 def test_the_trial_launches_what_is_configured(tmp_path):
     config = resolve(FULL)
     run = run_trial(config, tmp_path)
@@ -169,6 +170,7 @@ def test_the_trial_launches_what_is_configured(tmp_path):
     assert (identity["prompt_style"], identity["base_seed"]) == ("completion", 5)
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_nothing_and_takes_no_more_problems_than_configured(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     finding = examine_sampling(resolve(FULL | {"task_ids": None, "limit": 2}))
@@ -186,6 +188,7 @@ def test_a_trial_fails_as_the_launch_would():
     assert "a trial launch failed: --replay-file none.jsonl: no such file" in finding.found
 
 
+@pytest.mark.slow
 def test_the_doctor_tries_the_preset_and_flags_of_a_launch(tmp_path):
     before = files(tmp_path)
     flags = ("--preset", "smoke", "--limit", 1, "--try-model", "--runs", tmp_path)

@@ -140,6 +140,7 @@ def test_all_gpus_asked_for_have_an_engine():
         resolve({"engines_per_task": 0})
 
 
+@pytest.mark.slow
 def test_what_is_refused_leaves_nothing(tmp_path):
     flags = ("--preset", "smoke", "--launcher", "inline", "--run", "run", "--slurm")
     done = job("launch.py", *flags, "fit.dependency=afterok:7", cwd=tmp_path)

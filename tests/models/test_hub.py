@@ -99,6 +99,7 @@ def blobs(folder):
     return [p.name for p in (folder / "hf" / "hub" / "models--org--tiny" / "blobs").iterdir()]
 
 
+@pytest.mark.slow
 def test_what_an_engine_reads_is_fetched_and_the_second_time_no_hub_is_needed(hub, tmp_path):
     code, said = fetch(hub, tmp_path)
     assert (code, said) == (0, f"found: {NAME}, commit {OLD[:12]} (main), 0.0 GB")
@@ -119,6 +120,7 @@ def test_what_an_engine_reads_is_fetched_and_the_second_time_no_hub_is_needed(hu
     assert (code, "as the cache knows it: HF_HUB_OFFLINE is set" in said) == (0, True)
 
 
+@pytest.mark.slow
 def test_a_moved_branch_moves_no_run_that_has_recorded_its_commit(hub, tmp_path):
     fetch(hub, tmp_path)
     hub.models[NAME].refs["main"] = NEW
@@ -173,6 +175,7 @@ def test_a_stored_token_that_is_wrong_is_named_as_such(hub, tmp_path):
     assert (code, "refuses your token (from the stored login)" in said) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["HF_TOKEN", "HF_TOKEN_PATH", "stored"])
 def test_a_token_opens_a_gated_model_and_the_storage_never_sees_it(hub, tmp_path, how):
     hub.models[NAME].gated = True
@@ -194,6 +197,7 @@ def test_a_token_opens_a_gated_model_and_the_storage_never_sees_it(hub, tmp_path
     assert fetch(hub, tmp_path)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_wrong_name_and_a_wrong_revision(hub, tmp_path):
     hub.tokens = {SECRET: set()}
     for variables in ({}, {"HF_TOKEN": SECRET}):  # the hub answers 401, and 404 with a token
@@ -211,6 +215,7 @@ def test_a_wrong_name_and_a_wrong_revision(hub, tmp_path):
     assert (code, "--model org/na--me: not a name that the hub can have" in said) == (2, True)
 
 
+@pytest.mark.slow
 def test_no_network_is_said_in_one_line(hub, tmp_path):
     reached = rf"error: {NAME}: the hub {{}} cannot be reached \(.+\); launch again, or where"
     hub.down = True
@@ -320,6 +325,7 @@ def find_model_in(folder):
         del os.environ["HF_HOME"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["tokenizer.json", "model-1.safetensors"])
 def test_wrong_content_is_removed_and_fetched_anew(hub, tmp_path, file):
     hub.wrong = {file}
@@ -334,6 +340,7 @@ def test_wrong_content_is_removed_and_fetched_anew(hub, tmp_path, file):
     assert (snapshot(tmp_path) / file).read_bytes() == contents()[file]
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_mended(hub, tmp_path):
     fetch(hub, tmp_path)
     weights, tokenizer = (snapshot(tmp_path) / n for n in ("model-1.safetensors", "tokenizer.json"))
@@ -363,6 +370,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", where], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_said_before_the_weights_come(hub, small_disk, tmp_path):
     (small_disk / "other").write_bytes(bytes(700_000))
     code, said = fetch(hub, tmp_path)
@@ -374,6 +382,7 @@ def test_a_disk_without_room_is_said_before_the_weights_come(hub, small_disk, tm
     assert fetch(hub, tmp_path)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_meanwhile_is_said(hub, small_disk, tmp_path):
     def fill(file):
         if file == "model-1.safetensors":
@@ -430,6 +439,7 @@ def test_weights_of_one_format_are_fetched(hub, tmp_path, without, weights):
     assert got == weights
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_fetch_it_once(hub, tmp_path):
     hub.pause = 0.1
     children = [start(hub, tmp_path) for _ in range(2)]

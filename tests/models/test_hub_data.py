@@ -60,6 +60,7 @@ def test_a_file_of_a_commit_is_fetched_once(hub, tmp_path):
     assert len(hub.requests) == asked
 
 
+@pytest.mark.slow
 def test_a_branch_is_asked_for_again_and_the_cache_helps_where_no_hub_answers(hub, tmp_path):
     assert content(fetch(hub, tmp_path, "main")[1]) == DATA
     hub.models[f"datasets/{NAME}"].refs["main"] = LATER

@@ -191,6 +191,7 @@ def test_a_test_without_its_import_of_math_gets_it_out_of_the_program_s_sight(tm
     assert found == ["passed", "failed"]
 
 
+@pytest.mark.slow
 def test_three_tests_of_evalplus_that_assert_nothing_get_their_assert():
     problems = read_mbpp(shared("mbppplus/MbppPlus-OriginFmt.jsonl.gz"))
     mended = [p for p in problems if p.task_id in ("Mbpp/737", "Mbpp/787", "Mbpp/794")]

@@ -113,6 +113,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "damage", "then"), TABLE)
 def test_each_command_on_a_damaged_run(whole, run, file, damage, then):
     (path,) = run.glob(file)

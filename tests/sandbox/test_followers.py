@@ -192,6 +192,7 @@ SABOTEURS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SABOTEURS)
 def test_who_harms_its_process_harms_no_other_errand(runner: Runner, what: str) -> None:
     again = "import os, time\nopen('again', 'w')\ntime.sleep(0.1)\nprint(os.getpid(), input())"

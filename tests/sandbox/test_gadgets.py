@@ -191,6 +191,7 @@ def test_nothing_dangerous_is_reachable():
     assert len(search.found) > 20  # it has come somewhere
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_streams")
 @pytest.mark.parametrize(
     ("constant", "names"),

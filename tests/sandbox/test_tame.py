@@ -572,6 +572,7 @@ SAME = [
 ]
 
 
+@pytest.mark.slow
 def test_verdicts_in_a_batch_are_those_alone():
     line = "    assert candidate"
     alone = verdicts(*SAME, test=TEST.replace(line, "    eval('1')\n" + line))
@@ -580,6 +581,7 @@ def test_verdicts_in_a_batch_are_those_alone():
         assert a == b, text
 
 
+@pytest.mark.slow
 def test_tame_programs_share_processes_and_others_do_not(monkeypatch):
     alone = []
     submit = WorkerHandle.submit_alone

@@ -69,6 +69,7 @@ def _unguarded(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_source_root", lambda: str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_unguarded")
 @pytest.mark.parametrize("name", ESCAPES)
 def test_a_program_that_escapes_changes_no_verdict(name, caplog):

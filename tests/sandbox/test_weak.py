@@ -218,6 +218,7 @@ def try_attacks(
     return run_without_namespaces(request)
 
 
+@pytest.mark.slow
 @on_x86
 @pytest.mark.parametrize("version", [0, 1, 2, 3, 4, 5, 6, 7])
 def test_every_attack_is_refused_and_nothing_changes(
@@ -304,6 +305,7 @@ def test_the_default_level_refuses_and_says_what_would_help() -> None:
     assert refusal.endswith("or accept it by --isolation weak")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["weak", "limits-only"])
 def test_the_weak_level_has_two_names_and_reports_what_is_on(level: str) -> None:
     got = judged_without_namespaces({"right": "", "wrong": "raise KeyError(1)"}, level)
@@ -313,6 +315,7 @@ def test_the_weak_level_has_two_names_and_reports_what_is_on(level: str) -> None
     assert got["report"]["landlock"] == f"on, version {landlock.version()}"
 
 
+@pytest.mark.slow
 def test_whatever_is_left_in_the_scratch_directory_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +355,7 @@ def test_a_program_that_uses_too_much_is_killed(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_program_that_uses_less_is_not() -> None:
     programs = {
         "bytes": "for i in range(3): open(f'f{i}', 'wb').write(bytes(16 << 20))",

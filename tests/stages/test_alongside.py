@@ -103,6 +103,7 @@ def test_on_a_real_run_it_leaves_nothing_to_the_evaluation_after_it(tmp_path):
     assert (rest.judged, rest.missing_slices) == (0, 1)
 
 
+@pytest.mark.slow
 def test_the_local_launcher_judges_beside_its_array(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ("--backend", "synthetic", "--launcher", "local", "--limit", 2, "--samples", 24)

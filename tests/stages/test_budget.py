@@ -210,6 +210,7 @@ def facts_of(task, began, ended, startup):
     )
 
 
+@pytest.mark.slow
 def test_a_higher_budget_goes_on_and_each_place_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ("--backend", "synthetic", "--launcher", "inline", "--limit", 2, "--samples", 30)

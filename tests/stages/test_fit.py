@@ -242,6 +242,7 @@ def test_the_terminal_says_how_sampling_stopped(n, shown):
     assert f"{shown}), " in describe_fit(document, Path("out"))
 
 
+@pytest.mark.slow
 def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
     context = dataclasses.replace(CONTEXT, complete=False, evaluated=10, planned=20, chosen=True)
     document, _ = fit_counts(beta_counts(), tmp_path, context, replicates=100)
@@ -264,6 +265,7 @@ def test_the_report_needs_no_other_file_and_says_what_it_must(tmp_path):
         assert said in markdown, said
 
 
+@pytest.mark.slow
 def test_what_was_measured_has_one_interval_wherever_it_stands():
     document = fit_document(beta_counts(n=50), CONTEXT, replicates=100)
     assert document.band.keys() == document.pass_at_k.keys()
@@ -328,6 +330,7 @@ def suspect_counts():
     return pl.DataFrame({"task_id": list("abcde"), "n": 20, "c": c, "suspect": suspect})
 
 
+@pytest.mark.slow
 def test_suspect_passes_count_and_the_headline_without_them_stands_beside(tmp_path):
     counts = suspect_counts()
     context = dataclasses.replace(CONTEXT, taxonomy=TAXONOMY)
@@ -360,6 +363,7 @@ def test_none_but_suspect_passes_under_a_rule_have_a_headline_up_to_their_sample
     assert document.without_suspect == pytest.approx({1: 1 / 27, 3: 1 / 9})
 
 
+@pytest.mark.slow
 def test_the_report_begins_with_suspect_passes(tmp_path):
     counts = suspect_counts()
     context = dataclasses.replace(CONTEXT, taxonomy=TAXONOMY)
@@ -379,6 +383,7 @@ def test_the_report_begins_with_suspect_passes(tmp_path):
     assert (tmp_path / "report.html").read_text().count('src="data:image/svg+xml;base64,') == 6
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_kinds_of_failure_and_what_was_cut(tmp_path):
     taxonomy = dataclasses.replace(TAXONOMY, suspect_passes=0, suspect={}, suspect_problems={})
     context = dataclasses.replace(CONTEXT, taxonomy=taxonomy)
@@ -419,6 +424,7 @@ def ragged_counts():
     )
 
 
+@pytest.mark.slow
 def test_larger_k_are_shown_of_the_problems_that_have_them(tmp_path):
     document, _ = fit_counts(ragged_counts(), tmp_path, CONTEXT, replicates=100)
     assert (document.k_max, document.short) == (7, {"t/3": 7})
@@ -442,6 +448,7 @@ def test_larger_k_are_shown_of_the_problems_that_have_them(tmp_path):
     assert read_fit(tmp_path) == document
 
 
+@pytest.mark.slow
 def test_the_reference_has_an_error_of_its_own():
     """148 of 164: Clopper-Pearson .8464 to .9431; the coverage of 90.9 % does not differ."""
     c = [40] * 141 + [1] * 8 + [0] * 15
@@ -466,6 +473,7 @@ def test_the_reference_has_an_error_of_its_own():
     assert "It is above it from k = 1 on" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [[0, 0, 0], [8, 8, 8], [0, 8, 0], [1, 0, 0]])
 def test_extreme_counts_have_finite_results(tmp_path, c):
     counts = pl.DataFrame({"task_id": ["a", "b", "c"], "n": 8, "c": c})
@@ -505,6 +513,7 @@ def test_one_sample_and_missing_problems_do_not_break_it(tmp_path):
         fit_document(counts.with_columns(n=0, c=0), CONTEXT)
 
 
+@pytest.mark.slow
 def test_a_single_problem_has_no_error_between_problems(tmp_path):
     one = pl.DataFrame({"task_id": ["a"], "n": [6], "c": [2]})
     document, _ = fit_counts(one, tmp_path, CONTEXT, replicates=100)

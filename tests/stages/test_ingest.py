@@ -91,6 +91,7 @@ def shard_rows(run):
     return [row for s in run.slices() for row in read_shard(run, s).rows(named=True)]
 
 
+@pytest.mark.slow
 def test_nobody_knows_how_many_tokens_an_ingested_sample_has(tmp_path):
     run = ingest(write(tmp_path / "s.jsonl", ROWS), tmp_path / "run")
     assert {row["n_tokens"] for row in shard_rows(run)} == {None}

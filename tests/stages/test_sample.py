@@ -230,6 +230,7 @@ def test_unwritten_shards_are_bounded_when_the_disk_is_slow(run, monkeypatch):
     assert max(backlog) <= MAX_UNWRITTEN + 1
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_then_again_loses_and_doubles_nothing(run):
     slow = dataclasses.replace(CONFIG, engine=Engine(max_num_seqs=4, synthetic_rate=60.0))
     code = (

@@ -72,6 +72,7 @@ def test_both_judges_have_their_verdicts_of_the_same_samples(run, tmp_path):
     assert found["passed_humaneval+"].to_list() == 2 * [True, False, False, False]
 
 
+@pytest.mark.slow
 def test_it_is_fitted_into_a_folder_of_its_own(run, tmp_path):
     fit_run(run, judge=judge_of_run(run), replicates=100)
     own = {p: p.read_bytes() for p in run.results_dir.rglob("*") if p.is_file()}

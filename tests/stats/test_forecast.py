@@ -147,6 +147,7 @@ def test_all_solved_has_the_upper_end_of_the_exact_binomial_interval():
     assert found.at(1).lo == found.at(1).estimate == 0
 
 
+@pytest.mark.slow
 def test_these_problems_have_intervals_that_hold_their_own_truth():
     held = []
     for seed in range(8):
@@ -171,6 +172,7 @@ def test_no_end_of_these_problems_rises():
         assert far.lo <= far.estimate <= far.hi
 
 
+@pytest.mark.slow
 def test_the_model_free_interval_holds_laws_of_every_kind():
     random = np.random.default_rng(5)
     laws = {

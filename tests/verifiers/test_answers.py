@@ -142,6 +142,7 @@ HUGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_a_megabyte_takes_bounded_time(name):
     """Quadratic time would take an hour."""

@@ -75,6 +75,7 @@ def test_the_command_gets_answer_and_problem_and_says_what_they_are(folder):
     assert "status 1" in none.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [
@@ -153,6 +154,7 @@ def test_a_moved_task_is_the_same_judge(folder):
     assert first.choice.placed_as(other) == first.choice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -205,6 +207,7 @@ def test_the_checker_that_the_page_shows_is_one(folder):
     assert (right.outcome, right.canonical, wrong.outcome) == ("passed", "2", "failed")
 
 
+@pytest.mark.slow
 def test_a_task_with_a_command_runs_from_the_doctor_to_its_report(folder):
     done = job("doctor.py", "--task", "task.toml", "--backend", "synthetic", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -186,6 +186,7 @@ def parsed(monkeypatch):
     return lengths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["chat", "completion"])
 @pytest.mark.parametrize("name", UNITS)
 def test_any_hundred_thousand_characters_take_bounded_work(name, style, parsed):

@@ -65,6 +65,7 @@ def boxed(rows):
     return [(gold, f"\\boxed{{{answer}}}") for gold, answer in rows]
 
 
+@pytest.mark.slow
 def test_equal_answers_pass_and_others_fail():
     verdicts = judge_all(MathAnswer, "math", boxed(EQUAL + DIFFERENT[:5]), RULE)
     outcomes = [v.outcome for v in verdicts]
@@ -72,6 +73,7 @@ def test_equal_answers_pass_and_others_fail():
     assert all((v.kind, bool(v.detail)) == ("wrong_answer", True) for v in verdicts[len(EQUAL) :])
 
 
+@pytest.mark.slow
 def test_the_lenient_verdicts_are_those_of_the_page():
     page = (ROOT / "docs/limits-of-verdicts.md").read_text()
     table = page.partition("| answer | right answer |")[2].partition("\n\n")[0]
@@ -85,6 +87,7 @@ def test_the_lenient_verdicts_are_those_of_the_page():
     assert [v.outcome for v in verdicts] == ["passed"] * 6 + ["failed"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_compared_as_a_text():
     long = "q" * 30_000
     rows = [*DIFFERENT[5:], (long, long)]
@@ -94,6 +97,7 @@ def test_what_cannot_be_read_is_compared_as_a_text():
     assert all(len(v.detail) <= 200 and len(v.canonical) <= 200 for v in verdicts)
 
 
+@pytest.mark.slow
 def test_the_canonical_form_depends_on_the_answer_only():
     same = [r"\frac{1}{2}", "0.5", "1/2", r"\frac{2}{4}", "x = 0.5"]
     for gold in ("0.5", "17", "x"):
@@ -106,6 +110,7 @@ def test_the_canonical_form_depends_on_the_answer_only():
     assert len(longer.canonical) <= 200
 
 
+@pytest.mark.slow
 def test_no_verdict_depends_on_the_answers_that_share_its_process(monkeypatch):
     def said(rows):
         verdicts = judge_all(MathAnswer, "math", rows, "whole", workers=1)

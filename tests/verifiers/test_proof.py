@@ -121,6 +121,7 @@ def test_a_proof_may_use_variables_that_its_statement_has_not():
     assert "$d A x $." not in text
 
 
+@pytest.mark.slow
 @needs_metamath
 def test_verdicts_are_those_of_metamath_on_the_whole_database(tmp_path):
     """The published proofs of MiniF2F's validation split: some name theorems that came later."""
@@ -159,6 +160,7 @@ def test_minif2f_is_asked_as_the_field_does():
     assert "Write a lean4" in problem.phrased.stop
 
 
+@pytest.mark.slow
 @needs_metamath
 def test_a_task_of_proofs_runs_from_the_doctor_to_its_report(tmp_path):
     row = {"task_id": "t/two", "question": "A syllogism.", "statement": SYLLOGISM}

@@ -126,6 +126,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_what_a_judge_may_say(folder):
     lines = (f"if answer == '{n}':\n        {body}" for n, (body, _, _) in enumerate(WORDS))
     source = judging("\n    ".join(lines), "import fractions")

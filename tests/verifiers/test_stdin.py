@@ -303,6 +303,7 @@ def test_without_tests_nothing_is_decided(judging: StdinJudging) -> None:
     assert (verdict.outcome, verdict.detail) == ("error", "test 1 of 0: the problem has no tests")
 
 
+@pytest.mark.slow
 def test_verdicts_are_the_same_with_more_workers_than_cores() -> None:
     asked = problem(("1", "1"), ("2", "2"))
     texts = [
@@ -415,6 +416,7 @@ def test_examples_are_told_apart(judging: StdinJudging) -> None:
     assert {one(judging, asked, text).outcome for text in examples.wrong} == {"failed"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TASKS.is_dir(), reason=f"the graded programs are not at {TASKS}")
 def test_graded_programs_of_apps_agree(judging: StdinJudging) -> None:
     """In APPS' files the value of a function may stand in a list of its own."""
