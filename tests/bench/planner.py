@@ -10,7 +10,8 @@ the samples that either design plans.
   expected: the mean and the standard deviation over repetitions.
 - *fresh, adaptive*: samples that the rule drew, over those that were expected: likewise.
 
-All but the first law are no families of the forecast.
+All but the first law are no families of the forecast. In the adaptive cases the pilot itself was
+sampled by the rule: at least `STOP_MIN` samples of a problem, n at most, until `STOP_R` have passed.
 """
 
 import os
@@ -32,6 +33,7 @@ from toolkit.planning.continuation import Holdings
 from toolkit.stats.bootstrap import Replicated
 from toolkit.stats.curve import Counts
 from toolkit.stats.forecast import CountFits, forecast_of
+from toolkit.stats.stopping import StoppingRule
 
 REPETITIONS = int(os.environ.get("PLANNER_REPETITIONS", "20"))
 FIRST = int(os.environ.get("PLANNER_FIRST", "0"))
@@ -45,13 +47,21 @@ STOP_R, STOP_MIN = 5, 50
 class Case:
     """A law of `forecast_cells`, a pilot of n samples of each problem, and the k asked about.
 
-    The target is what such problems reach at k.
+    The target is what such problems reach at k. adaptive: n is the cap of the pilot's rule.
     """
 
     law: str
     problems: int
     n: int
     k: int
+    adaptive: bool = False
+
+    def pilot(self, p: np.ndarray, random: np.random.Generator) -> Counts:
+        """The pilot's counts of problems with pass probability p."""
+        if not self.adaptive:
+            return Counts.of(np.full(self.problems, self.n), random.binomial(self.n, p))
+        rule = StoppingRule.batches(STOP_R, STOP_MIN, self.n, 0)
+        return Counts.of(*rule.simulate(p, random), rule)
 
 
 CASES = (
@@ -61,6 +71,9 @@ CASES = (
     Case(FLOOR, 164, 100, 1000),
     Case(LOG_GAMMA, 100, 50, 500),
     Case(TWO, 164, 100, 1000),
+    Case(BETA, 164, 200, 1000, adaptive=True),
+    Case(LN3, 164, 200, 1000, adaptive=True),
+    Case(ATOMS, 164, 200, 1000, adaptive=True),
 )
 
 
@@ -69,12 +82,11 @@ def pilot_of(counts: Counts, seed: int) -> Pilot:
     random = np.random.default_rng(seed)
     data = Replicated.of(counts, REPLICATES, random)
     ahead, families = forecast_of(data, random)
-    n = int(counts.n[0])
     return Pilot(
         title="simulated",
         counts=counts,
         tokens=np.full(len(counts), 100.0),
-        holdings=Holdings(Path("pilot"), counts, counts.n, n, ingested=False),
+        holdings=Holdings(Path("pilot"), counts, counts.n, int(counts.n.max()), ingested=False),
         rate=4000.0,
         device="none",
         full_humaneval=False,
@@ -99,10 +111,10 @@ def ends(low: float | None, high: float | None) -> tuple[float, float]:
 
 def repetition(case: Case, coverage: float, seed: int) -> dict[str, float | None]:
     """What was held, and what the continuation drew; None where there is no forecast."""
-    name = f"{case.law} {case.problems} {case.n} {case.k} planner"
+    name = f"{case.law} {case.problems} {case.n} {case.k} planner" + " adaptive" * case.adaptive
     random = np.random.default_rng([zlib.crc32(name.encode()), seed])
     p = LAWS[case.law](random, case.problems)
-    counts = Counts.of(np.full(case.problems, case.n), random.binomial(case.n, p))
+    counts = case.pilot(p, random)
     with threadpool_limits(limits=1):
         pilot = pilot_of(counts, seed)
         asked = partial(Question, usd=None, gpu_hours=None, stop_r=STOP_R, stop_min=STOP_MIN)
@@ -124,7 +136,7 @@ def repetition(case: Case, coverage: float, seed: int) -> dict[str, float | None
 
 def _drawn(case: Case, counts: Counts, p: np.ndarray, random: np.random.Generator) -> float:
     """pass@k of these problems when each has k samples."""
-    more = random.binomial(case.k - case.n, p)
+    more = random.binomial(case.k - counts.n, p)
     return float(np.mean(counts.c + more > 0))
 
 
@@ -155,7 +167,7 @@ def row(case: Case, coverage: float, each: list[dict[str, Any]]) -> dict[str, ob
     return {
         "law": case.law,
         "problems": case.problems,
-        "pilot's n": case.n,
+        "pilot's n": f"{STOP_MIN} to {case.n}" if case.adaptive else case.n,
         "k": f"{case.k:,}",
         "pass@k": f"{coverage:.4f}",
         "given": f"{len(given)} of {len(each)}",
