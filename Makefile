@@ -20,7 +20,7 @@ help:
 	@echo 'make check      run the linters and the type checker'
 	@echo 'make bench      run the benchmarks: ratios against peers, measured in the same run'
 	@echo 'make chaos      what tests repeat, fifty random faults, a hundred interrupted launches; an hour'
-	@echo 'make interop    set judges beside Coq, as root from apt (500 MB), and beside evalplus'
+	@echo 'make interop    set judges and exports beside Coq (500 MB from apt), evalplus, inspect_ai'
 	@echo 'make install    install the package with the CPU build of vLLM in $(VENV)'
 	@echo 'make clean      remove caches and build leftovers; runs and $(VENV) stay'
 
@@ -102,6 +102,12 @@ $(VENV)-evalplus/.created:
 	$(VENV)-evalplus/bin/python -m pip --disable-pip-version-check install -q evalplus==0.3.1
 	touch $@
 
+# What reads our exports: logs of inspect_ai and data sets.
+$(VENV)-sharing/.created:
+	$(PYTHON) -m venv $(VENV)-sharing
+	$(VENV)-sharing/bin/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) inspect_ai==0.3.285 datasets==5.2.0
+	touch $@
+
 # --no-deps: its dependencies bring torch; what is compared here needs NumPy and tqdm only.
 $(VENV)-lighteval/.created:
 	$(PYTHON) -m venv $(VENV)-lighteval
@@ -119,9 +125,10 @@ chaos: $(VENV)/.cpu $(VENV)/.dev
 	$(BIN)/python tests/slurm/chaos.py --faults 50
 
 # Provers and peers that are too large for `make test`.
-interop: $(VENV)/.dev $(VENV)-evalplus/.created
+interop: $(VENV)/.dev $(VENV)-evalplus/.created $(VENV)-sharing/.created
 	bash tests/install_apt.sh coq
-	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python $(BIN)/pytest -m interop
+	EVALPLUS_PYTHON=$(VENV)-evalplus/bin/python SHARING_PYTHON=$(VENV)-sharing/bin/python \
+		$(BIN)/pytest -m interop
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

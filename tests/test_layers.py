@@ -25,10 +25,11 @@ BELOW = {
     "planning": {"report", "runs", "stats", "problems", GROUND},
     "stages": {"backends", "verifiers", "report", "models", "runs", "stats", "problems", GROUND},
 }
+BELOW["sharing"] = (BELOW["stages"] | {"stages"}) - {"backends", "report"}
 BELOW["launch"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends"}
 BELOW["campaigns"] = BELOW["launch"] | {"launch"}
 BELOW["api"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends", "models"}
-BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning", "api"}
+BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning", "api", "sharing"}
 """Room -> the rooms that it may import."""
 OWNERS = {
     "vllm": {"toolkit/backends/vllm.py"},

@@ -5,6 +5,12 @@ the answer is taken: see --style. A solution is a whole program, as evalplus wri
 
 The whole file is checked before anything is written. After that, evaluate the run and fit it.
 
+Two other forms bring their verdicts, and need no evaluation:
+
+- a bundle: a directory that jobs/export.py has made
+- rows of one problem each, {question or prompt, samples, is_corrects}, in JSONL or parquet: the
+  form of the samples of Large Language Monkeys
+
 With --scores: add scores of the samples, such as a reward model's, to the run of --run. It may be
 made in the same call, or be there already; then no file of samples is given.
 """
@@ -29,7 +35,8 @@ def main() -> int:
         "samples",
         nargs="?",
         type=Path,
-        help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}",
+        help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}; a bundle; "
+        "or a file of samples with verdicts",
     )
     parser.add_argument("--run", type=Path, required=True, help="directory of the new run")
     parser.add_argument(
@@ -92,9 +99,16 @@ def main() -> int:
 
 
 def ingest_samples(flags: argparse.Namespace) -> "Run":
-    """Make the run, and say what is in it and what comes next."""
-    from toolkit.stages.ingest import describe_counts, ingest
+    """Make the run of whatever form the samples have, and say what comes next."""
+    from toolkit.sharing.bundle import import_bundle, is_bundle
+    from toolkit.sharing.monkeys import has_verdicts, import_monkeys
+    from toolkit.stages.ingest import ingest
 
+    if is_bundle(flags.samples):
+        return _said(import_bundle(flags.samples, flags.run), flags.run, judged=True)
+    if has_verdicts(flags.samples):
+        found = import_monkeys(flags.samples, flags.run, flags.model)
+        return _said(found, flags.run, judged=True)
     run = ingest(
         flags.samples,
         flags.run,
@@ -106,10 +120,17 @@ def ingest_samples(flags: argparse.Namespace) -> "Run":
         timeout=flags.timeout,
         libraries=flags.libraries,
     )
+    return _said(run, flags.run, judged=False)
+
+
+def _said(run: "Run", path: Path, *, judged: bool) -> "Run":
+    """Say what is in the run and what comes next."""
+    from toolkit.stages.ingest import describe_counts
+
     counts = Counter(r.task_id for s in run.slices() for r in s.ranges for _ in range(len(r)))
-    print(f"{run.path}: {describe_counts(counts.values())}")
-    steps = (f"{job_command(name)} {flags.run}" for name in ("evaluate", "fit"))
-    print(f"next: {' && '.join(steps)}")
+    print(f"{run.path}: {describe_counts(counts.values())}{', with their verdicts' * judged}")
+    names = ("fit",) if judged else ("evaluate", "fit")
+    print(f"next: {' && '.join(f'{job_command(name)} {path}' for name in names)}")
     return run
 
 

@@ -35,8 +35,11 @@ class Provenance:
 
 
 def read_provenance(run: Run) -> Provenance:
-    """Of all that a run has drawn. Damaged shards say nothing."""
-    manifest, shards = run.manifest(), facts_of_work(run, skip_damaged=True)
+    """Of all that a run has drawn, or as its bundle says. Damaged shards say nothing."""
+    manifest = run.manifest()
+    if told := manifest.get("provenance"):
+        return Provenance(**told)
+    shards = facts_of_work(run, skip_damaged=True)
     launched = [x.versions for x in standing_launches(run) if x.versions]
     versions = launched[-1] if launched else manifest.get("versions") or {}
     task, spent = manifest.get("task") or {}, spent_of(shards)

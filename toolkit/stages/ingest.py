@@ -89,7 +89,7 @@ def ingest(
     _warn_of_unread(source, texts, known, judge, style)
     label = (problems_source or HUMANEVAL) if task == HUMANEVAL else loaded.name
     run = create_or_open(
-        path, identity, problems=problems, **_facts(label, problems, model, style, judge)
+        path, identity, problems=problems, **facts_of_run(label, problems, model, style, judge)
     )
     _write_missing(run, samples, EngineFacts(f"ingest {source.name}", opens_thought=opens_thought))
     point_latest(run)
@@ -223,13 +223,14 @@ def _digest(samples: Iterable[Sample]) -> str:
     return digest.hexdigest()
 
 
-def _facts(
+def facts_of_run(
     problems_source: str,
     problems: list[Problem],
     model: str,
     style: PromptStyle,
     judge: JudgeChoice,
 ) -> dict[str, Any]:
+    """What the manifest of a run says whose samples were made elsewhere."""
     config = Config(
         sampling=Sampling(backend="ingest", model=model, prompt_style=style),
         problem_set=ProblemSet(problems=problems_source),

@@ -120,6 +120,10 @@ def open_verifier(choice: JudgeChoice) -> Verifier:
             from toolkit.verifiers.patch import Patch
 
             return Patch(settings)
+        case "reported":
+            from toolkit.verifiers.reported import Reported
+
+            return Reported()
         case _:
             raise UsageError(
                 f"there is no verifier {choice.verifier!r}: a newer version of the toolkit made "

@@ -23,6 +23,9 @@ from toolkit.runs.run import Run
 from toolkit.runs.second_judge import REFERENCES, second_judge
 from toolkit.verifiers.judge_files import settings_of_files
 
+REPORTED = "reported"
+"""The kind of problems whose samples were published with their verdicts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -68,6 +71,7 @@ KINDS: Mapping[str, Kind] = {
         defaults={"timeout": 10.0, "file": "", "folder": "", "digest": "", "own_version": ""},
     ),
     SWE_BENCH: Kind(version=1, defaults={}, harness="SWE-bench's harness"),
+    REPORTED: Kind(version=1, defaults={}),
 }
 OF_FILES = ("folder", "digest", "own_version")
 """The settings that say which files of the user's decide, as they are now."""

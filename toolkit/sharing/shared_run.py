@@ -1,0 +1,129 @@
+"""What all exports take from a run: its samples with their outcomes, and its distinct answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from toolkit.cli import job_command
+from toolkit.errors import UsageError
+from toolkit.records import THOUGHT, Judge, Problem
+from toolkit.runs.answers import distinct_answers, mapped_slices
+from toolkit.runs.outcomes import sample_outcomes
+from toolkit.runs.provenance import Provenance, read_provenance
+from toolkit.runs.run import Run
+from toolkit.runs.shard_facts import read_facts
+from toolkit.runs.shards import read_samples
+from toolkit.verifiers.base import open_verifier
+
+KEY = ("task_id", "seed")
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """A run of which every sample has an outcome under this judge.
+
+    samples: task_id, seed, completion, n_tokens, finish_reason, answer (a digest, null for none),
+    outcome, kind, detail, suspect; in the order of the problems, then of the seeds.
+    """
+
+    run: Run
+    judge: Judge
+    problems: list[Problem]
+    samples: pl.DataFrame
+    provenance: Provenance
+
+    @cached_property
+    def by_id(self) -> dict[str, Problem]:
+        """The problems by their names."""
+        return {p.task_id: p for p in self.problems}
+
+    @property
+    def model(self) -> str:
+        """The model's name, without the folders of a path."""
+        return str(self.run.manifest()["identity"]["model"]).rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def name(self) -> str:
+        """Of the model and its task."""
+        return f"{self.model} on {self.provenance.task or 'problems of its own'}"
+
+    def texts(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """(task_id, answer) -> the answer's text, and a completion that it was taken from."""
+        verifier, style = open_verifier(self.judge.choice), self.run.prompt_style()
+        present = mapped_slices(self.run)
+        thinking = {
+            s.name: bool(read_facts(self.run.shard_path(s.name)).engine.opens_thought)
+            for s in present
+        }
+        first = distinct_answers(self.run, present).select("task_id", "answer", "slice", "seed")
+        rows = first.join(self.samples.select(*KEY, "completion"), on=KEY, how="left")
+        found = {}
+        for task_id, answer, name, _, completion in rows.iter_rows():
+            said = THOUGHT + completion if thinking[name] else completion
+            text = verifier.extract(self.by_id[task_id], said, style)
+            found[task_id, answer] = (text or "", completion)
+        return found
+
+
+def read_shared(run: Run, judge: Judge) -> SharedRun:
+    """The run with all its samples. Raises `UsageError` unless each of them has an outcome."""
+    present = mapped_slices(run)
+    outcomes = sample_outcomes(run, judge) if present else pl.DataFrame()
+    missing = sum(map(len, run.slices())) - outcomes.height
+    missing += int(outcomes["outcome"].is_null().sum()) if present else 0
+    if missing:
+        raise UsageError(
+            f"{run.path}: {missing} samples have no outcome yet, and a part of a run would be "
+            f"taken for all of it: `{job_command('evaluate')} {run.path}` first"
+        )
+    columns = [*KEY, "completion", "n_tokens", "finish_reason"]
+    shards = [read_samples(run.shard_path(s.name)).select(columns) for s in present]
+    problems = run.problems()
+    order = {p.task_id: i for i, p in enumerate(problems)}
+    told = outcomes.select(*KEY, "answer", "outcome", "kind", "detail", "suspect")
+    samples = (
+        pl.concat(shards)
+        .join(told, on=KEY, how="left")
+        .with_columns(place=pl.col("task_id").replace_strict(order, return_dtype=pl.UInt32))
+        .sort("place", "seed")
+        .drop("place")
+    )
+    return SharedRun(run, judge, problems, samples, read_provenance(run))
+
+
+def new_directory(path: Path) -> Path:
+    """`path`, which must not be there yet, or be empty. Raises `UsageError`."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"--output {path}: is there already; name a new directory")
+    return path
+
+
+def facts_lines(shared: SharedRun) -> Iterator[str]:
+    """Where the samples come from, as a Markdown list."""
+    found, identity = shared.provenance, shared.run.manifest()["identity"]
+    facts = {
+        "model": f"{identity['model']}, revision {found.revision or 'not known'}",
+        "task": found.task,
+        "data, SHA-256": found.data,
+        "temperature": identity.get("temperature"),
+        "top_p": identity.get("top_p"),
+        "max_tokens": identity.get("max_tokens"),
+        "prompt style": identity.get("prompt_style"),
+        "judge": shared.judge.line(),
+        "sampled": found.first_day and f"{found.first_day} to {found.last_day} (UTC)",
+        "toolkit": found.toolkit and f"{found.toolkit}, commit {found.commit}",
+        "engine": found.engine,
+        "problems": f"{len(shared.problems):,}",
+        "samples": f"{shared.samples.height:,}",
+    }
+    yield from (f"- {name}: {value}" for name, value in facts.items() if value is not None)
+
+
+LICENCE = (
+    "No licence is given here. Problems and references are under the licence of the data that they "
+    "come from; completions may be under the terms of the model that wrote them. Look at both "
+    "before you publish this, and write here what you found."
+)
