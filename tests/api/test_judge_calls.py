@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import polars as pl
@@ -94,6 +94,18 @@ def test_several_threads_ask_at_once_beside_a_program_that_never_ends(judge):
             assert passed == [True, False] * len(FEW)
     verdict = endless.result(timeout=60)
     assert (verdict.outcome, verdict.kind) == ("timed_out", "time")
+
+
+def test_what_comes_while_a_program_never_ends_does_not_wait_for_it(judge):
+    """It joins the round: its verdict is there first, though it was asked for later."""
+    endless = judge.submit(FEW[2].task_id, ENDLESS)
+    time.sleep(0.2)  # it runs
+    later = [judge.submit(*row) for row in both(FEW[3], 77)]
+    done, _ = wait([endless, *later], timeout=60, return_when=FIRST_COMPLETED)
+    assert done
+    assert endless not in done
+    assert [future.result(60).outcome for future in later] == ["passed", "failed"]
+    assert endless.result(60).outcome == "timed_out"
 
 
 def test_a_future_may_be_cancelled_and_has_one_verdict(judge):

@@ -44,6 +44,8 @@ FRAME_SCHEMA = pl.Schema(
 )
 """The columns of what a judge returns: those of verdicts/ without `judge`, and `passed`."""
 
+SIGNAL_SECONDS = 0.5
+"""So soon a Ctrl-C is seen: a kernel may give the signal to a thread that does not wait for it."""
 NO_DIGEST = 0
 """Stands for the answer of a verdict where the completion holds none; null in a frame."""
 
@@ -253,7 +255,8 @@ class _Call:
 
     def verdicts(self) -> list[Verdict]:
         """All of them, waited for. Raises the error of the first that has one."""
-        self._all.wait()
+        while not self._all.wait(SIGNAL_SECONDS):
+            pass
         found = []
         for told in self._told:
             if not isinstance(told, Verdict):

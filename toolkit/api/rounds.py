@@ -1,22 +1,24 @@
 """Judges what several threads ask for: one thread of its own owns the workers, and works in rounds.
 
 A judging takes one stream of answers at a time (`toolkit.verifiers.base.Judging`). So what is asked
-for waits in a queue. A round takes what it finds there, also while it works, and ends when the
-queue was empty once and the last verdict has come. So a single answer is judged at once, and a full
-queue is judged as fast as an evaluation does it.
+for waits in a queue. A round takes what it finds there, also while it works, and ends when the last
+verdict has come. So a single answer is judged at once, and a full queue as fast as an evaluation
+does it.
 
-A program that runs into its time limit keeps its round open for so long. What is asked for then
-waits for the next round.
+Programs with unit tests that come while others run join their round. Other verifiers take no more
+once the queue was empty: there a slow answer keeps its round open, and the next round waits.
 """
 
 import contextlib
+import os
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Self
 
 from toolkit.errors import ToolkitError
 from toolkit.records import Answer, Problem, Verdict
@@ -60,6 +62,7 @@ class Rounds:
         self._judging: Judging | None = None
         self._is_closed = self._is_abandoned = False
         self._lock = threading.Lock()
+        self.door, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         ready: Future[Mapping[str, str]] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(ready,), name="toolkit judge", daemon=True
@@ -73,6 +76,11 @@ class Rounds:
             if self._is_closed:
                 raise ToolkitError("the judge is closed: open a new one")
             self._queue.put(asked)
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is awake
+            os.write(self._bell, b".")
 
     def close(self, *, abandon: bool = False) -> None:
         """End the workers, once all that was asked for is told.
@@ -85,6 +93,7 @@ class Rounds:
             if not self._is_closed:
                 self._is_closed = True
                 self._queue.put(None)
+                self._wake()
         if not abandon:
             self._thread.join()
 
@@ -93,6 +102,7 @@ class Rounds:
         try:
             self._judging = self._open()
         except BaseException as error:
+            self._close_door()
             ready.set_exception(error)
             return
         ready.set_result(self._judging.isolation)
@@ -104,7 +114,15 @@ class Rounds:
                 self._round(first)
         finally:
             self._end_workers()
+            self._close_door()
             self._tell_the_rest()
+
+    def _close_door(self) -> None:
+        """Nothing can be asked from here on."""
+        with self._lock:
+            self._is_closed = True
+            os.close(self.door)
+            os.close(self._bell)
 
     def _tell_the_rest(self) -> None:
         """After the end nobody is left waiting."""
@@ -129,7 +147,7 @@ class Rounds:
             self._repeat([first], error)
             return
         try:
-            for verdict in judging.judge(self._pairs(first)):
+            for verdict in judging.judge(_Arriving(self, first)):
                 if self._is_abandoned:
                     return
                 self._settle(verdict)
@@ -140,23 +158,23 @@ class Rounds:
             for group in list(self._held.values()):
                 self._repeat(group, error)
 
-    def _pairs(self, first: Asked) -> Iterator[tuple[Problem, Answer]]:
-        """What this round judges, each distinct answer once."""
-        until = time.monotonic() + LONGEST_SECONDS
-        asked: Asked | None = first
-        while asked is not None:
-            if asked.key in self._held:
-                self._held[asked.key].append(asked)
-            else:
-                self._held[asked.key] = [asked]
-                yield asked.problem, asked.answer
-            if time.monotonic() > until:
-                return
-            try:
-                asked = self._again.popleft() if self._again else self._queue.get_nowait()
-            except queue.Empty:
-                return
-        self._queue.put(None)  # the end, for the thread
+    def take(self) -> Asked | None:
+        """The next answer of this round; None where nothing waits."""
+        if self._again:
+            return self._again.popleft()
+        try:
+            asked = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if asked is None:
+            self._queue.put(None)  # the end, for the thread
+        return asked
+
+    def hold(self, asked: Asked) -> bool:
+        """Note that an answer is in work; whether it is the first of its kind."""
+        group = self._held.setdefault(asked.key, [])
+        group.append(asked)
+        return len(group) == 1
 
     def _settle(self, verdict: Verdict) -> None:
         """Tell a verdict. An undecided answer is judged once more: another worker may do better."""
@@ -184,3 +202,27 @@ class Rounds:
             with contextlib.suppress(Exception):
                 self._judging.__exit__(None, None, None)
             self._judging = None
+
+
+class _Arriving:
+    """What a round judges, each distinct answer once; see `toolkit.verifiers.arriving.Arriving`."""
+
+    def __init__(self, rounds: Rounds, first: Asked) -> None:
+        self._rounds = rounds
+        self._first: Asked | None = first
+        self._until = time.monotonic() + LONGEST_SECONDS
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Problem, Answer]:
+        first, self._first = self._first, None
+        while time.monotonic() < self._until and (asked := first or self._rounds.take()):
+            first = None
+            if self._rounds.hold(asked):
+                return asked.problem, asked.answer
+        raise StopIteration
+
+    def fileno(self) -> int:
+        """Can be read when something was asked for."""
+        return self._rounds.door

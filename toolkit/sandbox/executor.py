@@ -128,18 +128,26 @@ class Executor:
         end_workers(self._workers)
         self._workers.clear()
 
-    def run(self, programs: Iterable[Answer], *, few_alone: bool = False) -> Iterator[Verdict]:
+    def run(
+        self, programs: Iterable[Answer], *, few_alone: bool = False, more: int | None = None
+    ) -> Iterator[Verdict]:
         """Verdicts in the order in which they are reached; `programs` is read a few batches ahead.
 
         few_alone: whether so few programs that all of them would be repeated alone are executed
-        alone at once. A single program then has its verdict in half of the time. One run at a time:
-        it may be called again when it has ended or was closed.
+        alone at once. A single program then has its verdict in half of the time. more: a descriptor
+        that can be read when `programs`, an iterator that had ended, has more. The run then goes
+        on; it ends when there is nothing more and every verdict has come. One run at a time: it may
+        be called again when it has ended or was closed.
         """
         if not self._workers:
             raise ToolkitError("the executor is closed: open a new one")
         trust = Trust(self._numbers, self._distrust)
-        self._run = Run(self._workers, self._setup, self._wall_seconds, trust, few_alone=few_alone)
-        yield from self._run.verdicts(self._jobs(programs))
+        self._run = Run(
+            *(self._workers, self._setup, self._wall_seconds, trust),
+            few_alone=few_alone,
+            more=more,
+        )
+        yield from self._run.verdicts(map(self._job, programs))
 
     def slow_programs(self) -> tuple[int, float]:
         """Programs of this run that will probably run out of time, and the seconds all they take.
@@ -154,13 +162,12 @@ class Executor:
         self.distrusted_batches += 1
         _log.warning("a batch is not believed: %s; its programs are executed alone", disagreement)
 
-    def _jobs(self, programs: Iterable[Answer]) -> Iterator[Job]:
-        for program in programs:
-            index = self._index.get(program.task_id)
-            if index is None:
-                raise UsageError(
-                    f"program {program.digest:016x}: problem {program.task_id!r} is not among "
-                    f"the {len(self._index)} given"
-                )
-            timeout = self._timeouts.get(program.task_id, self._timeout)
-            yield Job(0, program, index, timeout)  # numbered when its batch is composed
+    def _job(self, program: Answer) -> Job:
+        index = self._index.get(program.task_id)
+        if index is None:
+            raise UsageError(
+                f"program {program.digest:016x}: problem {program.task_id!r} is not among "
+                f"the {len(self._index)} given"
+            )
+        timeout = self._timeouts.get(program.task_id, self._timeout)
+        return Job(0, program, index, timeout)  # numbered when its batch is composed

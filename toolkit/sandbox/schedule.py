@@ -12,6 +12,7 @@
 """
 
 import itertools
+import os
 import selectors
 from collections import deque
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ _MAX_SILENCE_SECONDS: Final = 60.0
 class Run:
     """A run of jobs on `workers`; a worker that dies is replaced in this list, by `setup`.
 
-    wall_seconds: the limit of a program's wall time. few_alone: see `Executor.run`.
+    wall_seconds: the limit of a program's wall time. few_alone, more: see `Executor.run`.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Run:
         trust: Trust,
         *,
         few_alone: bool = False,
+        more: int | None = None,
     ) -> None:
-        self._few_alone = few_alone
+        self._few_alone, self._more = few_alone, more
         self._workers = workers
         self._setup = setup
         self._max_silence = wall_seconds + _MAX_SILENCE_SECONDS
@@ -131,7 +133,8 @@ class Run:
 
     def _hand_out_batch(self, worker: WorkerHandle, jobs: Iterator[Job]) -> None:
         most_held = 2 * _BATCH_SIZE * len(self._workers)
-        if self._more_to_read and self._trust.held + _BATCH_SIZE <= most_held:
+        reading = self._more_to_read or self._more is not None
+        if reading and self._trust.held + _BATCH_SIZE <= most_held:
             batch = list(itertools.islice(jobs, _BATCH_SIZE))
             self._more_to_read = len(batch) == _BATCH_SIZE
             if self._few_alone and len(batch) <= self._trust.least_repeated:
@@ -159,9 +162,14 @@ class Run:
             for worker in self._workers:
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
                 selector.register(worker.channel, events, worker)
+            if self._more is not None:
+                selector.register(self._more, selectors.EVENT_READ, None)
             ready = selector.select(timeout=5.0)
         for key, events in ready:
             worker = key.data
+            if worker is None:
+                os.read(key.fd, 1 << 12)  # there is more to read
+                continue
             if events & selectors.EVENT_WRITE:
                 worker.flush()
             if events & selectors.EVENT_READ:

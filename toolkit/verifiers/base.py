@@ -38,6 +38,8 @@ class Judging(Protocol):
         """Yield a verdict for each pair, in the order in which the verdicts are reached.
 
         Only a few pairs are read ahead. An answer that cannot be decided gets the outcome `error`.
+        pairs: if they are `toolkit.verifiers.arriving.Arriving`, a verifier may go on with what
+        comes after they had ended.
         """
 
     def slow(self) -> tuple[int, float]:

@@ -10,6 +10,7 @@ import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Verdict
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.executor import Executor
+from toolkit.verifiers.arriving import Arriving
 from toolkit.verifiers.judges import library_names
 from toolkit.verifiers.python_program import EXTRACTION_VERSION, extract_program
 from toolkit.verifiers.python_prompt import function_prompt
@@ -139,7 +141,9 @@ class ProgramJudging:
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`."""
-        yield from self._executor.run((answer for _, answer in pairs), few_alone=True)
+        more = pairs.fileno() if isinstance(pairs, Arriving) else None
+        answers = map(itemgetter(1), pairs)
+        yield from self._executor.run(answers, few_alone=True, more=more)
 
     def slow(self) -> tuple[int, float]:
         """See `Judging.slow`: programs that will probably run out of time."""
