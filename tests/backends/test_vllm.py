@@ -5,8 +5,10 @@ In processes of their own: vLLM warns, and warnings are errors here.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import polars as pl
 import pytest
@@ -16,6 +18,7 @@ from toolkit.backends.vllm import _share_model_infos
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import open_run
 from toolkit.runs.scores import read_scores
+from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.taxonomy import read_taxonomy
 from toolkit.verifiers.judges import judge_of_run
 
@@ -258,6 +261,35 @@ def test_engines_without_seeds_of_samples_share_no_stream(tiny_model, tmp_path, 
     (one, first), (other, second) = told["twice"]
     assert one == other == 8
     assert sorted(first) == sorted(second)
+
+
+@pytest.mark.repeats
+def test_kills_and_resumes_of_a_run_without_seeds_repeat_no_stream(tiny_model, tmp_path):
+    """Killed with all its processes as soon as two more slices are there, four times."""
+    command = [
+        *(sys.executable, ROOT / "jobs/launch.py", "--no-seeded", "--run", "a"),
+        *flags(tiny_model, "--samples", "80", "--max-tokens", "24", "--max-num-seqs", "8"),
+        *("--prompt-style", "completion", "--temperature", "1"),
+    ]
+    shards = tmp_path / "a/samples"
+    for kill in range(1, 5):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and len([*shards.glob("*.parquet")]) < 2 * kill:
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before it was killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    drawn = samples(tmp_path / "a")
+    assert drawn.height == 160
+    assert drawn.select("task_id", "seed").is_unique().all()
+    seeds = {read_facts(path).engine.engine_seed for path in shards.glob("*.parquet")}
+    assert len(seeds) == 5
+    long = drawn.filter(pl.col("completion").str.len_chars() >= 12)
+    assert long.height > drawn.height // 2
+    assert long["completion"].str.slice(0, 12).is_unique().all()
 
 
 def test_the_batch_is_full_from_slice_to_slice(tiny_model):
