@@ -69,6 +69,7 @@ def cost(run: Run, price: float) -> dict[str, str | int | float | None]:
         "tasks": spent.tasks,
         "tokens_in": spent.prompt_tokens,
         "tokens_out": spent.tokens,
+        "tokens_shared": spent.shared_tokens,
         "gpu_hours": None if hours is None else round(hours, 4),
         "task_hours": round(paid.seconds / 3600, 4) if hours is None else None,
         "source": paid.source,

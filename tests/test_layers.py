@@ -32,7 +32,11 @@ BELOW["api"] = (BELOW["stages"] | {"stages", "sandbox"}) - {"backends", "models"
 BELOW["commands"] = BELOW["campaigns"] | {"campaigns", "planning", "api", "sharing"}
 """Room -> the rooms that it may import."""
 OWNERS = {
-    "vllm": {"toolkit/backends/vllm.py"},
+    "vllm": {
+        "toolkit/backends/vllm.py",
+        "toolkit/backends/shared_draws.py",
+        "toolkit/backends/shared_prefixes.py",
+    },
     "submitit": {
         "toolkit/launch/local.py",
         "toolkit/launch/local_task.py",

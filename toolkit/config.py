@@ -201,6 +201,11 @@ class Engine:
         "--no-seeded: leave the seeds to the engine, which starts with a fresh one; faster on a "
         "GPU where --top-p is under 1",
     )
+    share_prefixes: bool = knob(
+        False,
+        "vllm: compute the tokens that samples of a problem have in common once. The distribution "
+        "stays. One GPU an engine; larger --slice-seeds share more",
+    )
     stage_model: str = knob(
         "",
         "vllm: first copy the model to the node's own disk, once for all array tasks there. auto: "
@@ -455,6 +460,8 @@ def validate(config: Config) -> None:
         if not holds:
             _refuse(name, value, wanted)
     chat_arguments(s)
+    if e.share_prefixes:
+        _check_sharing(s, e)
     if r.engines_per_task > 1 and s.backend == "openai":
         raise UsageError(
             f"--engines-per-task {r.engines_per_task}: --backend openai asks one server and starts "
@@ -474,6 +481,23 @@ def validate(config: Config) -> None:
             f"--store-logprob: --backend {s.backend} has no model, and so no log-probabilities; "
             f"launch with --no-store-logprob, or with --backend {' or '.join(LOGPROB_BACKENDS)}"
         )
+
+
+def _check_sharing(sampling: Sampling, engine: Engine) -> None:
+    """Raise `UsageError` for what `--share-prefixes` cannot be combined with."""
+    if sampling.backend != "vllm":
+        said = f"--backend {sampling.backend} has no engine here; launch without it"
+    elif sampling.temperature == 0:
+        said = "with --temperature 0 all samples are one; launch without it, with --samples 1"
+    elif engine.tensor_parallel_size > 1:
+        said = "works with one GPU an engine; launch with --tensor-parallel-size 1, or without it"
+    elif engine.speculation != "off":
+        said = "draws each token itself; launch with --speculation off, or without it"
+    elif engine.store_logprob:
+        said = "knows no log-probabilities; launch with --no-store-logprob, or without it"
+    else:
+        return
+    raise UsageError(f"--share-prefixes: {said}")
 
 
 def _bounds(budget: Budget) -> Iterator[tuple[str, float | None]]:

@@ -163,6 +163,8 @@ class Sample:
     log-probability of these tokens, in nats; None where it was not asked for, or there is no token.
     prompt_tokens: tokens of its prompt, chat template included. cached_tokens: those of them that
     the engine's prefix cache held already. Either is None if the backend does not know it.
+    computed_tokens: tokens of the completion that were computed for this sample, where samples of
+    a problem share what they have in common. None: they do not.
     """
 
     task_id: str
@@ -173,6 +175,7 @@ class Sample:
     logprob: float | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    computed_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

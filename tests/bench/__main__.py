@@ -19,6 +19,7 @@ import large
 import math_answers
 import nodes
 import planner
+import prefixes
 import roof
 import sampling
 import scale
@@ -32,6 +33,8 @@ BENCHES = {
     "sampling": sampling.bench,
     "nodes": nodes.bench,
     "roof": roof.bench,
+    "prefixes": prefixes.bench,
+    "sharing": prefixes.sharing,
     "scale": scale.bench,
     "scale16": scale.bench16,
     "large": large.bench,

@@ -71,6 +71,7 @@ def test_tokens_engines_and_time_are_shown(run):
         "tokens": 8000,
         "prompt_tokens": 2000,
         "cached_tokens": 1800,
+        "shared_tokens": None,
         "sampling_seconds": 200.0,
         "startup_seconds": 180.0,
         "staging_seconds": 60.0,

@@ -42,9 +42,9 @@ FULL = ShardFacts(
     ),
     start=EngineStart(restarts=2, staging_seconds=30.5, startup_seconds=61.2, max_num_seqs=256),
     times=Times(started=1795654997.305, ended=1795655997.5),
-    tokens=TokenCounts(output=423, prompt=885, cached=640),
+    tokens=TokenCounts(output=423, prompt=885, cached=640, shared=120),
     feed=FeedFacts.of([Reading(1795654998.3, 256, 90, True, 0.25, 1)], 0.8714, 3),
-    earlier=(ShardFacts(origin=Origin(host="n0"), tokens=TokenCounts(200, 400, 300)),),
+    earlier=(ShardFacts(origin=Origin(host="n0"), tokens=TokenCounts(200, 400, 300, 80)),),
 )
 FULL_METADATA = {
     "run": "bf1ceb81",
@@ -79,10 +79,11 @@ FULL_METADATA = {
     "tokens": "423",
     "prompt_tokens": "885",
     "cached_tokens": "640",
+    "shared_tokens": "120",
     "feed": "[[1795654998.3, 256, 90, true, 0.25, 1]]",
     "kv_cache_peak": "0.8714",
     "preemptions": "3",
-    "earlier": '[{"host": "n0", "tokens": "200", "prompt_tokens": "400", "cached_tokens": "300"}]',
+    "earlier": '[{"host": "n0", "tokens": "200", "prompt_tokens": "400", "cached_tokens": "300", "shared_tokens": "80"}]',
 }
 
 
@@ -143,11 +144,11 @@ def test_nonsense_for_a_number_names_the_file(tmp_path):
 def test_an_attempt_has_the_tokens_of_its_own_samples():
     first, last = FULL.attempts()
     assert first == FULL.earlier[0]
-    assert last.tokens == TokenCounts(223, 485, 340)
+    assert last.tokens == TokenCounts(223, 485, 340, 40)
     assert last.after((first,)).tokens == FULL.tokens
     assert last.after((first,)).attempts() == (first, last)
     unknown = ShardFacts(tokens=TokenCounts(10, None, None)).after((first,))
-    assert unknown.tokens == TokenCounts(210, None, None)
+    assert unknown.tokens == TokenCounts(210, None, None, 80)
 
 
 @pytest.mark.parametrize("text", ["5", "[5]", "{", '[{"tokens": "many"}]'])

@@ -8,7 +8,8 @@ from toolkit.errors import UsageError
 from toolkit.records import EngineFacts, Examples, Load, Request, Sample
 
 VLLM = "toolkit.backends.vllm:VllmBackend"
-"""The engine that `toolkit.backends.engine_process` starts."""
+SHARING = "toolkit.backends.shared_prefixes:SharingBackend"
+"""The engines that `toolkit.backends.engine_process` starts; the second for --share-prefixes."""
 
 
 class Backend(Protocol):
@@ -58,7 +59,8 @@ def open_backend(
         case "vllm":
             from toolkit.backends.engine_process import EngineProcess
 
-            return EngineProcess(config, VLLM, stop_requested, surroundings=surroundings)
+            engine = SHARING if config.engine.share_prefixes else VLLM
+            return EngineProcess(config, engine, stop_requested, surroundings=surroundings)
         case "openai":
             from toolkit.backends.openai import OpenAIBackend
 

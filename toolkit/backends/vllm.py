@@ -1,4 +1,4 @@
-"""vLLM in this process, given one sample at a time. Only this module imports vllm.
+"""vLLM in this process, given one sample at a time.
 
 A task runs it in a process of its own, see `toolkit.backends.engine_process`. There vLLM may start
 further ones: on a GPU always, on a CPU with VLLM_ENABLE_V1_MULTIPROCESSING=1.

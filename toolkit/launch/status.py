@@ -122,8 +122,8 @@ class Status:
             *_taxonomy_lines(self.taxonomy),
             "tokens     unknown"
             if speed.tokens is None
-            else f"tokens     {_tokens_in(self.spent)}{speed.tokens} out, {speed.now:.0f} tokens/s "
-            f"now, {speed.average:.0f} on average{left}",
+            else f"tokens     {_tokens_in(self.spent)}{speed.tokens} out{_shared_of(self.spent)}, "
+            f"{speed.now:.0f} tokens/s now, {speed.average:.0f} on average{left}",
             *self._roof_line(),
             *_engine_lines(self.spent),
             *_cost_line(self.cost),
@@ -272,6 +272,12 @@ def _tokens_in(spent: Spent) -> str:
     cached = spent.cached_tokens
     share = "" if cached is None else f" ({cached / max(1, spent.prompt_tokens):.0%} cached)"
     return f"{spent.prompt_tokens} in{share}, "
+
+
+def _shared_of(spent: Spent) -> str:
+    if spent.shared_tokens is None:
+        return ""
+    return f" ({spent.shared_tokens / max(1, spent.tokens or 0):.0%} shared)"
 
 
 def _engine_lines(spent: Spent) -> Iterator[str]:

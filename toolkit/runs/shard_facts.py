@@ -80,12 +80,14 @@ class TokenCounts:
 
     output: tokens of the completions. prompt: tokens of the prompts. cached: those prompt tokens
     that the engine's prefix cache held already. prompt and cached are None unless they are known
-    for every sample.
+    for every sample. shared: those output tokens that were not computed, because another sample has
+    them too (`--share-prefixes`). None where nothing is shared.
     """
 
     output: int | None = None
     prompt: int | None = None
     cached: int | None = None
+    shared: int | None = None
 
     def plus(self, other: "TokenCounts", sign: int = 1) -> "TokenCounts":
         """The sums over both; with sign -1 what is left without the other."""
@@ -93,6 +95,9 @@ class TokenCounts:
             _sum(self.output, other.output, sign),
             _sum(self.prompt, other.prompt, sign),
             _sum(self.cached, other.cached, sign),
+            None
+            if self.shared is None and other.shared is None
+            else (self.shared or 0) + sign * (other.shared or 0),
         )
 
 
@@ -240,6 +245,7 @@ def facts_to_metadata(facts: ShardFacts) -> dict[str, str]:
         "tokens": facts.tokens.output,
         "prompt_tokens": facts.tokens.prompt,
         "cached_tokens": facts.tokens.cached,
+        "shared_tokens": facts.tokens.shared,
         "feed": facts.feed.readings_json,
         "kv_cache_peak": _rounded(facts.feed.kv_cache_peak, 4),
         "preemptions": facts.feed.preemptions,
@@ -297,6 +303,7 @@ def facts_of_metadata(found: Mapping[str, str]) -> ShardFacts:
             output=_whole(found, "tokens"),
             prompt=_whole(found, "prompt_tokens"),
             cached=_whole(found, "cached_tokens"),
+            shared=_whole(found, "shared_tokens"),
         ),
         feed=FeedFacts(
             readings_json=found.get("feed"),

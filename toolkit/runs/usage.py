@@ -34,6 +34,8 @@ class Spent:
     - tokens: of the completions. None where nothing was sampled here.
     - prompt_tokens: of the prompts as submitted. None unless every shard tells them.
     - cached_tokens: those prompt tokens that were in the engine's prefix cache. None likewise.
+    - shared_tokens: output tokens that were not computed, because another sample of the problem has
+      them too (`--share-prefixes`). None where no shard shares.
     - preemptions: sequences that the engine began again. None likewise.
     - kv_cache_peak: the largest share of a KV cache in use that any shard tells, 0 to 1.
     - devices: name of the GPU -> number of engines. For an engine on two GPUs the name is
@@ -46,6 +48,7 @@ class Spent:
     tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    shared_tokens: int | None = None
     sampling_seconds: float = 0.0
     startup_seconds: float = 0.0
     staging_seconds: float = 0.0
@@ -222,11 +225,13 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     # A trial on a CPU is no GPU time, though it may be a part of the same run.
     seconds = [_gpu_seconds(shards) for shards in engines if _on_gpu(shards) or not on_gpus]
     peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
+    shared = [s.tokens.shared for _, s in timed if s.tokens.shared is not None]
     return Spent(
         tasks=len({shards[0][1].origin.task for shards in engines}),
         tokens=_total([s.tokens.output for _, s in timed]),
         prompt_tokens=_total([s.tokens.prompt for _, s in timed]),
         cached_tokens=_total([s.tokens.cached for _, s in timed]),
+        shared_tokens=sum(shared) if shared else None,
         sampling_seconds=sum(each.sampling for each in seconds),
         startup_seconds=sum(each.startup for each in seconds),
         staging_seconds=sum(each.staging for each in seconds),

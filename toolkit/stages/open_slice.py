@@ -55,4 +55,13 @@ def _tokens(samples: Sequence[Sample]) -> TokenCounts:
         output=sum(s.n_tokens or 0 for s in samples),
         prompt=sum(asked) if len(asked) == len(samples) else None,
         cached=sum(cached) if len(cached) == len(samples) else None,
+        shared=_shared(samples),
     )
+
+
+def _shared(samples: Sequence[Sample]) -> int | None:
+    """Output tokens that these samples have from other ones. None: they share nothing."""
+    sharing = [s for s in samples if s.computed_tokens is not None]
+    if not sharing:
+        return None
+    return sum((s.n_tokens or 0) - (s.computed_tokens or 0) for s in sharing)

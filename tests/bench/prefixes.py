@@ -1,0 +1,237 @@
+"""How much of repeated sampling is the same prefix again, and what `--share-prefixes` makes of it.
+
+`prefixes`: of sets of completions, all tokens over the distinct prefixes, by the number m of samples
+of a problem. Expected over all subsets of m of the n samples there are, exactly: a prefix that c of
+them have is in a subset with probability 1 - C(n - c, m) / C(n, m), as for pass@k. Beside it what
+a GPU would gain on Llama 3.1 8B by the roofline, if its batch is always full: a branch computes the
+tokens of its last block of the KV cache once more.
+
+`sharing`: samples a second of the embedded model on the CPU, in turns on one engine: sharing, each
+sample in a row of its own, and `LLM.generate`. SHARING_PAIRS, SHARING_SAMPLES and SHARING_PROBLEMS
+change the size.
+"""
+
+import gzip
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from sampling import without_statistics
+
+from toolkit.backends.prefix_tree import Row
+from toolkit.backends.shared_prefixes import SharingBackend
+from toolkit.launch.prepare import plan_launch
+from toolkit.models.embedded import embedded_model
+from toolkit.models.shape import shape_of
+from toolkit.records import Request
+from toolkit.resolve import resolve
+from toolkit.stats.passk import pass_at_k
+from toolkit.stats.roofline import Roof, card_of
+from toolkit.verifiers.base import prompts_of
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from llama_8b import LLAMA_8B
+
+CODEGEN = Path(__file__).resolve().parents[3] / "shared/data/codegen16b_humaneval_t0.8.jsonl.gz"
+SIZES = (16, 50, 64, 128, 1000)
+BLOCK = 16
+"""Tokens of a block of the KV cache on a GPU."""
+SEQUENCES, CONTEXT = 256, 400
+Texts = dict[str, list[tuple[int, ...]]]
+"""Problem -> tokens of each of its completions."""
+
+
+def bench() -> Iterator[dict[str, object]]:
+    """The ratios of CodeGen's completions and of the embedded model's."""
+    if CODEGEN.is_file():
+        yield from ratios("CodeGen-16B, T .8, HumanEval, 164 problems", _codegen())
+    for preset, temperature, top_p in (
+        ("quickstart", 0.7, 0.9),
+        ("quickstart", 0.8, 1.0),
+        ("quickstart", 0.3, 0.9),
+        ("gsm8k-quickstart", 0.7, 0.9),
+    ):
+        side = Side(preset, temperature, top_p)
+        texts = side.draw(side.requests())
+        side.backend.close()
+        case = (
+            f"embedded model, T {temperature:g}, top_p {top_p:g}, {preset}, {len(texts)} problems"
+        )
+        yield from ratios(case, texts)
+
+
+def ratios(case: str, texts: Texts) -> Iterator[dict[str, object]]:
+    """A row for each number of samples that all problems have."""
+    least = min(map(len, texts.values()))
+    for m in [size for size in SIZES if size <= least]:
+        parts = [_expected(each, m) for each in texts.values()]
+        tokens, distinct, branches = np.array(parts).sum(0)
+        each = [a / b for a, b, _ in parts]
+        row: dict[str, object] = {
+            "completions": case,
+            "m": m,
+            "tokens a sample": round(tokens / m / len(texts), 1),
+            "all / distinct": round(tokens / distinct, 3),
+            "by problem": f"{min(each):.2f}-{max(each):.2f}",
+            "branches a sample": round(branches / m / len(texts), 3),
+        }
+        for card in ("A100-40GB", "H100"):
+            row[f"gain, {card}"] = round(_gain(card, tokens, distinct, branches), 3)
+        yield row
+
+
+def _expected(texts: Sequence[tuple[int, ...]], m: int) -> tuple[float, float, float]:
+    """Of m of these completions: tokens, distinct prefixes, and branches from one row to another."""
+    n = len(texts)
+    prefixes = Counter(text[: i + 1] for text in texts for i in range(len(text)))
+    held = np.array(list(prefixes.values()))
+    whole = np.array(list(Counter(texts).values()))
+    tokens = m * sum(map(len, texts)) / n
+    distinct = float(pass_at_k(n, held, m).sum())
+    return tokens, distinct, float(pass_at_k(n, whole, m).sum()) - 1
+
+
+def _gain(name: str, tokens: float, distinct: float, branches: float) -> float:
+    shape, card = shape_of(LLAMA_8B, "bfloat16", "", "auto"), card_of(name)
+    assert shape is not None
+    assert card is not None
+    step = Roof(shape, card, SEQUENCES, CONTEXT).step_seconds / SEQUENCES
+    again = (BLOCK - 1) / 2 * 2 * shape.multiplied() / card.flops
+    return tokens * step / (distinct * step + branches * again)
+
+
+def _codegen() -> Texts:
+    """The 50 completions of each problem, in the embedded model's tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(embedded_model() / "tokenizer.json"))
+    found: Texts = {}
+    with gzip.open(CODEGEN, "rt") as lines:
+        for row in map(json.loads, lines):
+            tokens = tokenizer.encode(row["completion"], add_special_tokens=False).ids
+            found.setdefault(row["task_id"], []).append(tuple(tokens))
+    return found
+
+
+class Keeping(SharingBackend):
+    """Keeps the tokens of each sample, beside its text."""
+
+    kept: Texts
+
+    def _end(self, row: Row, tokens: list[int], reason: str, cached: int, made: int) -> None:
+        self.kept.setdefault(row.task_id, []).extend([tuple(tokens)] * len(row.seeds))
+        super()._end(row, tokens, reason, cached, made)
+
+
+class Side:
+    """One engine with shared prefixes, and the samples of some problems of a preset."""
+
+    def __init__(self, preset: str, temperature: float, top_p: float) -> None:
+        self.n = int(os.environ.get("SHARING_SAMPLES", "200"))
+        folder = Path(tempfile.mkdtemp())
+        self.config = resolve(
+            {
+                "preset": preset,
+                "temperature": temperature,
+                "top_p": top_p,
+                "share_prefixes": True,
+                "max_num_seqs": 64,
+                "cpu_kv_cache_gib": 3,
+            }
+        )
+        plan = plan_launch(self.config, folder, folder / "run")
+        prompts = prompts_of(plan.problems).items()
+        self.prompts = dict(list(prompts)[: int(os.environ.get("SHARING_PROBLEMS", "2"))])
+        self.backend = Keeping(self.config, folder)
+        self.computed = 0
+
+    def requests(self) -> list[Request]:
+        """Problem by problem."""
+        return [Request(t, s, prompt) for t, prompt in self.prompts.items() for s in range(self.n)]
+
+    def draw(self, requests: Sequence[Request]) -> Texts:
+        """The tokens of each sample, as the engine takes the requests."""
+        self.backend.kept = {}
+        waiting, flying, self.computed = iter(requests), 0, 0
+        while True:
+            while flying < self.backend.max_in_flight and (request := next(waiting, None)):
+                self.backend.submit(request)
+                flying += 1
+            if not flying:
+                return self.backend.kept
+            finished = self.backend.step()
+            flying -= len(finished)
+            self.computed += sum(sample.computed_tokens or 0 for sample in finished)
+
+    def alone(self) -> Texts:
+        """In turns of the problems: requests of one that stand together would share a row."""
+        return self.draw(sorted(self.requests(), key=lambda request: request.seed))
+
+    def generate(self) -> Texts:
+        """By `LLM.generate`, with vLLM's own sampler and a seed for each sample."""
+        sampling, requests = self.config.sampling, self.requests()
+        params = [
+            self.backend._vllm.SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=request.seed,
+            )
+            for request in requests
+        ]
+        prompts = [{"prompt_token_ids": self.backend._prompts[r.task_id]} for r in requests]
+        with without_statistics(self.backend._llm.llm_engine):
+            outputs = self.backend._llm.generate(prompts, params, use_tqdm=False)
+        found: Texts = {}
+        for request, output in zip(requests, outputs, strict=True):
+            found.setdefault(request.task_id, []).append(tuple(output.outputs[0].token_ids))
+        return found
+
+
+def sharing() -> Iterator[dict[str, object]]:
+    """Samples a second by sharing, alone in rows, and by `LLM.generate`, forwards and backwards."""
+    for preset, temperature, top_p in (("quickstart", 0.7, 0.9), ("quickstart", 0.3, 0.9)):
+        side = Side(preset, temperature, top_p)
+        sides: dict[str, Callable[[], Texts]] = {
+            "sharing": lambda side=side: side.draw(side.requests()),  # type: ignore[misc]
+            "alone": side.alone,
+            "LLM.generate": side.generate,
+        }
+        side.draw(side.requests()[:: side.n // 4])  # not measured: the first prompts and steps
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        ideal: list[float] = []
+        for turn in range(int(os.environ.get("SHARING_PAIRS", "5"))):
+            for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+                side.backend._llm.reset_prefix_cache()
+                began = time.perf_counter()
+                texts = sides[name]()
+                seconds[name].append(time.perf_counter() - began)
+                if name == "sharing":
+                    tokens = sum(len(text) for each in texts.values() for text in each)
+                    ideal.append(tokens / side.computed)
+        side.backend.close()
+        case = f"{len(side.prompts)} problems x {side.n}, T {temperature:g}, top_p {top_p:g}"
+        for name in ("alone", "LLM.generate"):
+            pairs = list(zip(seconds[name], seconds["sharing"], strict=True))
+            gains = [theirs / ours for theirs, ours in pairs]
+            of_ideal = [gain / most for gain, most in zip(gains, ideal, strict=True)]
+            yield {
+                "case": case,
+                "sharing, samples/s": round(
+                    len(side.prompts) * side.n / statistics.median(seconds["sharing"]), 2
+                ),
+                "against": name,
+                "ratio": round(statistics.median(gains), 3),
+                "spread": f"{min(gains):.3f}-{max(gains):.3f}",
+                "pairs": len(gains),
+                "all / computed tokens": round(statistics.median(ideal), 3),
+                "ratio / that": round(statistics.median(of_ideal), 3),
+            }
