@@ -11,7 +11,7 @@ PACKAGING := setup.cfg pyproject.toml
 SHELL_SCRIPTS = $(wildcard sbatch/*.sh tests/*.sh tests/slurm/*.sh) .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slurm test-vllm test-sandbox test-jobs test-runs test-others test-fast check bench chaos interop clean
+.PHONY: help install run test test-slurm test-vllm test-judges test-jobs test-runs test-others test-fast check bench chaos interop clean
 
 help:
 	@echo 'make run        install, then sample, evaluate and fit with the embedded model on the CPU'
@@ -69,10 +69,11 @@ test-fast: check
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
 # of theirs. A lane that fails does not end the others.
-LANES = test-slurm test-vllm test-sandbox test-jobs test-runs test-others
+LANES = test-slurm test-vllm test-judges test-jobs test-runs test-others
 REST = not slurm and not vllm and not repeats and not interop
+JUDGES = tests/sandbox tests/verifiers
 JOBS = tests/launch tests/commands
-RUNS = tests/stages tests/runs tests/campaigns tests/verifiers
+RUNS = tests/stages tests/runs tests/campaigns tests/api
 
 test: $(VENV)/.cpu check
 	bash tests/install_apt.sh
@@ -84,8 +85,8 @@ test-slurm:
 test-vllm:
 	$(BIN)/pytest -m 'vllm and not slurm and not repeats'
 
-test-sandbox:
-	$(BIN)/pytest -m '$(REST)' tests/sandbox
+test-judges:
+	$(BIN)/pytest -m '$(REST)' $(JUDGES)
 
 test-jobs:
 	$(BIN)/pytest -m '$(REST)' $(JOBS)
@@ -94,7 +95,7 @@ test-runs:
 	$(BIN)/pytest -m '$(REST)' $(RUNS)
 
 test-others:
-	$(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,tests/sandbox $(JOBS) $(RUNS))
+	$(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,$(JUDGES) $(JOBS) $(RUNS))
 
 # Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:
