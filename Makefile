@@ -71,6 +71,8 @@ test-fast: check
 # of theirs. A lane that fails does not end the others.
 LANES = test-slurm test-vllm test-judges test-jobs test-runs test-others
 REST = not slurm and not vllm and not repeats and not interop
+# Files with such tests. Reading all of them takes a lane a quarter of a minute.
+marked = $(shell grep --recursive --files-with-matches --include='test_*.py' 'mark\.$(1)' tests)
 JUDGES = tests/sandbox tests/verifiers
 JOBS = tests/launch tests/commands
 RUNS = tests/stages tests/runs tests/campaigns tests/api
@@ -80,10 +82,10 @@ test: $(VENV)/.cpu check
 	$(MAKE) --no-print-directory --jobs=6 --keep-going $(LANES)
 
 test-slurm:
-	$(BIN)/pytest -m 'slurm and not repeats'
+	$(BIN)/pytest -m 'slurm and not repeats' $(call marked,slurm)
 
 test-vllm:
-	$(BIN)/pytest -m 'vllm and not slurm and not repeats'
+	$(BIN)/pytest -m 'vllm and not slurm and not repeats' $(call marked,vllm)
 
 test-judges:
 	$(BIN)/pytest -m '$(REST)' $(JUDGES)
