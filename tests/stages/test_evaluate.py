@@ -11,7 +11,7 @@ from run_jobs import ROOT, job
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.launch.prepare import freeze_launch, plan_launch
-from toolkit.runs.answers import Chosen, distinct_answers, read_map
+from toolkit.runs.answers import Chosen, distinct_answers, in_shards, read_map
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import metadata, open_run
 from toolkit.runs.verdicts import decided_verdicts, read_batch, read_verdicts, verdict_files
@@ -101,7 +101,10 @@ def test_distinct_answers_are_those_of_the_maps(run):
         for task_id, seed, answer in read_map(run, slice_.name).rows():
             expected.setdefault((task_id, answer), []).append((seed, slice_.name))
     rows = distinct_answers(run, slices).rows()
-    for task_id, answer, slice_name, seed, samples in rows:
+    placed = in_shards(distinct_answers(run, slices), slices)
+    assert placed.equals(placed.sort("slice", "task_id", "seed"))
+    assert sorted(placed.drop("slice").rows()) == sorted(rows)
+    for task_id, answer, seed, samples, slice_name in placed.rows():
         assert (seed, slice_name) == min(expected[task_id, answer])
         assert samples == len(expected[task_id, answer])
     assert len(rows) == len(expected)

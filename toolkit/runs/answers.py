@@ -102,34 +102,38 @@ EVERY_ANSWER: Chosen = Chosen()
 def distinct_answers(
     run: Run, present: Sequence[Slice], chosen: Chosen = EVERY_ANSWER
 ) -> pl.DataFrame:
-    """One row for each distinct answer of these: task_id, answer, slice, seed, samples.
+    """One row for each distinct answer of these, in any order: task_id, answer, seed, samples.
 
-    slice, seed: of the first sample with this answer. samples: how many samples have it. Other
-    answers are dropped as they are read.
+    seed: of the first sample with this answer. samples: how many samples have it. Other answers are
+    dropped as they are read.
     """
-    schema = {"task_id": pl.String, "answer": pl.UInt64, "slice": pl.String, "seed": pl.UInt32}
     if not present:
+        schema = {"task_id": pl.String, "answer": pl.UInt64, "seed": pl.UInt32}
         return pl.DataFrame(schema=schema | {"samples": pl.UInt32})
-    found = (
+    return (
         scan_answers(run, present)
         .filter(chosen.rows())
         .group_by("task_id", "answer")
         .agg(pl.col("seed").min(), pl.len().cast(pl.UInt32).alias("samples"))
         .collect()
     )
-    return _with_slices(found, present).select(*schema, "samples").sort("slice", "task_id", "seed")
 
 
-def _with_slices(found: pl.DataFrame, present: Sequence[Slice]) -> pl.DataFrame:
-    """With the column `slice`: which of these slices plans the sample of each row."""
+def in_shards(found: pl.DataFrame, present: Sequence[Slice]) -> pl.DataFrame:
+    """With the column `slice`: which of these slices plans the sample (task_id, seed) of each row.
+
+    Sorted by slice, task_id and seed: so each shard need be read once.
+    """
     ranges = pl.DataFrame(
         [(r.task_id, r.seed_start, s.name) for s in present for r in s.ranges],
         schema={"task_id": pl.String, "seed": pl.UInt32, "slice": pl.String},
         orient="row",
     )
     # A problem's ranges do not overlap: the last one that begins at or before a seed holds it.
-    return found.sort("seed").join_asof(
-        ranges.sort("seed"), on="seed", by="task_id", check_sortedness=False
+    return (
+        found.sort("seed")
+        .join_asof(ranges.sort("seed"), on="seed", by="task_id", check_sortedness=False)
+        .sort("slice", "task_id", "seed")
     )
 
 

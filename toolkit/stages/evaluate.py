@@ -23,7 +23,7 @@ from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Judge, Problem, Slice, Verdict
-from toolkit.runs.answers import Chosen
+from toolkit.runs.answers import Chosen, in_shards
 from toolkit.runs.damage import damaged_verdicts, set_aside
 from toolkit.runs.problem_groups import SAMPLES_AT_ONCE, ProblemGroup, group_files
 from toolkit.runs.run import Run
@@ -203,7 +203,7 @@ class _Share:
         started = time.monotonic()
         errors = 0
         if todo.height and not harness_of(self.judge):
-            errors = self._judge_answers(present, todo)
+            errors = self._judge_answers(present, in_shards(todo, present))
         seconds = time.monotonic() - started
         samples = int(answers["samples"].sum())
         return _Counts(samples, answers.height, todo.height, errors, seconds)

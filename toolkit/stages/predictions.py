@@ -16,7 +16,7 @@ import polars as pl
 from toolkit.errors import UsageError
 from toolkit.files import make_directory, replace_file
 from toolkit.records import Judge
-from toolkit.runs.answers import distinct_answers, mapped_slices, scan_answers
+from toolkit.runs.answers import distinct_answers, in_shards, mapped_slices
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.predictions import prediction_name, predictions, record_predictions
@@ -81,21 +81,14 @@ def export_predictions(run: Run, folder: Path, judge: Judge) -> Export:
 
 
 def _waiting(run: Run, judge: Judge) -> pl.DataFrame:
-    """The distinct answers without a verdict: `distinct_answers`, and `file`, from 0.
+    """The distinct answers without a verdict, as `in_shards` gives them, and `file`, from 0.
 
     An answer's file is its place among those of its problem, by their first seeds.
     """
     present, key = mapped_slices(run), ["task_id", "answer"]
     found = distinct_answers(run, present).join(decided_verdicts(run, judge), on=key, how="anti")
-    if not present:
-        return found.with_columns(pl.lit(0).alias("file"))
-    first = scan_answers(run, present).group_by(key).agg(pl.col("seed").min().alias("first"))
-    return (
-        found.join(first.collect(), on=key)
-        .sort("task_id", "first")
-        .with_columns((pl.col("answer").cum_count().over("task_id") - 1).alias("file"))
-        .sort("slice", "task_id", "seed")
-    )
+    place = pl.col("answer").cum_count().over("task_id") - 1
+    return in_shards(found.sort("task_id", "seed").with_columns(place.alias("file")), present)
 
 
 def _files(
