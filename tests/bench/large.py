@@ -18,7 +18,7 @@ from unittest import mock
 
 import numpy as np
 import polars as pl
-from scale import ROOT, measured, write_problems
+from scale import ROOT, Measured, measured, write_problems
 
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Judge, Slice
@@ -62,26 +62,24 @@ def bench() -> Iterator[dict[str, object]]:
 
 def rows(folder: str, before: Path | None) -> Iterator[dict[str, object]]:
     """One row for each job on the run in `folder`. before: a checkout of the version before."""
-    found: dict[str, list[tuple[float, int]]] = {name: [] for name in JOBS}
+    found: dict[str, list[Measured]] = {name: [] for name in JOBS}
     for root in filter(None, (before, ROOT)):
         # Each version keeps what it reads in a file of its own making.
         Path(folder, "run/results/shards.parquet").unlink(missing_ok=True)
         for name, command in JOBS.items():
             found[name].append(measured(folder, *command, root=root))
-    for name, each in found.items():
-        seconds, peak = each[-1]
+    for name, (*old, new) in found.items():
         row: dict[str, object] = {"job": name}
-        if before:
-            old_seconds, old_peak = each[0]
-            row |= {
-                "before": f"{old_seconds:.1f} s, {old_peak / 1e9:.2f} GB",
-                "now": f"{seconds:.1f} s, {peak / 1e9:.2f} GB",
-                "time, ratio": f"{seconds / old_seconds:.2f}",
-                "memory, ratio": f"{peak / old_peak:.2f}",
-            }
+        if old:
+            pairs = zip(("time", "memory", "CPU time"), new, old[0], strict=True)
+            ratios = {f"{what}, ratio": f"{now / then:.2f}" for what, now, then in pairs}
+            yield row | {"before": _told(old[0]), "now": _told(new)} | ratios
         else:
-            row |= {"before": "no history here", "now": f"{seconds:.1f} s, {peak / 1e9:.2f} GB"}
-        yield row
+            yield row | {"before": "no history here", "now": _told(new)}
+
+
+def _told(job: Measured) -> str:
+    return f"{job.seconds:.1f} s ({job.cpu:.1f} s of CPU), {job.peak / 1e9:.2f} GB"
 
 
 def _check_out_before(folder: Path) -> bool:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.problems.load import load_problems
 
@@ -43,7 +44,7 @@ def rows(problems: int, samples: int) -> Iterator[dict[str, object]]:
         for command in ((*launch, str(samples)), more, fit, status):
             if command[0] == "fit.py":  # the launch has fitted already; fit again from the shards
                 (Path(folder) / "run/results/fit.json").unlink()
-            seconds, peak = measured(folder, *command)
+            seconds, peak, _ = measured(folder, *command)
             files = [p for p in Path(folder, "run").rglob("*") if p.is_file()]
             yield {
                 "job": command[0] + (" --dry-run" if "--dry-run" in command else ""),
@@ -69,8 +70,16 @@ def write_problems(path: Path, count: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def measured(folder: str, name: str, *flags: str, root: Path = ROOT) -> tuple[float, int]:
-    """The wall-clock seconds and the peak resident bytes of a job of the checkout `root`."""
+class Measured(NamedTuple):
+    """Wall-clock seconds of a process, its peak of resident bytes, and seconds of the processors."""
+
+    seconds: float
+    peak: int
+    cpu: float
+
+
+def measured(folder: str, name: str, *flags: str, root: Path = ROOT) -> Measured:
+    """What a job of the checkout `root` takes."""
     started = time.monotonic()
     command = [sys.executable, str(root / "jobs" / name), *flags]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -80,4 +89,4 @@ def measured(folder: str, name: str, *flags: str, root: Path = ROOT) -> tuple[fl
     seconds = time.monotonic() - started
     if os.waitstatus_to_exitcode(status) != 0:
         raise RuntimeError(f"{name} {' '.join(flags)} failed")
-    return seconds, usage.ru_maxrss * 1024
+    return Measured(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
