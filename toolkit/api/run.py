@@ -40,7 +40,7 @@ class RunFrames(Run):
         present = mapped_slices(self)
         if not present:
             return pl.LazyFrame(schema=ANSWER_SCHEMA)
-        return scan_answers(self, present).drop("slice")
+        return scan_answers(self, present)
 
     def verdicts(self, judge: WhichJudge = None) -> pl.LazyFrame:
         """One row for each judged answer: task_id, answer, outcome, kind, detail, ..."""
