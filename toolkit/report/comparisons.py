@@ -26,6 +26,7 @@ from toolkit.report.style import (
     STYLE,
     k_axis,
     legend_below,
+    log_amount_axis,
     log_k_axis,
     log_percent_axis,
     new_figure,
@@ -139,13 +140,11 @@ def _panels(count: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
 
 def _finish_panel(axes: Axes, title: str, curves: int) -> None:
     axes.set_title(title if curves <= MOST_NAMED else f"{title}, {curves} runs", fontsize=10)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if curves <= MOST_BANDS:
-        axes.legend(fontsize=7)
-    elif curves <= MOST_NAMED:
-        columns = 3 if curves > 3 * MOST_BANDS else 2
-        axes.legend(fontsize=6, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    if curves <= MOST_NAMED:  # below, where no curve is
+        size, columns = (7, 2) if curves <= MOST_BANDS else (6, 3 if curves > 3 * MOST_BANDS else 2)
+        axes.legend(fontsize=size, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
@@ -157,7 +156,7 @@ def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
             label = f"{each.label} ({how_many(each.problems, 'problem')})"
             axes.plot(each.k, each.passed, label=label, **style)
         k_axis(axes, max((each.k.tolist() for each in groups), key=len))
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(-0.02, 1.02)  # whole markers at 0
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         legend_below(figure, axes, columns=2)
         save(figure, path)
@@ -174,7 +173,7 @@ def draw_over(runs: Mapping[float, GroupCurve], name: str, path: Path) -> None:
             low, high = [each.lo[i] for each, i in at], [each.hi[i] for each, i in at]
             axes.fill_between(list(runs), low, high, color=style["color"], alpha=0.12, lw=0)
             axes.plot(list(runs), [each.passed[i] for each, i in at], label=f"k = {k}", **style)
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(-0.02, 1.02)  # whole markers at 0
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         legend_below(figure, axes, columns=2)
         save(figure, path)
@@ -204,8 +203,8 @@ def draw_coverage(
         styles = itertools.cycle(series_styles())
         for (label, (tokens, passed)), style in zip(curves.items(), styles, strict=False):
             axes.plot(tokens, passed, label=label, **style)
-        axes.set_xscale("log")
-        axes.set_ylim(0, 1.02)
+        log_amount_axis(axes)
+        axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         legend_below(figure, axes, columns=2)
         dollars = axes.secondary_xaxis(
@@ -216,6 +215,11 @@ def draw_coverage(
             ),
         )
         dollars.set_xlabel("US dollars")
+        low, high = (end * usd_per_token for end in axes.get_xlim())
+        dollars.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+        dollars.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
+        dollars.xaxis.set_minor_formatter(NullFormatter())
+        dollars.tick_params(axis="x", labelsize=8)
         save(figure, path)
 
 

@@ -112,7 +112,7 @@ def tokens_figure(document: FitDocument, tokens: OutputTokens) -> Figure:
 
 
 _BAND: dict[str, Any] = {"color": BLUE, "alpha": 0.18, "lw": 0}
-_AHEAD: dict[str, Any] = {"facecolor": GREY, "alpha": 0.25, "lw": 0, "hatch": "///"}
+_AHEAD: dict[str, Any] = {"facecolor": "none", "edgecolor": GREY, "lw": 0, "hatch": "///"}
 
 
 def _such_problems(document: FitDocument, axes: Axes, *, fail: bool) -> None:
@@ -126,6 +126,8 @@ def _such_problems(document: FitDocument, axes: Axes, *, fail: bool) -> None:
             low, high = _ends(intervals)
             low, high = (np.maximum(low, SMALLEST), high) if fail else (1 - high, 1 - low)
             axes.fill_between(list(intervals), low, high, label=label, **look)
+            if look is _AHEAD:  # apart from its hatch, which SVG would make as pale as the fill
+                axes.fill_between(list(intervals), low, high, color=GREY, alpha=0.2, lw=0)
 
 
 def _these_problems(document: FitDocument, axes: Axes, *, fail: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from toolkit.files import replace_file
 from toolkit.stats.arrays import Floats
@@ -92,6 +92,13 @@ def log_percent_axis(axes: Axes) -> None:
     """A logarithmic vertical axis of shares: 100 %, 10 %, 1 %; on a short one also 2 and 5."""
     axes.set_yscale("log")
     _few_numbers(axes.yaxis, axes.get_ylim(), lambda value, _: f"{100 * value:.6g} %")
+
+
+def log_amount_axis(axes: Axes) -> None:
+    """A logarithmic horizontal axis of any amount, in short: 500, 2k, 1M."""
+    axes.set_xscale("log")
+    in_words = EngFormatter(sep="")
+    _few_numbers(axes.xaxis, axes.get_xlim(), lambda value, _: in_words(value))
 
 
 def _few_numbers(axis: Any, limits: tuple[float, float], in_words: Any) -> None:

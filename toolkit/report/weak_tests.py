@@ -41,7 +41,7 @@ def weak_tests_figure(found: WeakTests, judge: str) -> Figure:
         axes.fill_between(list(by_k), low, high, color=style["color"], alpha=0.13, lw=0)
         axes.plot(list(by_k), [p.estimate for p in by_k.values()], label=label, **style)
     ceiling = found.ceiling
-    axes.axhspan(ceiling.lo, ceiling.hi, facecolor="none", edgecolor=GREY, hatch="...", alpha=0.3)
+    axes.axhspan(ceiling.lo, ceiling.hi, facecolor="none", edgecolor=GREY, hatch="...", lw=0)
     axes.axhline(ceiling.estimate, color=GREY, ls="--", label="ceiling, with its 95 % interval")
     k_axis(axes, list(found.claimed))
     axes.set_ylim(0, 1.02)
