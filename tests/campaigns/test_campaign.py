@@ -121,7 +121,7 @@ def test_a_damaged_record_says_what_to_do(campaign, tmp_path):
     record = tmp_path / "campaigns/study" / RECORD
     record.parent.mkdir(parents=True)
     record.write_text('{"id": "x", "runs": {"easy"')
-    with pytest.raises(CorruptShard, match="delete it, and call"):
+    with pytest.raises(CorruptShard, match=r"delete it, and start `python jobs/campaign.py` again"):
         campaign(STUDY, "--status")
     with pytest.raises(UsageError, match="is for --status"):
         campaign(STUDY, "--json")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.campaigns.study import StudyRun
+from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
 from toolkit.files import make_directory, replace_file
 from toolkit.runs.run import Run
@@ -77,7 +78,8 @@ def read_record(directory: Path) -> Record:
         return Record()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise CorruptShard(
-            f"{path}: damaged; delete it, and start `campaign` again: it finds the runs that exist"
+            f"{path}: damaged; delete it, and start `{job_command('campaign')}` again: it finds the "
+            "runs that exist"
         ) from None
 
 
