@@ -18,6 +18,14 @@ from test_layers import BELOW, GROUND
 
 from toolkit.records import FAILURE_KINDS
 from toolkit.resolve import read_site
+from toolkit.runs.answers import ANSWER_SCHEMA
+from toolkit.runs.outcomes import COUNT_COLUMNS
+from toolkit.runs.predictions import SCHEMA as PREDICTION_SCHEMA
+from toolkit.runs.run import PHRASED_SCHEMA
+from toolkit.runs.scores import SCORE_SCHEMA
+from toolkit.runs.shard_cache import SCHEMA as CACHE_SCHEMA
+from toolkit.runs.shards import LOGPROB_SCHEMA
+from toolkit.runs.verdicts import VERDICT_SCHEMA
 from toolkit.sandbox.reasons import REASONS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,12 +42,14 @@ PREPARED = (
 
 VENV = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[vllm]'"
 ARRAY = "tests/launch/test_slurm.py::test_an_array_of_ten_runs_to_the_report"
+PROBLEM_32 = "python jobs/launch.py --preset quickstart --task-ids HumanEval/32 --launcher local"
 GSM8K = "tests/launch/test_slurm.py::test_gsm8k_by_the_embedded_model_runs_to_the_report"
 ELSEWHERE = {
     # what needs more than this machine, or more time: the test that runs it
     ". .venv/bin/activate": "tests/test_docs.py::test_the_environment_is_the_one_that_make_makes",
     VENV: "tests/test_docs.py::test_every_extra_that_a_page_names_exists",
     "make run": "tests/test_docs.py::test_make_run_is_the_quickstart",
+    PROBLEM_32: "tests/test_docs.py::test_the_walk_asks_why_problem_32_fails",
     "make test": "tests/test_docs.py::test_ci_runs_make_test",
     "python jobs/launch.py --array 10 --partition gpu": ARRAY,
     "python jobs/launch.py --preset gsm8k-quickstart --launcher local": GSM8K,
@@ -216,6 +226,22 @@ def test_make_run_is_the_quickstart():
     assert any(line.endswith(wanted) for line in said.stdout.splitlines())
 
 
+@pytest.mark.slow
+def test_the_walk_asks_why_problem_32_fails(tmp_path):
+    """From a checkout in under five commands. What `make run` samples does not hold problem 32."""
+    walk = README.split("## Why does a problem fail?")[1].split("\n## ")[0]
+    assert len(commands(walk)) < 4, "and git clone before them"
+    assert PROBLEM_32 in commands(walk)
+    for name in ("jobs", "toolkit"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    assert "1 of humaneval, n = 40" in run(f"{PROBLEM_32} --dry-run", tmp_path)
+
+
+def test_readme_or_contributing_leads_to_every_page():
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", README + CONTRIBUTING))
+    assert linked == {name for name in BY_NAME if name.startswith("docs/")}
+
+
 def test_ci_runs_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -257,7 +283,7 @@ def test_a_dry_run_on_a_cluster_shows_the_script(cluster, tmp_path):
 
 
 def test_the_site_file_that_a_page_shows_is_one(tmp_path):
-    shown = {path: content for path, _, content in files_shown(BY_NAME["docs/running.md"])}
+    shown = {path: content for path, _, content in files_shown(BY_NAME["docs/cluster.md"])}
     site = tmp_path / "site.toml"
     site.write_text(shown["~/.config/inference-scaling/site.toml"])
     assert read_site(site)["engine"] == {"stage_model": "auto"}
@@ -324,8 +350,41 @@ def test_the_page_of_the_run_directory_names_all_that_a_run_has(prepared):
         found = sorted((folder / where).glob("*.parquet")) if where[-1] == "/" else [folder / where]
         assert found, where
         for path in found:
-            assert set(pl.read_parquet_schema(path)) <= sections[where], path.name
-    assert set(json.loads((folder / "results/fit.json").read_text())) <= sections["results/"]
+            assert types(pl.read_parquet_schema(path)) <= types_shown(where), path.name
+    keys = re.findall(r"`([\w.]+)`", BY_NAME["docs/numbers.md"].split("## The keys of fit.json")[1])
+    assert set(json.loads((folder / "results/fit.json").read_text())) <= set(keys)
+
+
+def types(schema):
+    """{(column, name of its type)}; an Enum without its values."""
+    return {(c, "Enum" if isinstance(t, pl.Enum) else str(t)) for c, t in schema.items()}
+
+
+def types_shown(where):
+    """The same, from the tables of a section of the page of the run directory."""
+    section = BY_NAME["docs/run-directory.md"].split(f"\n## {where}\n")[1].split("\n## ")[0]
+    found = set()
+    for names, kinds in re.findall(r"^\| (`.*`) \| ([A-Z][\w(), ]+) \| ", section, re.MULTILINE):
+        columns, each = re.findall(r"`(\w+)`", names), kinds.split(", ")
+        found |= set(zip(columns, each * len(columns) if len(each) == 1 else each, strict=True))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("where", "schema"),
+    [
+        ("problems.parquet", PHRASED_SCHEMA),
+        ("samples/", LOGPROB_SCHEMA),
+        ("answers/", ANSWER_SCHEMA),
+        ("verdicts/", VERDICT_SCHEMA),
+        ("scores/", SCORE_SCHEMA),
+        ("predictions/", PREDICTION_SCHEMA),
+        ("results/", CACHE_SCHEMA),
+        ("results/", COUNT_COLUMNS),
+    ],
+)
+def test_the_page_of_the_run_directory_has_the_type_of_every_column(where, schema):
+    assert types(schema) <= types_shown(where)
 
 
 def long_sentences(text, most=30):
