@@ -27,6 +27,7 @@ from toolkit.runs.shard_cache import SCHEMA as CACHE_SCHEMA
 from toolkit.runs.shards import LOGPROB_SCHEMA
 from toolkit.runs.verdicts import VERDICT_SCHEMA
 from toolkit.sandbox.reasons import REASONS
+from toolkit.verifiers.judges import KINDS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BY_NAME = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
@@ -166,6 +167,15 @@ def test_the_page_of_judging_names_every_kind_and_every_suspicion():
         assert f"\n| `{kind}` | " in page, kind
     for reason in REASONS:
         assert re.search(rf"^\| .*`{reason}`.* \| ", page, re.MULTILINE), reason
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_of_judging_has_every_verifier_with_its_settings(name):
+    kind = KINDS[name]
+    shown = re.search(rf"^\| `{name}` \| {kind.version} \| (.*)", BY_NAME["docs/judging.md"], re.M)
+    for setting, default in kind.defaults.items():
+        value = f"{default:g}" if isinstance(default, float) else default
+        assert re.search(rf"`{setting}` {value}\b" if value else f"`{setting}`", shown[1]), setting
 
 
 def apply(text, folder):
