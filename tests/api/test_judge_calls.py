@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hostile_programs import descendants
 
 import toolkit
 from toolkit.api import rounds
@@ -126,7 +127,7 @@ def workers_of_this_process():
 
 
 def all_verdicts(programs, kills):
-    """Judge so many programs, while workers are killed; verdicts, and how many were killed."""
+    """Judge so many programs, while workers are killed, each with its processes. How many were."""
     rows = [row for i in range(programs // 24) for problem in FEW for row in both(problem, i)]
     before, killed, done = set(workers_of_this_process()), 0, threading.Event()
     with toolkit.Judge(FEW, workers=2) as judge:
@@ -135,7 +136,10 @@ def all_verdicts(programs, kills):
             nonlocal killed
             while killed < kills and not done.is_set():
                 if own := [p for p in workers_of_this_process() if p not in before]:
-                    os.kill(own[killed % len(own)], signal.SIGKILL)
+                    worker = own[killed % len(own)]
+                    for pid in {worker} | descendants(worker):
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
                     killed += 1
                 time.sleep(0.15)
 

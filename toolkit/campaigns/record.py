@@ -78,8 +78,8 @@ def read_record(directory: Path) -> Record:
         return Record()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise CorruptShard(
-            f"{path}: damaged; delete it, and start `{job_command('campaign')}` again: it finds the "
-            "runs that exist"
+            f"{path}: damaged; delete it, and start `{job_command('campaign')}` again: it finds "
+            "the runs that exist"
         ) from None
 
 
