@@ -66,12 +66,11 @@ def test_each_line_has_an_answer_with_its_own_fields(judge, in_flight):
 
 def test_answers_come_as_they_are_reached_or_in_order(judge):
     slow = {"task_id": FEW[0].task_id, "completion": ENDLESS, "id": [False, "slow"]}
-    data = lines([slow, *rows()])
-    answers, _ = served(judge, data)
+    answers, _ = served(judge, lines([slow, *rows()]))
     assert answers[-1]["line"] == 1
     assert answers[-1]["outcome"] == "timed_out"
-    ordered, _ = served(judge, data, ordered=True)
-    assert [a["line"] for a in ordered] == list(range(1, 14))
+    ordered, _ = served(judge, lines(list(rows()) * 4), ordered=True)
+    assert [a["line"] for a in ordered] == list(range(1, 49))
 
 
 def test_a_line_that_cannot_be_judged_is_answered_with_its_number(judge, monkeypatch):

@@ -4,9 +4,10 @@ from collections import Counter
 
 import pytest
 
+from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import Answer, answer_digest
-from toolkit.sandbox import protocol, schedule
+from toolkit.sandbox import process, protocol, schedule
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import WorkerHandle
 from toolkit.verifiers.python_tests import endings
@@ -179,3 +180,24 @@ def test_so_few_that_all_would_be_repeated_are_alone_at_once_if_that_is_asked_fo
             found = executor.run(map(answer, texts[:count]), few_alone=asked)
             assert sorted(v.outcome for v in found) == ["failed"] + ["passed"] * (count - 1)
             assert [kind for _, kind, _ in observed.events] == kinds, (count, asked)
+
+
+class Starting:
+    """A worker that is killed while it starts, or is not."""
+
+    def __init__(self, dies):
+        self.dies = dies
+
+    def await_ready(self):
+        if self.dies:
+            raise ToolkitError("a worker process did not start (signal 9)")
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_again_but_not_for_ever():
+    started = [Starting(dies) for dies in (True, True, False)]
+    assert not process.start_another(lambda: started.pop(0)).dies
+    assert not started
+    tried = []
+    with pytest.raises(ToolkitError, match="did not start"):
+        process.start_another(lambda: tried.append(0) or Starting(dies=True))
+    assert len(tried) == process._MOST_STARTS

@@ -26,7 +26,7 @@ from toolkit.verifiers.base import Judging
 
 LONGEST_SECONDS = 30.0
 """So long a round takes further answers: what is slow or doubtful is decided at its end only."""
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 8
 """An answer whose judging broke so many times is given up: its asker gets the error."""
 
 Told = Verdict | Exception

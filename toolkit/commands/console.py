@@ -92,3 +92,7 @@ def _refusal(name: str) -> str:
     near = difflib.get_close_matches(Path(name).stem, names, n=1, cutoff=0.5)
     meant = f"the nearest is {near[0]}" if near else f"valid: {', '.join(names)}"
     return f"unknown job {name}; {meant}; --help has a line on each"
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from typing import Final
 from toolkit.cores import available_cores
 from toolkit.sandbox.errand_handle import ErrandHandle, Reply, Task
 from toolkit.sandbox.errands import Errand, Result
+from toolkit.sandbox.process import start_another
 
 DATA_BYTES: Final = 32 << 20
 """Of payload and input each; an errand with more cannot be done."""
@@ -197,8 +198,7 @@ class Run:
         worker = self._workers[index]
         lost = list(worker.tasks.values())
         how = worker.reap(at_once=True)
-        self._workers[index] = self._start()
-        self._workers[index].await_ready()
+        self._workers[index] = start_another(self._start)
         for task in reversed(lost):
             task.attempts += task is lost[0]
             task.confirming = False

@@ -22,6 +22,7 @@ from toolkit.sandbox import confine, protocol
 
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 10.0
+_MOST_STARTS: Final = 5
 
 _BOOT: Final = (
     "import sys; sys.path.insert(0, {root!r}); from toolkit.sandbox import {module}; "
@@ -159,6 +160,24 @@ def start_workers(
             raise
         else:
             return started, report
+
+
+def start_another(start: Callable[[], _W]) -> _W:
+    """A worker in place of one that died, ready to work.
+
+    It may be killed while it starts, as the one before was: by a node without memory, or by hand.
+    Raises `ToolkitError` after `_MOST_STARTS` of them.
+    """
+    for left in reversed(range(_MOST_STARTS)):
+        worker = start()
+        try:
+            worker.await_ready()
+        except ToolkitError:
+            if not left:
+                raise
+        else:
+            break
+    return worker
 
 
 def end_workers(workers: Sequence[WorkerProcess]) -> None:

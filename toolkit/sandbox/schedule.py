@@ -21,6 +21,7 @@ from typing import Final
 from toolkit.cores import available_cores
 from toolkit.records import Verdict
 from toolkit.sandbox.handle import Job, Reply, WorkerHandle
+from toolkit.sandbox.process import start_another
 from toolkit.sandbox.protocol import BUSY, PASSED, Setup
 from toolkit.sandbox.trust import CANARIES, Trust, verdict_of
 
@@ -206,8 +207,7 @@ class Run:
         worker = self._workers[index]
         lost = list(worker.jobs.values())
         how = worker.reap(at_once=True)
-        self._workers[index] = WorkerHandle(self._setup)
-        self._workers[index].await_ready()
+        self._workers[index] = start_another(lambda: WorkerHandle(self._setup))
         for job in lost:
             if not job.alone:
                 yield from self._trust.lose(job)
