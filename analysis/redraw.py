@@ -2,6 +2,8 @@
 
 python analysis/redraw.py RESULTS --figure fail_at_k [--out FIGURE]
 
+The fonts of the PDF are TrueType, as journals want them.
+
 RESULTS is a directory with fit.json, such as RUN/results. README's figures are of
 analysis/readme/quickstart (fail_at_k) and analysis/readme/codegen (outcomes).
 """
@@ -14,7 +16,7 @@ from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.report.document import read_fit
 from toolkit.report.figures import figures_of
-from toolkit.report.style import STYLE, save
+from toolkit.report.style import PAPER, save
 
 
 def main() -> int:
@@ -24,7 +26,7 @@ def main() -> int:
     parser.add_argument("--figure", default="fail_at_k", help="its name [fail_at_k]")
     parser.add_argument("--out", type=Path, help="figure, no suffix [the figure's name]")
     flags = parser.parse_args()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(PAPER):
         known = figures_of(read_fit(flags.results), None)
         if flags.figure not in known:
             names = ", ".join(known)

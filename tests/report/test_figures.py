@@ -13,7 +13,17 @@ from run_jobs import ROOT
 from toolkit.report.comparisons import draw_feed
 from toolkit.report.document import FitContext, read_fit
 from toolkit.report.figures import draw_figures, figures_of
-from toolkit.report.style import STYLE, STYLE_KEY, SUFFIXES, drawing_digest, series_styles
+from toolkit.report.style import (
+    DPI,
+    PAPER,
+    STYLE,
+    STYLE_KEY,
+    SUFFIXES,
+    drawing_digest,
+    new_figure,
+    save,
+    series_styles,
+)
 from toolkit.stages.fit_document import fit_document
 
 README = ROOT / "analysis" / "readme"
@@ -95,12 +105,22 @@ def test_where_all_samples_agree_nothing_empty_is_drawn_nor_left(tmp_path, c):
     (tmp_path / "slope.png").write_bytes(b"of an earlier fit")
     draw_figures(document, counts, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {f"pass_at_k{s}" for s in SUFFIXES}
-    pdf = (tmp_path / "pass_at_k.pdf").read_bytes()
-    assert b"/FontFile2" in pdf  # TrueType, embedded
-    assert b"/Type3" not in pdf
+    assert b"/CharProcs" in (tmp_path / "pass_at_k.pdf").read_bytes()  # a font, embedded
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     draw_figures(dataclasses.replace(document), counts, tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_figure_that_is_redrawn_has_truetype_fonts(tmp_path):
+    with mpl.rc_context(PAPER):
+        figure, axes = new_figure("k", "pass@k")
+        axes.plot([1, 2], [0, 1])
+        save(figure, tmp_path / "f")
+    pdf = (tmp_path / "f.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    with Image.open(tmp_path / "f.png") as image:
+        assert image.size == (6.4 * DPI, 4.4 * DPI)
 
 
 def test_a_feed_has_a_line_for_each_task(tmp_path):
