@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hostile_programs import descendants
 
 import toolkit
 from toolkit.api import rounds
@@ -124,26 +125,31 @@ def children(pid):
 
 
 def workers_of_this_process():
-    """Its workers. One in a pid namespace of its own is the child of the process that was started."""
+    """The processes that it has started to judge, by /proc."""
     started = []
     for pid in children(os.getpid()):
         with contextlib.suppress(OSError):
             if b"toolkit.sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 started.append(pid)
-    return [(children(pid) or [pid])[0] for pid in started]
+    return started
 
 
 def verdicts_of(parts, copies):
-    """Judge `parts` times 24 programs for each of `copies`; in each part a worker is killed."""
+    """Judge `parts` times 24 programs for each of `copies`; in each part a worker is killed.
+
+    Its processes are killed with it, as a node without memory or a person may do it.
+    """
     before, killed = set(workers_of_this_process()), 0
     with toolkit.Judge(FEW, workers=2) as judge:
         for part in range(parts):
             rows = [row for i in range(copies) for p in FEW for row in both(p, part * copies + i)]
             futures = [judge.submit(*row) for row in rows]
             own = [pid for pid in workers_of_this_process() if pid not in before]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(own[part % len(own)], signal.SIGKILL)
-                killed += 1
+            worker = own[part % len(own)]
+            for pid in {worker} | descendants(worker):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed += 1
             found = [future.result(120).outcome for future in futures]
             assert found == ["passed", "failed"] * (len(rows) // 2)
     assert killed == parts
