@@ -12,6 +12,7 @@ from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_
 from toolkit.launch.slice_size import MOST_SLICES
 from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens, limit_minutes, measured_seconds
 from toolkit.problems.load import source_of
+from toolkit.report.blocks import how_many
 from toolkit.runs.history import recorded_vllm, vllm_version
 from toolkit.runs.run import open_run
 from toolkit.verifiers.base import prompts_of
@@ -30,7 +31,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"T {s.temperature}, top_p {s.top_p}, at most {s.max_tokens} tokens",
         f"problems   {len(plan.problems)} of {asked}, {_quantity(plan)}",
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
-        f"in {len(plan.missing)} slices",
+        f"in {how_many(len(plan.missing), 'slice')}",
         f"judge      {plan.judge.line()}",
         f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
         f"{r.eval_array} for evaluation{_alongside(plan, launcher)}",
