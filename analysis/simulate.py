@@ -28,9 +28,10 @@ import numpy as np
 import polars as pl
 
 from toolkit.cli import Parser, run_job
-from toolkit.config import Config, engine_arguments
+from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.models.shape import shape_of
+from toolkit.passed_on import engine_arguments
 from toolkit.planning.roof_engine import MEASURED_SHARE, RoofEngine
 from toolkit.planning.simulation import (
     EXPERIMENT_TOKENS_PER_SECOND,

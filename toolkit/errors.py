@@ -4,6 +4,8 @@ Every message is one line: what went wrong, where, and what to do next. A job pr
 traceback. Any other exception is a bug and keeps its traceback.
 """
 
+from typing import NoReturn
+
 EXIT_DONE = 0
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
@@ -58,3 +60,8 @@ class SlurmFailure(ToolkitError):
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)
         self.said = said
+
+
+def refuse(name: str, value: object, wanted: str) -> NoReturn:
+    """Raise `UsageError` for the value of a flag. name: of its field. wanted: what it must be."""
+    raise UsageError(f"--{name.replace('_', '-')} {value}: must be {wanted}")

@@ -22,8 +22,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from toolkit.config import CHANGE_SAMPLES, SECTIONS, Config, Engine, engine_arguments, validate
+from toolkit.config import SECTIONS, Config, Engine
 from toolkit.errors import UsageError
+from toolkit.passed_on import CHANGE_SAMPLES, engine_arguments
+from toolkit.validate import validate
 
 SITE_SECTIONS = ("engine", "evaluation", "resources")
 

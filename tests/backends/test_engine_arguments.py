@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.backends.engine_arguments import arguments_of, speculation_of
-from toolkit.config import CHANGE_SAMPLES, OWN_FLAGS, engine_arguments
 from toolkit.errors import UsageError
 from toolkit.launch.identity import run_identity
+from toolkit.passed_on import CHANGE_SAMPLES, OWN_FLAGS, engine_arguments
 from toolkit.resolve import read_site, resolve
 from toolkit.runs.history import versions
 from toolkit.runs.run import identity_digest

@@ -9,8 +9,9 @@ import difflib
 from collections.abc import Collection
 from typing import Any
 
-from toolkit.config import Config, engine_arguments
+from toolkit.config import Config
 from toolkit.errors import UsageError
+from toolkit.passed_on import engine_arguments
 
 NGRAM_TOKENS, NGRAM_LONGEST, NGRAM_SHORTEST = 6, 4, 2
 """Speculation by n-grams: guess so many tokens, after the last 4 to 2 tokens were seen before."""

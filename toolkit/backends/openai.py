@@ -21,8 +21,9 @@ from toolkit.backends.retries import (
     pause,
     retry_after,
 )
-from toolkit.config import Config, chat_arguments
+from toolkit.config import Config
 from toolkit.errors import EngineFailure, UsageError
+from toolkit.passed_on import chat_arguments
 from toolkit.records import THOUGHT, THOUGHT_END, EngineFacts, FinishReason, Load, Request, Sample
 
 STEP_SECONDS = 1.0

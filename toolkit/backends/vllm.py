@@ -30,13 +30,14 @@ from typing import Any, cast, get_args
 from toolkit.backends.engine_arguments import arguments_of
 from toolkit.backends.logprob import mean_logprob
 from toolkit.backends.vllm_stats import listen
-from toolkit.config import Config, chat_arguments
+from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import EngineFailure, EngineRefused, UsageError
 from toolkit.models.compile_cache import CompileCache
 from toolkit.models.embedded import embedded_model
 from toolkit.models.shape import shape_of
 from toolkit.models.staging import stage_model
+from toolkit.passed_on import chat_arguments
 from toolkit.records import EngineFacts, FinishReason, Load, Request, Sample, after_thoughts
 
 log = logging.getLogger(__name__)

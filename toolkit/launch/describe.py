@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from toolkit.config import Config, chat_arguments
+from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, time_in_words
 from toolkit.launch.chain import alongside
@@ -11,6 +11,7 @@ from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
 from toolkit.launch.slice_size import MOST_SLICES
 from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens, limit_minutes, measured_seconds
+from toolkit.passed_on import chat_arguments
 from toolkit.problems.load import source_of
 from toolkit.report.blocks import how_many
 from toolkit.runs.history import recorded_vllm, vllm_version

@@ -10,16 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import (
-    CHANGE_SAMPLES,
-    Config,
-    Engine,
-    Sampling,
-    chat_arguments,
-    engine_arguments,
-)
+from toolkit.config import Config, Engine, Sampling
 from toolkit.errors import UsageError
 from toolkit.models.embedded import EMBEDDED_MODEL_NAME
+from toolkit.passed_on import CHANGE_SAMPLES, chat_arguments, engine_arguments
 from toolkit.problems.load import problems_digest
 from toolkit.records import Problem, Prompt
 from toolkit.verifiers.base import prompts_of

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.config import Engine, Sampling, engine_arguments
+from toolkit.config import Engine, Sampling
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.models.footprint import Footprint, held_tokens, kv_bytes_per_token, read_footprint
 from toolkit.models.hub_cache import cache_folder, find_model, is_hub_model
+from toolkit.passed_on import engine_arguments
 
 USUAL_PROMPT, USUAL_COMPLETION = 200, 200
 """Tokens of a HumanEval sample, on average, with room."""

@@ -2,7 +2,8 @@
 
 from toolkit.backends.engine_arguments import checked, speculation_of
 from toolkit.backends.installed_vllm import installed_vllm, is_installed
-from toolkit.config import Engine, engine_arguments
+from toolkit.config import Engine
+from toolkit.passed_on import engine_arguments
 
 
 def options_of(engine: Engine) -> list[str]:
