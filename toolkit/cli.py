@@ -87,7 +87,10 @@ def job_command(job: str) -> str:
     """
     script = Path("jobs", f"{job}.py")
     came_by_script = Path(*sys.argv[:1]).parent.name == script.parent.name
-    checkout = (Path(__file__).parents[1] / script).is_file()
+    try:
+        checkout = (Path(__file__).parents[1] / script).is_file()
+    except PermissionError:  # another user's checkout
+        checkout = False
     if os.environ.get(STARTED_BY) != CONSOLE and (came_by_script or checkout):
         return f"python {script}"
     return f"{CONSOLE} {job}"

@@ -47,6 +47,7 @@ def test_an_unknown_flag_is_refused_with_the_valid_ones(path, tmp_path):
         "ingest.py": ("x.jsonl", "--run", "r"),
         "plan.py": ("--samples", "3"),
         "campaign.py": ("study.toml",),
+        "export.py": ("--to", "bundle", "--output", "x"),
     }
     done = job(path.name, *required.get(path.name, ()), "--frobnicate", cwd=tmp_path)
     assert_refused(done, 2, "unknown flag --frobnicate; valid: --")

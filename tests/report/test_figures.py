@@ -111,6 +111,18 @@ def test_where_all_samples_agree_nothing_empty_is_drawn_nor_left(tmp_path, c):
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_an_interval_that_ends_next_to_0_is_drawn(tmp_path):
+    """fail@k stands on a logarithmic axis, which ends where its numbers mean nothing."""
+    fit = read_fit(README / "quickstart")
+    tiny = {
+        k: dataclasses.replace(band, lo=0.0, hi=1e-12)
+        for k, band in (fit.same_problems_band or {}).items()
+    }
+    document = dataclasses.replace(fit, same_problems_band=tiny)
+    draw_figures(document, None, tmp_path)
+    assert (tmp_path / "fail_at_k.png").is_file()
+
+
 def test_a_figure_that_is_redrawn_has_truetype_fonts(tmp_path):
     with mpl.rc_context(PAPER):
         figure, axes = new_figure("k", "pass@k")

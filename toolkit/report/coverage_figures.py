@@ -123,8 +123,7 @@ def _such_problems(document: FitDocument, axes: Axes, *, fail: bool) -> None:
     )
     for intervals, label, look in bands:
         if intervals:
-            low, high = _ends(intervals)
-            low, high = (np.maximum(low, SMALLEST), high) if fail else (1 - high, 1 - low)
+            low, high = _drawn_ends(intervals, fail=fail)
             axes.fill_between(list(intervals), low, high, label=label, **look)
             if look is _AHEAD:  # apart from its hatch, which SVG would make as pale as the fill
                 axes.fill_between(list(intervals), low, high, color=GREY, alpha=0.2, lw=0)
@@ -135,9 +134,7 @@ def _these_problems(document: FitDocument, axes: Axes, *, fail: bool) -> None:
     found = document.same_problems_band or {}
     if not found:
         return
-    low, high = _ends(found)
-    ends = (np.maximum(low, SMALLEST), high) if fail else (1 - high, 1 - low)
-    error_bars(axes, list(found), ends, INK, "95 %, these problems")
+    error_bars(axes, list(found), _drawn_ends(found, fail=fail), INK, "95 %, these problems")
 
 
 def _mark_the_change(document: FitDocument, axes: Axes) -> None:
@@ -218,6 +215,16 @@ def _ahead(document: FitDocument) -> dict[int, ForecastPoint]:
 def _ends(intervals: Mapping[int, Band | ForecastPoint]) -> tuple[Floats, Floats]:
     low, high = (np.array([getattr(i, end) for i in intervals.values()]) for end in ("lo", "hi"))
     return low, high
+
+
+def _drawn_ends(
+    intervals: Mapping[int, Band | ForecastPoint], *, fail: bool
+) -> tuple[Floats, Floats]:
+    """Both ends of fail@k, on an axis that has no 0, or of pass@k."""
+    low, high = _ends(intervals)
+    if fail:
+        return np.maximum(low, SMALLEST), np.maximum(high, SMALLEST)
+    return 1 - high, 1 - low
 
 
 def _grid(document: FitDocument) -> Floats:

@@ -10,7 +10,7 @@ import polars as pl
 from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.records import THOUGHT, Judge, Problem
-from toolkit.runs.answers import distinct_answers, mapped_slices
+from toolkit.runs.answers import distinct_answers, in_shards, mapped_slices
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.provenance import Provenance, read_provenance
 from toolkit.runs.run import Run
@@ -58,7 +58,8 @@ class SharedRun:
             s.name: bool(read_facts(self.run.shard_path(s.name)).engine.opens_thought)
             for s in present
         }
-        first = distinct_answers(self.run, present).select("task_id", "answer", "slice", "seed")
+        found_in = in_shards(distinct_answers(self.run, present), present)
+        first = found_in.select("task_id", "answer", "slice", "seed")
         rows = first.join(self.samples.select(*KEY, "completion"), on=KEY, how="left")
         found = {}
         for task_id, answer, name, _, completion in rows.iter_rows():
