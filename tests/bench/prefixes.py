@@ -7,8 +7,8 @@ a GPU would gain on Llama 3.1 8B by the roofline, if its batch is always full: a
 tokens of its last block of the KV cache once more.
 
 `sharing`: samples a second of the embedded model on the CPU, in turns on one engine: sharing, each
-sample in a row of its own, and `LLM.generate`. SHARING_PAIRS, SHARING_SAMPLES and SHARING_PROBLEMS
-change the size.
+sample in a row of its own, and `LLM.generate`; of one problem. SHARING_PAIRS, SHARING_SAMPLES and,
+for `prefixes`, SHARING_PROBLEMS change the size.
 """
 
 import gzip
@@ -45,6 +45,10 @@ SIZES = (16, 50, 64, 128, 1000)
 BLOCK = 16
 """Tokens of a block of the KV cache on a GPU."""
 SEQUENCES, CONTEXT = 256, 400
+PROBLEMS = {
+    "quickstart": ("HumanEval/53", "HumanEval/7", "HumanEval/23", "HumanEval/35"),
+    "gsm8k-quickstart": ("gsm8k/1", "gsm8k/269", "gsm8k/3", "gsm8k/117"),
+}
 Texts = dict[str, list[tuple[int, ...]]]
 """Problem -> tokens of each of its completions."""
 
@@ -59,7 +63,7 @@ def bench() -> Iterator[dict[str, object]]:
         ("quickstart", 0.3, 0.9),
         ("gsm8k-quickstart", 0.7, 0.9),
     ):
-        side = Side(preset, temperature, top_p)
+        side = Side(preset, temperature, top_p, int(os.environ.get("SHARING_PROBLEMS", "4")))
         texts = side.draw(side.requests())
         side.backend.close()
         case = (
@@ -134,12 +138,13 @@ class Keeping(SharingBackend):
 class Side:
     """One engine with shared prefixes, and the samples of some problems of a preset."""
 
-    def __init__(self, preset: str, temperature: float, top_p: float) -> None:
+    def __init__(self, preset: str, temperature: float, top_p: float, problems: int) -> None:
         self.n = int(os.environ.get("SHARING_SAMPLES", "200"))
         folder = Path(tempfile.mkdtemp())
         self.config = resolve(
             {
                 "preset": preset,
+                "task_ids": PROBLEMS[preset][:problems],
                 "temperature": temperature,
                 "top_p": top_p,
                 "share_prefixes": True,
@@ -148,8 +153,7 @@ class Side:
             }
         )
         plan = plan_launch(self.config, folder, folder / "run")
-        prompts = prompts_of(plan.problems).items()
-        self.prompts = dict(list(prompts)[: int(os.environ.get("SHARING_PROBLEMS", "2"))])
+        self.prompts = dict(prompts_of(plan.problems))
         self.backend = Keeping(self.config, folder)
         self.computed = 0
 
@@ -199,7 +203,7 @@ class Side:
 def sharing() -> Iterator[dict[str, object]]:
     """Samples a second by sharing, alone in rows, and by `LLM.generate`, forwards and backwards."""
     for preset, temperature, top_p in (("quickstart", 0.7, 0.9), ("quickstart", 0.3, 0.9)):
-        side = Side(preset, temperature, top_p)
+        side = Side(preset, temperature, top_p, 1)
         sides: dict[str, Callable[[], Texts]] = {
             "sharing": lambda side=side: side.draw(side.requests()),  # type: ignore[misc]
             "alone": side.alone,

@@ -77,8 +77,11 @@ class SharingBackend(VllmBackend):
         return ended
 
     def _start_groups(self) -> None:
-        """Start the samples of a problem that stand together, while the batch is not full twice."""
-        wanted = 2 * self._config.engine.max_num_seqs
+        """Start the samples of a problem that stand together, while the batch has room.
+
+        Not sooner: until then the queue grows, and larger groups share more.
+        """
+        wanted = self._config.engine.max_num_seqs
         while self._queued and len(self._rows) + len(self._waiting) < wanted:
             task_id = self._queued[0].task_id
             size = next(
