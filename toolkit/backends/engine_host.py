@@ -42,6 +42,8 @@ END_SECONDS = 5.0
 GUARD_SECONDS = 60.0
 """How long an engine without a task waits for the guard to end it. Only a guard that sees it alive
 learns which shared memory it uses. A busy machine may keep the guard from looking at once."""
+TICK_SECONDS = 0.1
+"""So much may the time of a new file lag behind the clock."""
 REPORT_SECONDS = 0.5
 """An engine reports at least this often that it has made steps."""
 MEMORY_SECONDS = 10.0
@@ -86,20 +88,22 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
     adopt_orphans()
     guard = os.getpid()
+    # Before the engine can run: on one core it may do much before its guard goes on.
+    began = time.time() - TICK_SECONDS
     engine = os.fork()
     if engine == 0:
         die_with_parent(guard)
         os.close(lifeline)
         _Host(Connection(connection)).run(name, Path(folder))
     os.close(connection)
-    sys.exit(_guard(engine, lifeline, Path(folder)))
+    sys.exit(_guard(engine, lifeline, Path(folder), began))
 
 
-def _guard(engine: int, lifeline: int, folder: Path) -> int:
-    """Wait for the end of the engine or of the task. Returns the engine's exit code."""
+def _guard(engine: int, lifeline: int, folder: Path, began: float) -> int:
+    """Wait for the end of the engine, which `began` then, or of the task. Returns its exit code."""
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
-    began, looked, memory = time.time(), time.monotonic(), set[str]()
+    looked, memory = time.monotonic(), set[str]()
     ended: dict[int, int] = {}
     while engine not in ended and not poll.poll(200):
         ended |= reap()
