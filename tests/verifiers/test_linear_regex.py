@@ -53,6 +53,7 @@ def test_the_match_is_that_of_re(pattern, text):
         (r"[^\W\d]+|[\]x-]{2,3}", "ab] 1 ]x-"),
         (r"\$(\d{1,3}(?:,\d{3})*)", "$1,234,567"),
         (r"é+", "éé e"),
+        (r"(?:\b)|(?:.)", "1 "),  # an empty match, and then one from the same place on
     ],
 )
 def test_patterns_as_people_write_them(pattern, text):

@@ -82,14 +82,17 @@ class Searches:
     def last(self) -> _Slots | None:
         """The last of the matches that do not overlap; None if there is none, or no step left."""
         found: _Slots | None = None
-        at = 0
-        while at <= len(self._text) and (match := self._leftmost(at)):
+        at, advance = 0, False
+        while at <= len(self._text) and (match := self._leftmost(at, advance)):
             found = match
-            at = max(match[1], match[0] + 1)
+            at, advance = match[1], match[0] == match[1]
         return found if self.steps_left > 0 else None
 
-    def _leftmost(self, start: int) -> _Slots | None:
-        """The leftmost match from `start` on; of several there, the one that `re` prefers."""
+    def _leftmost(self, start: int, advance: bool) -> _Slots | None:
+        """The leftmost match from `start` on; of several there, the one that `re` prefers.
+
+        advance: a match at `start` must not be empty; one that is has been found there before.
+        """
         found: _Slots | None = None
         threads: list[tuple[int, _Slots]] = []
         for at in range(start, len(self._text) + 1):
@@ -103,6 +106,8 @@ class Searches:
             for pc, slots in going:
                 step = self._program[pc]
                 if step.kind == "match":
+                    if advance and at == start:
+                        continue
                     found = slots
                     break  # the threads after it are less preferred
                 if at < len(self._text) and step.atom and step.atom.match(self._text, at):
