@@ -179,8 +179,12 @@ class Side:
             self.computed += sum(sample.computed_tokens or 0 for sample in finished)
 
     def alone(self) -> Texts:
-        """In turns of the problems: requests of one that stand together would share a row."""
-        return self.draw(sorted(self.requests(), key=lambda request: request.seed))
+        """Each sample in a row of its own."""
+        self.backend.largest_group = 1
+        try:
+            return self.draw(self.requests())
+        finally:
+            del self.backend.largest_group
 
     def generate(self) -> Texts:
         """By `LLM.generate`, with vLLM's own sampler and a seed for each sample."""

@@ -6,6 +6,7 @@ So the engine's core runs in this process, and on one GPU.
 """
 
 import os
+import sys
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 class SharingBackend(VllmBackend):
     """vLLM in this process, whose samples of a problem share what they have in common."""
+
+    largest_group = sys.maxsize
+    """At most so many samples begin in a row together. 1: nothing is shared, for comparisons."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         """As of `VllmBackend`."""
@@ -87,6 +91,7 @@ class SharingBackend(VllmBackend):
             size = next(
                 (i for i, r in enumerate(self._queued) if r.task_id != task_id), len(self._queued)
             )
+            size = min(size, self.largest_group)
             group, self._queued = self._queued[:size], self._queued[size:]
             seeds = np.array([request.seed for request in group], np.int64)
             streams = np.array([self._stream(request) for request in group], np.uint64)
