@@ -27,14 +27,13 @@ from toolkit.cli import CONSOLE
 from toolkit.errors import CorruptShard, UsageError
 from toolkit.files import make_directory, replace_file
 from toolkit.records import EngineFacts, Judge, JudgeChoice, Sample, Verdict
-from toolkit.runs.answers import mapped_slices, write_map
+from toolkit.runs.answers import mapped_slices
 from toolkit.runs.history import point_latest
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import Run, create_or_open, freeze_round, problems_in, write_table
-from toolkit.runs.shard_facts import ShardFacts, read_facts
-from toolkit.runs.shards import write_shard
-from toolkit.runs.slices import plan_round
+from toolkit.runs.run import Run, create_or_open, problems_in, write_table
+from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.verdicts import VERDICT_SCHEMA, decided_verdicts, read_batch, write_verdicts
+from toolkit.sharing.imported import write_samples
 from toolkit.sharing.shared_run import LICENCE, SharedRun, facts_lines, new_directory
 from toolkit.stages.ingest import facts_of_run
 from toolkit.stats.stopping import StoppingRule
@@ -44,7 +43,6 @@ from toolkit.verifiers.judges import judge_of
 FORMAT = 1
 BUNDLE = "bundle.json"
 TABLES = ("problems", "samples", "answers", "verdicts", "counts")
-SLICE_SAMPLES = 1000
 
 
 def write_bundle(shared: SharedRun, output: Path) -> None:
@@ -139,40 +137,26 @@ def import_bundle(source: Path, path: Path) -> Run:
     facts["provenance"] = document["provenance"]
     run = create_or_open(path, identity, problems=problems, **facts)
     rule = StoppingRule.of_document(document["stopping"]) if document["stopping"] else None
-    counts = dict(samples.group_by("task_id", maintain_order=True).len().iter_rows())
-    if not run.round_count():
-        sizes = {"slice_samples": SLICE_SAMPLES, "slice_seeds": SLICE_SAMPLES}
-        freeze_round(run, 0, plan_round(0, counts, {}, **sizes), rule)
     engine = EngineFacts(f"bundle of {document['name']}", opens_thought=document["opens_thought"])
-    _write_samples(run, samples, answers, engine, open_verifier(choice).extraction)
+    rows = _with_texts(samples, answers).to_dicts()
+    fields = ("task_id", "seed", "completion", "n_tokens", "finish_reason")
+    drawn = [Sample(*(row[name] for name in fields)) for row in rows]
+    found = {(row["task_id"], row["seed"]): row["answer"] for row in rows}
+    write_samples(run, drawn, found, engine, open_verifier(choice).extraction, rule)
     write_verdicts(run, told, judge, {"bundle": document["name"]})
     point_latest(run)
     return run
 
 
-def _write_samples(
-    run: Run, samples: pl.DataFrame, answers: pl.DataFrame, engine: EngineFacts, extraction: str
-) -> None:
-    """The shards that are not there yet, and the map of each: which answer each sample is."""
-    joined = samples.join(
+def _with_texts(samples: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """The samples, each with the completion that was kept of its answer."""
+    return samples.join(
         answers.select("task_id", "answer", "completion"),
         on=["task_id", "answer"],
         how="left",
         nulls_equal=True,
+        maintain_order="left",
     )
-    rows = {(row["task_id"], row["seed"]): row for row in joined.to_dicts()}
-    schema = {"task_id": pl.String, "seed": pl.UInt32, "answer": pl.UInt64}
-    done = run.done()
-    for each in run.slices():
-        drawn = [rows[key] for key in each.sample_keys()]
-        if each.name not in done:
-            texts = (
-                Sample(r["task_id"], r["seed"], r["completion"], r["n_tokens"], r["finish_reason"])
-                for r in drawn
-            )
-            write_shard(run, each, texts, ShardFacts(engine=engine))
-        found = pl.DataFrame(drawn, schema=schema).sort("task_id", "seed")
-        write_map(run, each.name, found, extraction)
 
 
 def _choice(judge: Mapping[str, Any]) -> JudgeChoice:

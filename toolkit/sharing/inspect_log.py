@@ -13,7 +13,7 @@ from toolkit import __version__
 from toolkit.errors import UsageError
 from toolkit.files import replace_file
 from toolkit.runs.history import launches
-from toolkit.sharing.shared_run import SharedRun
+from toolkit.sharing.shared_run import SharedRun, new_file
 from toolkit.verifiers.base import prompts_of
 
 SCORER = "passed"
@@ -25,8 +25,7 @@ def write_inspect_log(shared: SharedRun, output: Path) -> None:
     """Write the log. Raises `UsageError` unless `output` is a new file that ends in .json."""
     if output.suffix != ".json":
         raise UsageError(f"--output {output}: a log of inspect_ai is a file that ends in .json")
-    if output.exists():
-        raise UsageError(f"--output {output}: is there already; name a new file")
+    new_file(output)
     replace_file(output, json.dumps(_log(shared), ensure_ascii=False).encode("utf-8", "replace"))
 
 

