@@ -68,13 +68,8 @@ class SharingBackend(VllmBackend):
         self._start_groups()
         if self._waiting:
             self._enqueue_rows()
-        try:
-            outputs = self._llm.llm_engine.step() if self._rows else []
-        except Exception as error:
-            raise EngineFailure(f"vLLM died: {type(error).__name__}: {error}") from error
-        for output in outputs:
-            if output.finished:
-                self._finish(output)
+        for output in self._finished() if self._rows else []:
+            self._finish(output)
         for name in self._rows.values():
             self._split(self._shared[name])
         ended, self._ended = self._ended, []

@@ -135,11 +135,15 @@ class VllmBackend:
         """See `Backend.step`. One step of the engine makes one token of each running sequence."""
         if self._queued:
             self._enqueue()
+        return [self._sample(output) for output in self._finished()]
+
+    def _finished(self) -> list[Any]:
+        """Make a step. Returns vLLM's outputs of the requests that have finished."""
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
             raise EngineFailure(f"vLLM died: {type(error).__name__}: {error}") from error
-        return [self._sample(output) for output in outputs if output.finished]
+        return [output for output in outputs if output.finished]
 
     def _enqueue(self) -> None:
         sampling = self._config.sampling

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from toolkit.runs.history import recorded_config
 from toolkit.runs.partials import list_partials
@@ -18,6 +18,8 @@ from toolkit.runs.shard_facts import FeedFacts, ShardFacts, Times
 
 NO_GPU = ("none", "cpu")
 """Devices that the backends name where there is no GPU. A server is named by its URL."""
+
+Amount = TypeVar("Amount", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +227,12 @@ def spent_of(shards: Iterable[ShardFacts]) -> Spent:
     # A trial on a CPU is no GPU time, though it may be a part of the same run.
     seconds = [_gpu_seconds(shards) for shards in engines if _on_gpu(shards) or not on_gpus]
     peaks = [s.feed.kv_cache_peak for _, s in timed if s.feed.kv_cache_peak is not None]
-    shared = [s.tokens.shared for _, s in timed if s.tokens.shared is not None]
     return Spent(
         tasks=len({shards[0][1].origin.task for shards in engines}),
         tokens=_total([s.tokens.output for _, s in timed]),
         prompt_tokens=_total([s.tokens.prompt for _, s in timed]),
         cached_tokens=_total([s.tokens.cached for _, s in timed]),
-        shared_tokens=sum(shared) if shared else None,
+        shared_tokens=sum_of_known(s.tokens.shared for _, s in timed),
         sampling_seconds=sum(each.sampling for each in seconds),
         startup_seconds=sum(each.startup for each in seconds),
         staging_seconds=sum(each.staging for each in seconds),
@@ -309,7 +310,7 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def sum_of_known(amounts: Iterable[float | None]) -> float | None:
+def sum_of_known(amounts: Iterable[Amount | None]) -> Amount | None:
     """The sum of the amounts that are known. None if none is."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if known else None
