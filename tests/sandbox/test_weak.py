@@ -351,7 +351,9 @@ def test_a_program_that_uses_too_much_is_killed(
     got = judged_without_namespaces(programs | {"after": ""}, **limits)["verdicts"]
     assert got.pop("after")[0] == "passed"
     for name, (outcome, detail) in got.items():
-        assert (outcome, "SIGKILL" in detail) == ("failed", True), (name, outcome, detail)
+        # The watcher kills it; on a busy machine whoever waits for the program may see it first.
+        assert outcome == "failed", (name, outcome, detail)
+        assert "SIGKILL" in detail or "MiB of memory" in detail, (name, outcome, detail)
     assert not list(tmp_path.iterdir())
 
 
