@@ -178,7 +178,7 @@ class Breaking:
                 raise OSError(24, "Too many open files")
             yield toolkit.records.Verdict(problem.task_id, 5, "passed", "", "", (), 0.0)
 
-    def __exit__(self, *_):
+    def close(self):
         pass
 
 

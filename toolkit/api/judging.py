@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -33,6 +32,7 @@ from toolkit.records import (
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import VERDICT_SCHEMA
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.stages.task import load_task
 from toolkit.verifiers.base import check_node, only_kind, open_verifier
@@ -64,7 +64,7 @@ class _Chosen(NamedTuple):
     style: PromptStyle
 
 
-class Judge:
+class Judge(Closing):
     """Workers that judge answers; leaving the context ends and reaps all of them.
 
     - problems: what the answers are to, see `Problems`. None: those of `task`.
@@ -186,16 +186,8 @@ class Judge:
         found = Answer(problem.task_id, answer_digest(answer), answer)
         self._rounds.ask(Asked(problem, found, tell))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._rounds.close(abandon=error is not None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._rounds.close(abandon=kind is not None)
 
 
 def judge(

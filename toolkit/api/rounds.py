@@ -200,7 +200,7 @@ class Rounds:
         """Give the workers up. The next round starts new ones."""
         if self._judging is not None:
             with contextlib.suppress(Exception):
-                self._judging.__exit__(None, None, None)
+                self._judging.close()
             self._judging = None
 
 

@@ -26,13 +26,13 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.records import Answer, Verdict
 from toolkit.sandbox import confine
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.handle import Job, WorkerHandle
 from toolkit.sandbox.process import end_workers, start_workers
@@ -62,7 +62,7 @@ def execute(
         yield from executor.run(programs)
 
 
-class Executor:
+class Executor(Closing):
     """Workers that execute programs; leaving the context ends and reaps all of them.
 
     endings: task_id -> the text that follows each program of that problem (its tests, and the call
@@ -112,19 +112,8 @@ class Executor:
             lambda: WorkerHandle(self._setup), workers, self._setup, isolation
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """End and reap every process; their files go with them."""
+        """See `Closing.close`."""
         end_workers(self._workers)
         self._workers.clear()
 

@@ -29,11 +29,11 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.sandbox import confine, errand_schedule
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.errand_handle import ErrandHandle
 from toolkit.sandbox.errands import Errand, Result
@@ -47,7 +47,7 @@ OUTPUT_BYTES: Final = 16 << 20
 """An errand that writes more has failed."""
 
 
-class Runner:
+class Runner(Closing):
     """Workers that do errands; leaving the context ends and reaps all of them.
 
     function: "package.module:name" of a function that maps a payload to an output (bytes both). It
@@ -95,19 +95,8 @@ class Runner:
             self._start, workers, self._setup, isolation
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """End and reap every process; their files go with them."""
+        """See `Closing.close`."""
         end_workers(self._workers)
         self._workers.clear()
 

@@ -6,8 +6,7 @@ GPU. Judging executes or parses the text of a model, so it happens in the sandbo
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from toolkit.errors import UsageError
 from toolkit.records import (
@@ -20,11 +19,12 @@ from toolkit.records import (
     PromptStyle,
     Verdict,
 )
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.verifiers.judges import judge_of
 
 
-class Judging(Protocol):
+class Judging(Closing, Protocol):
     """A judge at work. Its processes live until the context ends."""
 
     @property
@@ -47,15 +47,6 @@ class Judging(Protocol):
 
     def seconds(self, problem: Problem) -> float | None:
         """The time limit of an answer to this problem, in seconds; None: there is none."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 class Verifier(Protocol):

@@ -1,13 +1,12 @@
 """Judging by plain comparison, where nothing of a model's is executed or parsed by a library."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 from toolkit.records import Answer, Problem, Verdict
+from toolkit.sandbox.closing import Closing
 
 
-class ComparedJudging:
+class ComparedJudging(Closing):
     """See `Judging`. No process is needed. right: the right answer to a problem."""
 
     isolation: Mapping[str, str] = {}
@@ -27,16 +26,8 @@ class ComparedJudging:
     def seconds(self, problem: Problem) -> None:
         """See `Judging.seconds`: there is no limit."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """See `Closing.close`: nothing is open."""
 
 
 def _verdict(answer: Answer, right: str) -> Verdict:

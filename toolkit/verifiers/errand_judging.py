@@ -2,14 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 from toolkit.records import Problem, Verdict
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.runner import Errand, Result, Runner
 
 
-class ErrandJudging:
+class ErrandJudging(Closing):
     """See `Judging`, all but `judge`. The runner is closed when the context ends.
 
     timeout: of an answer, in seconds.
@@ -47,13 +46,6 @@ class ErrandJudging:
             yield verdict(result)
         yield from at_once
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `Closing.close`."""
         self._runner.close()

@@ -11,11 +11,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from types import TracebackType
-from typing import Self
 
 from toolkit.errors import UsageError
 from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyle, Verdict
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.executor import Executor
 from toolkit.verifiers.arriving import Arriving
@@ -127,7 +126,7 @@ def _beginning(problem: Problem) -> str:
     return "" if unit_tests(problem.reference).whole else problem.prompt
 
 
-class ProgramJudging:
+class ProgramJudging(Closing):
     """See `Judging`. The executor runs each answer as a program. timeouts: see `time_limits`."""
 
     def __init__(self, executor: Executor, timeouts: Mapping[str, float]) -> None:
@@ -153,13 +152,6 @@ class ProgramJudging:
         """See `Judging.seconds`: that of the judge, or the problem's own."""
         return self._timeouts[problem.task_id]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `Closing.close`."""
         self._executor.close()

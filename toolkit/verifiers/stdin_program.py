@@ -23,8 +23,7 @@ import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from toolkit.errors import UsageError
 from toolkit.records import (
@@ -40,6 +39,7 @@ from toolkit.records import (
     Verdict,
 )
 from toolkit.sandbox import protocol
+from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, check_rule, take
@@ -265,7 +265,7 @@ def _trial(result: Result) -> _Trial:
     return result.key
 
 
-class StdinJudging:
+class StdinJudging(Closing):
     """See `Judging`. The runner executes each program for each test."""
 
     def __init__(
@@ -402,13 +402,6 @@ class StdinJudging:
             return None
         return trial.verdict("failed", "wrong_answer", word["why"] or "the checker says no")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `Closing.close`."""
         self._opened.close()
