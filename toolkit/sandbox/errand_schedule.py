@@ -4,21 +4,19 @@
   another, so that no worker has nothing to do.
 - An errand that follows upon another is done by the same child, if that waits for it. So nothing is
   queued behind an errand on which another may follow.
-- A timeout that is *doubtful* is confirmed when nothing else of ours runs: as many at once as there
-  are cores. What is still doubtful is confirmed a last time, one by one. This ends when one is
-  doubtful even so: then the load is not ours, and it helps nobody to be alone.
+- Doubtful timeouts are confirmed when nothing else of ours runs (`toolkit.sandbox.doubtful`).
 """
 
 import itertools
-import selectors
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from toolkit.cores import available_cores
+from toolkit.sandbox.doubtful import Doubtful
 from toolkit.sandbox.errand_handle import ErrandHandle, Reply, Task
 from toolkit.sandbox.errands import Errand, Result
-from toolkit.sandbox.process import start_another
+from toolkit.sandbox.process import await_events, start_another
 
 DATA_BYTES: Final = 32 << 20
 """Of payload and input each; an errand with more cannot be done."""
@@ -54,11 +52,9 @@ class Run:
         self._numbers = numbers
         self._wall_seconds = wall_seconds
         self._waiting: deque[Task] = deque()
-        self._doubtful: deque[Task] = deque()
-        self._still_doubtful: deque[Reply] = deque()
-        self._beside_others: set[int] = set()  # numbers of tasks that are confirmed at once
         self._is_confirming = False
         self._cores = available_cores()
+        self._doubtful: Doubtful[Task, Result] = Doubtful(self._cores)
 
     def results(self, errands: Iterator[Errand], then: Then | None) -> Iterator[Result]:
         """The results of all errands, in the order in which they are certain.
@@ -82,8 +78,7 @@ class Run:
     def slow(self) -> tuple[int, float]:
         """How many errands will probably run out of time, and the seconds they take at most."""
         first = [w.first for w in self._workers if w.seconds_at_first > _SLOW_SECONDS]
-        tasks = [task for task in first if task]
-        tasks += [*self._doubtful, *(reply.task for reply in self._still_doubtful)]
+        tasks = [task for task in first if task] + self._doubtful.waiting()
         longest = max((task.errand.timeout for task in tasks), default=0.0)
         at_once = max(1, min(len(self._workers), self._cores))
         return len(tasks), -(-len(tasks) // at_once) * longest
@@ -114,17 +109,13 @@ class Run:
         """Give the workers what they have room for."""
         if len(self._doubtful) >= _MOST_DOUBTFUL:
             self._is_confirming = True
-        elif self._is_idle() and not self._unconfirmed:
+        elif self._is_idle() and not self._doubtful:
             self._is_confirming = False
         if not self._is_confirming:
             self._hand_out_waiting()
-            self._is_confirming = self._is_idle() and bool(self._unconfirmed)
+            self._is_confirming = self._is_idle() and bool(self._doubtful)
         if self._is_confirming:
             self._hand_out_doubtful()
-
-    @property
-    def _unconfirmed(self) -> int:
-        return len(self._doubtful) + len(self._still_doubtful)
 
     def _is_idle(self) -> bool:
         return not any(worker.tasks for worker in self._workers)
@@ -143,30 +134,15 @@ class Run:
             return
         running = len(busy)
         for worker in self._workers:
-            if self._doubtful and not worker.tasks and running < self._cores:
-                task = self._doubtful.popleft()
-                task.confirming = True
-                if running or self._doubtful:
-                    self._beside_others.add(task.number)
+            if not worker.tasks and (task := self._doubtful.take(running)):
                 worker.submit(task)
                 running += 1
-        if not running and self._still_doubtful:
-            self._workers[0].submit(self._still_doubtful.popleft().task)
 
     def _collect(self) -> Iterator[Result]:
         """The results that have become certain, after waiting for at least one event."""
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
-                selector.register(worker.channel, events, worker)
-            ready = selector.select(timeout=5.0)
-        for key, events in ready:
-            worker = key.data
-            if events & selectors.EVENT_WRITE:
-                worker.flush()
-            if events & selectors.EVENT_READ:
-                for reply in worker.replies():
-                    yield from self._settle(reply)
+        for worker in await_events(self._workers):
+            for reply in worker.replies():
+                yield from self._settle(reply)
         for index, worker in enumerate(self._workers):
             if worker.is_dead or self._is_silent(worker):
                 yield from self._replace(index)
@@ -179,19 +155,9 @@ class Run:
 
     def _settle(self, reply: Reply) -> list[Result]:
         """The results that are certain by a reply."""
-        task = reply.task
         if not reply.is_doubtful:
             return [reply.result]
-        if not task.confirming:
-            self._doubtful.append(task)
-            return []
-        if task.number in self._beside_others:
-            self._beside_others.remove(task.number)
-            self._still_doubtful.append(reply)
-            return []
-        certain = [reply.result, *(other.result for other in self._still_doubtful)]
-        self._still_doubtful.clear()
-        return certain
+        return [result for _, result in self._doubtful.add(reply.task, reply.result)]
 
     def _replace(self, index: int) -> Iterator[Result]:
         """Start a fresh worker in place of one that died; the task that it was at counts this."""
@@ -201,8 +167,7 @@ class Run:
         self._workers[index] = start_another(self._start)
         for task in reversed(lost):
             task.attempts += task is lost[0]
-            task.confirming = False
-            self._beside_others.discard(task.number)
+            self._doubtful.lose(task)
             if task.attempts < _MAX_ATTEMPTS:
                 self._waiting.appendleft(task)
             else:

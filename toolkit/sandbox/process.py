@@ -8,11 +8,12 @@ import contextlib
 import importlib.util
 import json
 import os
+import selectors
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -178,6 +179,31 @@ def start_another(start: Callable[[], _W]) -> _W:
         else:
             break
     return worker
+
+
+def await_events(workers: Iterable[_W], more: int | None = None) -> list[_W]:
+    """Wait a few seconds for news of these workers: those that may have something to say.
+
+    What was to be sent to a worker is sent as its socket takes it. more: a descriptor that ends the
+    waiting too; what can be read there is taken away.
+    """
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+            selector.register(worker.channel, events, worker)
+        if more is not None:
+            selector.register(more, selectors.EVENT_READ)
+        ready = selector.select(timeout=5.0)
+    heard = []
+    for key, events in ready:
+        if key.data is None:
+            os.read(key.fd, 1 << 12)
+            continue
+        if events & selectors.EVENT_WRITE:
+            key.data.flush()
+        if events & selectors.EVENT_READ:
+            heard.append(key.data)
+    return heard
 
 
 def end_workers(workers: Sequence[WorkerProcess]) -> None:

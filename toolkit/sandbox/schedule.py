@@ -6,22 +6,18 @@
   would only come out doubtful.
 - A batch is never queued behind a program that is alone, which may take long. Near the end nothing
   is queued at all. So no worker has nothing to do while programs wait for another.
-- A timeout that is *doubtful* is confirmed when nothing else of ours runs: as many at once as there
-  are cores. What is still doubtful is confirmed a last time, one by one. This ends when one is
-  doubtful even so: then the load is not ours, and it helps nobody to be alone.
+- Doubtful timeouts are confirmed when nothing else of ours runs (`toolkit.sandbox.doubtful`).
 """
 
 import itertools
-import os
-import selectors
-from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
 from toolkit.cores import available_cores
 from toolkit.records import Verdict
+from toolkit.sandbox.doubtful import Doubtful
 from toolkit.sandbox.handle import Job, Reply, WorkerHandle
-from toolkit.sandbox.process import start_another
+from toolkit.sandbox.process import await_events, start_another
 from toolkit.sandbox.protocol import BUSY, PASSED, Setup
 from toolkit.sandbox.trust import CANARIES, Trust, verdict_of
 
@@ -59,10 +55,8 @@ class Run:
         self._trust = trust
         self._more_to_read = True
         self._slow: set[int] = set()  # numbers of jobs that a worker has
-        self._doubtful: deque[Job] = deque()
-        self._still_doubtful: deque[Reply] = deque()
-        self._beside_others: set[int] = set()  # numbers of jobs that are confirmed at once
         self._cores = available_cores()
+        self._doubtful: Doubtful[Job, Reply] = Doubtful(self._cores)
 
     def verdicts(self, jobs: Iterator[Job]) -> Iterator[Verdict]:
         """The verdicts of all jobs, in the order in which they are certain."""
@@ -81,8 +75,7 @@ class Run:
             for worker in self._workers
             for number, job in worker.jobs.items()
         )
-        waiting = len(self._trust.slow) + len(self._doubtful) + len(self._still_doubtful)
-        return waiting + sum(running)
+        return len(self._trust.slow) + len(self._doubtful) + sum(running)
 
     def _hand_out(self, jobs: Iterator[Job]) -> None:
         """Give the workers what they have room for."""
@@ -147,35 +140,15 @@ class Run:
         """Confirm doubtful timeouts, while nothing else of ours runs."""
         running = sum(bool(worker.jobs) for worker in self._workers)
         for worker in self._workers:
-            if self._doubtful and not worker.jobs and running < self._cores:
-                job = self._doubtful.popleft()
-                job.confirming = True
-                if running or self._doubtful:
-                    self._beside_others.add(job.number)
+            if not worker.jobs and (job := self._doubtful.take(running)):
                 worker.submit_alone(job)
                 running += 1
-        if not running and self._still_doubtful:
-            self._workers[0].submit_alone(self._still_doubtful.popleft().job)
 
     def _collect(self) -> Iterator[Verdict]:
         """The verdicts that have become certain, after waiting for at least one event."""
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
-                selector.register(worker.channel, events, worker)
-            if self._more is not None:
-                selector.register(self._more, selectors.EVENT_READ, None)
-            ready = selector.select(timeout=5.0)
-        for key, events in ready:
-            worker = key.data
-            if worker is None:
-                os.read(key.fd, 1 << 12)  # there is more to read
-                continue
-            if events & selectors.EVENT_WRITE:
-                worker.flush()
-            if events & selectors.EVENT_READ:
-                for reply in worker.replies():
-                    yield from self._settle(reply)
+        for worker in await_events(self._workers, self._more):
+            for reply in worker.replies():
+                yield from self._settle(reply)
         for index, worker in enumerate(self._workers):
             if worker.is_dead or (worker.jobs and worker.silent_seconds > self._max_silence):
                 yield from self._replace(index)
@@ -185,18 +158,9 @@ class Run:
         job = reply.job
         if not job.alone:
             return self._trust.take(reply)
-        certain = [reply]
-        if reply.load == BUSY and reply.code != PASSED:
-            if not job.confirming:
-                self._doubtful.append(job)
-                return []
-            if job.number in self._beside_others:
-                self._beside_others.remove(job.number)
-                self._still_doubtful.append(reply)
-                return []
-            certain += self._still_doubtful
-            self._still_doubtful.clear()
-        return [v for r in certain for v in self._trust.settle(r.job, verdict_of(r))]
+        is_doubtful = reply.load == BUSY and reply.code != PASSED
+        certain = self._doubtful.add(job, reply) if is_doubtful else [(job, reply)]
+        return [v for j, r in certain for v in self._trust.settle(j, verdict_of(r))]
 
     def _replace(self, index: int) -> Iterator[Verdict]:
         """Start a fresh worker in place of one that died; its jobs go to children of their own.
@@ -213,7 +177,7 @@ class Run:
                 yield from self._trust.lose(job)
                 continue
             job.attempts += job is lost[0]
-            job.confirming = False
+            self._doubtful.lose(job)
             if job.attempts < _MAX_ATTEMPTS:
                 self._trust.alone.append(job)
             else:
