@@ -26,8 +26,8 @@ from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyl
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop, check_rule, phrase, take
-from toolkit.verifiers.errand_judging import ErrandJudging
-from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
+from toolkit.verifiers.errand_judging import ErrandJudging, failed
+from toolkit.verifiers.exec_errand import FUNCTION, program_errand, unfinished
 from toolkit.verifiers.judge_files import command_words, files_digest, is_beside, named_paths
 from toolkit.verifiers.prover import Program
 

@@ -2,10 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
-from toolkit.records import Problem, Verdict
+from toolkit.records import Answer, FailureKind, Problem, Verdict
 from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.runner import Errand, Result, Runner
+
+DETAIL_CHARACTERS: Final = 200
 
 
 class ErrandJudging(Closing):
@@ -49,3 +52,29 @@ class ErrandJudging(Closing):
     def close(self) -> None:
         """See `Closing.close`."""
         self._runner.close()
+
+
+def failed(answer: Answer, kind: FailureKind, detail: str, seconds: float = 0.0) -> Verdict:
+    """An answer that does not pass. The detail is shortened."""
+    detail = detail[:DETAIL_CHARACTERS] or "refused"
+    return Verdict(answer.task_id, answer.digest, "failed", kind, detail, (), seconds)
+
+
+def undecided(answer: Answer, detail: str, seconds: float) -> Verdict:
+    """An answer of which nothing can be said: an error of ours. The detail is shortened."""
+    detail = detail[:DETAIL_CHARACTERS]
+    return Verdict(answer.task_id, answer.digest, "error", "", detail, (), seconds)
+
+
+def undone(answer: Answer, result: Result) -> Verdict | None:
+    """The verdict where the answer's errand came to no end of its own; None where it is done."""
+    match result.end:
+        case "done":
+            return None
+        case "timed_out":
+            key = answer.task_id, answer.digest
+            return Verdict(*key, "timed_out", "time", "timed out", (), result.seconds)
+        case "failed":
+            return failed(answer, result.kind, result.detail, result.seconds)
+        case "error":
+            return undecided(answer, result.detail, result.seconds)

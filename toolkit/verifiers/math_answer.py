@@ -36,8 +36,7 @@ from toolkit.verifiers.answers import (
     take,
 )
 from toolkit.verifiers.canonical import MAX_CANONICAL
-from toolkit.verifiers.errand_judging import ErrandJudging
-from toolkit.verifiers.exec_errand import failed
+from toolkit.verifiers.errand_judging import ErrandJudging, failed, undone
 
 LIBRARIES: Final[Mapping[str, str]] = {
     "math-verify": "0.9.0",
@@ -225,19 +224,13 @@ def told(part: bytes) -> Told | None:
 def _verdict(result: Result) -> Verdict:
     """The verdict on an answer that was alone."""
     answer = cast(Answer, result.key)  # as `_alone` made it
-    key, seconds = (answer.task_id, answer.digest), result.seconds
-    match result.end:
-        case "error":
-            return Verdict(*key, "error", "", result.detail[:200], (), seconds)
-        case "timed_out":
-            return Verdict(*key, "timed_out", "time", "timed out", (), seconds)
-        case "failed":
-            return failed(answer, result.kind, result.detail, seconds)
+    if verdict := undone(answer, result):
+        return verdict
     parts = protocol.parts(result.output)
     said = told(parts[0]) if len(parts) == 1 else None
     if said is None:
-        return failed(answer, "exit", "its process told no verdict", seconds)
-    return _decided(answer, said, seconds)
+        return failed(answer, "exit", "its process told no verdict", result.seconds)
+    return _decided(answer, said, result.seconds)
 
 
 def _decided(answer: Answer, said: Told, seconds: float) -> Verdict:

@@ -25,8 +25,8 @@ from toolkit.sandbox.confine import IsolationLevel
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers import coq, lean, metamath
 from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop, fenced_blocks
-from toolkit.verifiers.errand_judging import ErrandJudging
-from toolkit.verifiers.exec_errand import FUNCTION, failed, program_errand, unfinished
+from toolkit.verifiers.errand_judging import ErrandJudging, failed
+from toolkit.verifiers.exec_errand import FUNCTION, program_errand, unfinished
 from toolkit.verifiers.prover import Prover, Refused
 
 PROVERS: Final[Mapping[str, Callable[[str], str]]] = {

@@ -19,6 +19,7 @@ import functools
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -39,7 +40,7 @@ from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop
 from toolkit.verifiers.canonical import shortened
-from toolkit.verifiers.errand_judging import ErrandJudging
+from toolkit.verifiers.errand_judging import ErrandJudging, failed, undecided, undone
 from toolkit.verifiers.extract_process import ExtractFailed, Extractor
 from toolkit.verifiers.judge_source import JudgeSource, check_imports, read_source
 
@@ -52,7 +53,6 @@ _FILE_VERSION: Final = 1
 """Raised with every change of how `extract` is called. Answers are then extracted again."""
 _MOST_CHARACTERS: Final = 1_000_000
 """Of a completion's end, which `extract` is given."""
-_DETAIL_CHARACTERS: Final = 200
 _WRONG: Final = ("unknown", "no idea at all", "-7919.25", "It is $\\boxed{-7919.25}$.")
 
 
@@ -130,17 +130,17 @@ class PythonFileJudging(ErrandJudging):
 
     def judge(self, pairs: Iterable[tuple[Problem, Answer]]) -> Iterator[Verdict]:
         """See `Judging.judge`. Where `extract` has failed there is nothing to execute."""
-        failed: deque[Verdict] = deque()
-        return self._verdicts(self._errands(pairs, failed), failed, _verdict)
+        not_taken: deque[Verdict] = deque()
+        return self._verdicts(self._errands(pairs, not_taken), not_taken, _verdict)
 
     def _errands(
-        self, pairs: Iterable[tuple[Problem, Answer]], failed: deque[Verdict]
+        self, pairs: Iterable[tuple[Problem, Answer]], not_taken: deque[Verdict]
     ) -> Iterator[Errand]:
         for problem, answer in pairs:
-            key = (answer.task_id, answer.digest)
             if answer.text.startswith(NOT_TAKEN):
-                failed.append(_error(key, answer.text.removeprefix("\0"), 0.0))
+                not_taken.append(_error(answer, answer.text.removeprefix("\0"), 0.0))
                 continue
+            key = Answer(answer.task_id, answer.digest, "")
             payload = {**self._given, "problem": row_of(problem), "answer": answer.text}
             yield Errand(key, json.dumps(payload).encode(), self._timeout)
 
@@ -151,26 +151,24 @@ def _row(problem: Problem) -> str:
     return json.dumps(row_of(problem))
 
 
-def _error(key: tuple[str, int], detail: str, seconds: float) -> Verdict:
-    shown = detail.encode("utf-8", "backslashreplace").decode()[:_DETAIL_CHARACTERS]
-    return Verdict(*key, "error", "", shown, (), seconds)
+def _error(answer: Answer, detail: str, seconds: float) -> Verdict:
+    return undecided(answer, detail.encode("utf-8", "backslashreplace").decode(), seconds)
 
 
 def _verdict(result: Result) -> Verdict:
-    key, seconds = cast(tuple[str, int], result.key), result.seconds  # as `_errands` made it
-    if result.end == "timed_out":
-        return Verdict(*key, "timed_out", "time", "timed out", (), seconds)
-    if result.end == "failed" and result.kind == "memory":
-        return Verdict(*key, "failed", "memory", result.detail[:_DETAIL_CHARACTERS], (), seconds)
-    if result.end != "done":
-        return _error(key, f"judge: {result.detail}", seconds)
+    answer, seconds = cast(Answer, result.key), result.seconds  # as `_errands` made it
+    if result.end in ("failed", "error") and result.kind != "memory":
+        return _error(answer, f"judge: {result.detail}", seconds)
+    if verdict := undone(answer, result):
+        return verdict
     try:
         said = json.loads(result.output)
         if "error" in said:
-            return _error(key, f"judge: {said['error']}", seconds)
+            return _error(answer, f"judge: {said['error']}", seconds)
         passed, canonical = said["passed"] is True, shortened(str(said["canonical"]))
     except (ValueError, TypeError, KeyError):  # something else has written over our word
-        return _error(key, "judge: its process told no verdict", seconds)
+        return _error(answer, "judge: its process told no verdict", seconds)
     if passed:
-        return Verdict(*key, "passed", "", "", (), seconds, canonical)
-    return Verdict(*key, "failed", "wrong_answer", "judge says no", (), seconds, canonical)
+        return Verdict(answer.task_id, answer.digest, "passed", "", "", (), seconds, canonical)
+    refused = failed(answer, "wrong_answer", "judge says no", seconds)
+    return replace(refused, canonical=canonical)
