@@ -122,7 +122,7 @@ def test_an_onset_that_is_early_for_sure_costs_the_other_tests_nothing():
 
 def test_a_fit_leaves_an_onset_that_is_fixed():
     counts = drawn(power(0.3, 0.3), 60, 300)
-    model = TailModel(Tally.of(counts.n, counts.c), 300)
+    model = TailModel(Tally.of(counts), 300)
     start = np.zeros(FLOOR + 1)
     start[A] = 0.3
     free, late = (model.fit((), start, fixed, bound=False) for fixed in ({}, {B: 5.0}))
@@ -137,7 +137,7 @@ def test_older_results_have_two_answers():
 
 def test_the_gradient_and_the_hessian_are_those_of_the_likelihood():
     counts = drawn(power(0.3, 0.3), 60, 300)
-    model = TailModel(Tally.of(counts.n, counts.c), 300)
+    model = TailModel(Tally.of(counts), 300)
     at = np.random.default_rng(4).normal(0, 0.3, FLOOR + 1)
     at[A], at[B], at[BEND], at[FLOOR] = 0.4, 0.5, 0.2, 0.03
     _, gradient, hessian = model._derivatives(at)
@@ -153,7 +153,7 @@ def test_the_gradient_and_the_hessian_are_those_of_the_likelihood():
 def test_a_law_under_which_the_counts_are_impossible_has_finite_derivatives():
     """A search may step there: no mass is near p = 0, and some problems are unsolved."""
     counts = Counts.of(np.full(40, 10_000), np.arange(40) * 20)
-    model = TailModel(Tally.of(counts.n, counts.c), 10_000)
+    model = TailModel(Tally.of(counts), 10_000)
     at = np.zeros(FLOOR + 1)
     at[A] = 1000
     value, gradient, hessian = model._derivatives(at)
@@ -171,7 +171,7 @@ def test_the_search_for_an_onset_in_counts_of_two_hard_atoms_overflows_nowhere()
 def test_a_fit_finds_the_exponent_and_the_floor():
     law = power(0.4, 0.5)
     counts = drawn(lambda r, size: law(r, size) * (r.random(size) > 0.1), 4000, 2000)
-    model = TailModel(Tally.of(counts.n, counts.c), 2000)
+    model = TailModel(Tally.of(counts), 2000)
     start = np.zeros(FLOOR + 1)
     start[A] = 0.3
     fit = model.fit((FLOOR,), start, {}, bound=True)

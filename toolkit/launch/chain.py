@@ -27,13 +27,15 @@ from toolkit.verifiers.judges import harness_of
 class Stage:
     """One stage of a round: each array task of it calls `task` with one tuple of `arguments`.
 
-    beside: a stage that begins when this one has begun, and ends by itself soon after it.
+    beside: a stage that begins when this one has begun, and ends by itself soon after it. launch:
+    the id of the launch that it works in; "" where nothing can work beside its array.
     """
 
     name: str
     task: Callable[..., Any]
     arguments: list[tuple[Any, ...]]
     beside: "Stage | None" = None
+    launch: str = ""
 
 
 class Launcher(Protocol):
@@ -69,7 +71,7 @@ def stages_of(plan: LaunchPlan, run: Run, evaluations: int = 1, launch: str = ""
         ]
         beside = Stage("alongside", alongside_task, shares)
     return [
-        Stage("sample", sampling_task, sampling, beside),
+        Stage("sample", sampling_task, sampling, beside, launch),
         Stage(
             "evaluate",
             evaluation_task,

@@ -110,9 +110,8 @@ def _beside(run: Run, stage: Stage, show: Callable[[], None]) -> Iterator[None]:
         yield
         return
     executor, jobs = _Executor(run, signal.SIGINT), []
-    launch = stage.beside.arguments[0][4]
     try:
-        with sampling_here(launch):
+        with sampling_here(stage.launch):
             jobs += [executor.submit(stage.beside.task, *x) for x in stage.beside.arguments]
             yield
         while not all(job.done() for job in jobs):

@@ -7,6 +7,7 @@ import resource
 import select
 import signal
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from os import kill  # the guard of the programs takes it out of `os`
 from typing import Any
@@ -15,16 +16,16 @@ from toolkit.sandbox import confine, linux, protocol
 from toolkit.sandbox.child import Child
 
 
-class ForkingWorker:
+class ForkingWorker(ABC):
     """A confined process that forks children, and answers over `channel`."""
 
     def __init__(self, channel: socket.socket, confinement: confine.Confinement) -> None:
         self._channel = channel
         self._confinement = confinement
 
+    @abstractmethod
     def serve(self) -> None:
         """Do what the supervisor sends until it closes the channel."""
-        raise NotImplementedError
 
     def _fork(self, action: Callable[[int], None], cpu_seconds: int) -> Child:
         """Start a child for `action`, which is given its end of a pipe.

@@ -62,7 +62,7 @@ class CountFits:
     @classmethod
     def of(cls, counts: Counts) -> "CountFits":
         """Fit all three."""
-        tally = Tally.of(counts.n, counts.c)
+        tally = Tally.of(counts)
         plain = laws.beta_binomial(tally, prior=True)
         assert plain is not None  # the prior makes a maximum
         return cls(plain, laws.beta_binomial(tally), laws.zero_inflated_beta_binomial(tally))

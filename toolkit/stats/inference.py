@@ -95,7 +95,7 @@ def _infer(
     goodness = goodness_of_fit(counts, count_fits.map, random) if few else None
     ratio = scaled = None
     if count_fits.ml:
-        scaled = laws.scaled_beta_binomial(Tally.of(counts.n, counts.c), count_fits.ml)
+        scaled = laws.scaled_beta_binomial(Tally.of(counts), count_fits.ml)
         if count_fits.floor:
             ratio = max(0.0, 2 * (count_fits.ml.neg_log_lik - count_fits.floor.neg_log_lik))
     ahead, families = forecast_of(data, random) if forecasts else (measured_only(data), None)
@@ -171,6 +171,6 @@ def goodness_of_fit(counts: Counts, fit: BetaBinomial, random: np.random.Generat
     observed, worse = distance(counts, fit), 0
     for _ in range(GOODNESS_REPLICATES):
         drawn = counts.simulate(random.beta(fit.a, fit.b, size=len(counts)), random)
-        again = laws.beta_binomial(Tally.of(drawn.n, drawn.c), prior=True, start=fit)
+        again = laws.beta_binomial(Tally.of(drawn), prior=True, start=fit)
         worse += again is not None and distance(drawn, again) >= observed
     return (1 + worse) / (1 + GOODNESS_REPLICATES)

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from toolkit.stats.arrays import Floats, log_choose
+from toolkit.stats.curve import Counts
 
 PRIOR_LOG_A = float(np.log(0.3))
 PRIOR_SD = 0.75
@@ -146,11 +147,11 @@ class Tally:
     weight: Floats
 
     @classmethod
-    def of(cls, n: ArrayLike, c: ArrayLike) -> "Tally":
-        """Gather the counts of problems, shape (P,); problems without samples say nothing."""
-        pairs = np.stack([np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)], axis=1)
-        unique, weight = np.unique(pairs[pairs[:, 0] > 0], axis=0, return_counts=True)
-        return cls(unique[:, 0].astype(float), unique[:, 1].astype(float), weight.astype(float))
+    def of(cls, counts: Counts) -> "Tally":
+        """Gather the counts of problems; those without samples say nothing."""
+        groups, weight = counts.distinct()
+        some = groups.n > 0
+        return cls(*(each[some].astype(float) for each in (groups.n, groups.c, weight)))
 
 
 def beta_binomial(

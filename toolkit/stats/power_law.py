@@ -142,7 +142,7 @@ def judge_tail(counts: Counts) -> TailVerdict:
     top = _top(counts)
     if lacking := _lacking(counts):
         return TailVerdict(None, lacking)
-    model = TailModel(Tally.of(counts.n, counts.c), top)
+    model = TailModel(Tally.of(counts), top)
     start = np.zeros(FLOOR + 1)
     start[A] = 0.3
     straight = model.fit((), start, {}, bound=True)
