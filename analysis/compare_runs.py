@@ -32,6 +32,7 @@ from toolkit.report.run_pairs import (
     crossover_line,
     read_runs,
 )
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND
 from toolkit.stats.comparison import differences, verdict
 
 EXIT_CODES = {"better": EXIT_DONE, "worse": 3, "cannot tell": 4}
@@ -75,8 +76,9 @@ def parsed() -> argparse.Namespace:
         "--gate", type=int, metavar="K", help="a verdict on A against B at this k, as exit code"
     )
     parser.add_argument("--usd-per-gpu-hour", type=float, default=2.0, help="price [2.0]")
-    speed = "of one GPU, to turn tokens into dollars [4000, an 8B model on an A100-40GB]"
-    parser.add_argument("--tokens-per-second", type=float, default=4000.0, help=speed)
+    usual = ASSUMED_TOKENS_PER_SECOND
+    speed = f"of one GPU, to turn tokens into dollars [{usual:g}, an 8B model on an A100-40GB]"
+    parser.add_argument("--tokens-per-second", type=float, default=usual, help=speed)
     parser.add_argument("--out", type=Path, default=Path("compare"), help="figures, no suffix")
     flags = parser.parse_args()
     if len(flags.runs) < 2:

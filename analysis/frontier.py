@@ -28,6 +28,7 @@ from toolkit.report.comparisons import draw_frontier
 from toolkit.report.prices import Price, hosted_price
 from toolkit.report.run_pairs import FittedRun, fine_grid, read_runs
 from toolkit.runs.run import open_run
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND
 from toolkit.stats.arrays import Floats
 from toolkit.stats.comparison import verdict
 from toolkit.stats.frontier import POLICIES, Frontier, at_equal_cost, frontier, samples_needed
@@ -78,8 +79,9 @@ def parsed() -> argparse.Namespace:
         "--usd-per-million-tokens", metavar="USD", help="price of output tokens [of a GPU's hour]"
     )
     parser.add_argument("--usd-per-gpu-hour", default="2", metavar="USD", help="price [2]")
-    speed = "of one GPU, or of all that serve a model [4000, an 8B model on an A100-40GB]"
-    parser.add_argument("--tokens-per-second", default="4000", metavar="N", help=speed)
+    usual = f"{ASSUMED_TOKENS_PER_SECOND:g}"
+    speed = f"of one GPU, or of all that serve a model [{usual}, an 8B model on an A100-40GB]"
+    parser.add_argument("--tokens-per-second", default=usual, metavar="N", help=speed)
     parser.add_argument(
         "--tokens-per-sample", metavar="N", help="where a run does not know its tokens [its own]"
     )

@@ -34,7 +34,6 @@ from toolkit.models.shape import shape_of
 from toolkit.passed_on import engine_arguments
 from toolkit.planning.roof_engine import MEASURED_SHARE, RoofEngine
 from toolkit.planning.simulation import (
-    EXPERIMENT_TOKENS_PER_SECOND,
     Cluster,
     Engine,
     EngineModel,
@@ -49,6 +48,7 @@ from toolkit.resolve import resolve
 from toolkit.runs.roof import engine_of_run, read_roof
 from toolkit.runs.run import open_run
 from toolkit.runs.shards import SAMPLE_SCHEMA, scan_samples
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND
 from toolkit.stages.task import load_task
 from toolkit.stats.roofline import CARDS, Card, Shape, card_of
 
@@ -189,7 +189,7 @@ def engine_of(config: Config, flags: Namespace, draw: Draw) -> Engine:
         return engine
     if speed:
         return EngineModel(batch, bandwidth).calibrated(speed, lengths)
-    known = EngineModel().calibrated(EXPERIMENT_TOKENS_PER_SECOND, lengths)
+    known = EngineModel().calibrated(ASSUMED_TOKENS_PER_SECOND, lengths)
     return dataclasses.replace(known, batch=batch, bandwidth=bandwidth)
 
 

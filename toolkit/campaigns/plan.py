@@ -17,10 +17,10 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.gpus import refuse_too_few_gpus, visible_gpus
 from toolkit.launch.prepare import LaunchPlan, plan_launch, tasks_of
 from toolkit.launch.queue import choose_launcher
-from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens
+from toolkit.launch.speed import assumed_tokens
 from toolkit.report.terminal import results_complete
 from toolkit.runs.run import Run, open_run
-from toolkit.runs.usage import read_spent, sum_of_known
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND, read_spent, sum_of_known
 from toolkit.verifiers.base import prompts_of
 
 Configure = Callable[[Mapping[str, Any]], Config]
@@ -142,7 +142,7 @@ def estimate_of(plan: LaunchPlan, launcher: str, usd_per_gpu_hour: float) -> Est
     if plan.rule is not None:
         most = plan.rule.looks[-1] * len(plan.problems)
         samples += most - plan.planned
-    length, rate = float(assumed_tokens(plan.config.sampling)), float(ASSUMED_RATE)
+    length, rate = float(assumed_tokens(plan.config.sampling)), ASSUMED_TOKENS_PER_SECOND
     drawn = plan.planned - plan.samples_missing
     if plan.exists and drawn:
         spent = read_spent(Run(plan.path))

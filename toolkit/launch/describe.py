@@ -10,12 +10,13 @@ from toolkit.launch.chain import alongside
 from toolkit.launch.prepare import LaunchPlan
 from toolkit.launch.sbatch_options import Options, gpus_needed, gres_asked, job_options
 from toolkit.launch.slice_size import MOST_SLICES
-from toolkit.launch.speed import ASSUMED_RATE, assumed_tokens, limit_minutes, measured_seconds
+from toolkit.launch.speed import assumed_tokens, limit_minutes, measured_seconds
 from toolkit.passed_on import chat_arguments
 from toolkit.problems.load import source_of
 from toolkit.report.blocks import how_many
 from toolkit.runs.history import recorded_vllm, vllm_version
 from toolkit.runs.run import open_run
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND
 from toolkit.verifiers.base import prompts_of
 
 
@@ -24,7 +25,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
     r, s = plan.config.resources, plan.config.sampling
     a_sample = assumed_tokens(s)
     tokens = plan.samples_missing * a_sample
-    hours = tokens / ASSUMED_RATE / 3600
+    hours = tokens / ASSUMED_TOKENS_PER_SECOND / 3600
     asked = source_of(plan.config.problem_set)
     lines = [
         f"run        {plan.path} ({'exists' if plan.exists else 'new'})",
@@ -56,8 +57,8 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
     if on_gpus and plan.samples_missing:
         lines.append(
             f"estimate   {tokens / 1e6:.2f} M tokens (assuming {a_sample:,} a sample); an 8B "
-            f"model on A100-40GB (assuming {ASSUMED_RATE} tokens/s a GPU): {hours:.2f} GPU-hours, "
-            f"{60 * hours / engines:.1f} min on {engines}"
+            f"model on A100-40GB (assuming {ASSUMED_TOKENS_PER_SECOND:g} tokens/s a GPU): "
+            f"{hours:.2f} GPU-hours, {60 * hours / engines:.1f} min on {engines}"
         )
     return "\n".join(lines)
 

@@ -8,15 +8,13 @@ from toolkit.launch.progress import read_ledger
 from toolkit.launch.sbatch_options import job_options
 from toolkit.runs.partials import list_partials
 from toolkit.runs.run import Run
-from toolkit.runs.usage import read_spent
+from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND, read_spent
 
 ASSUMED_TOKENS = 130
 """Output tokens of a sample before any is known: the experiment's were 100 to 150."""
 THINKING_TOKENS = 4000
 """The same where a sample may have more than `ALLOWED_TO_THINK`: reasoning models on MATH."""
 ALLOWED_TO_THINK = 8192
-ASSUMED_RATE = 4000
-"""Output tokens/s of one A100-40GB with an 8B model, as in the experiment."""
 
 
 def assumed_tokens(sampling: Sampling) -> int:
@@ -28,7 +26,7 @@ def assumed_tokens(sampling: Sampling) -> int:
 
 def assumed_seconds(sampling: Sampling) -> float:
     """The seconds that an engine takes for a sample of which nothing else is known."""
-    return assumed_tokens(sampling) / ASSUMED_RATE
+    return assumed_tokens(sampling) / ASSUMED_TOKENS_PER_SECOND
 
 
 def measured_seconds(run: Run, config: Config) -> float | None:

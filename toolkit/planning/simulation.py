@@ -56,8 +56,6 @@ Lengths = Mapping[str, Ints]
 
 PARAMETERS, WEIGHT_BYTES, KV_BYTES = 8.03e9, 16.06e9, 131_072
 REACHED_BANDWIDTH, REACHED_FLOPS = 0.8, 0.5
-EXPERIMENT_TOKENS_PER_SECOND = 4000.0
-"""Output tokens of one A100-40GB with 256 sequences."""
 
 
 class Engine(Protocol):

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from toolkit.report.document import FitDocument
 from toolkit.runs.run import Run
-from toolkit.runs.usage import facts_of_work, spent_of, token_prices
+from toolkit.runs.usage import (
+    ASSUMED_TOKENS_PER_SECOND,
+    facts_of_work,
+    spent_of,
+    token_prices,
+)
 from toolkit.stats.arrays import Floats
-
-ASSUMED_TOKENS_PER_SECOND = 4000.0
-"""Output tokens/s of a GPU where nothing is known: an 8B model on an A100-40GB."""
 
 
 @dataclass(frozen=True, slots=True)

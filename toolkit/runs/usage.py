@@ -16,6 +16,9 @@ from toolkit.runs.run import Run
 from toolkit.runs.shard_cache import read_all_facts
 from toolkit.runs.shard_facts import FeedFacts, ShardFacts, Times
 
+ASSUMED_TOKENS_PER_SECOND = 4000.0
+"""Output tokens/s of a GPU where nothing is known: the public experiment's, an 8B model with 256
+sequences on an A100-40GB."""
 NO_GPU = ("none", "cpu")
 """Devices that the backends name where there is no GPU. A server is named by its URL."""
 
