@@ -23,6 +23,7 @@ import numpy as np
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
+from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_coverage, draw_differences, draw_scatter
 from toolkit.report.run_pairs import (
     Comparison,
@@ -43,7 +44,7 @@ def main() -> int:
     flags = parsed()
     compared = compare(read_runs(flags.runs))
     print("\n".join(run.label for run in compared.runs))
-    print(f"{len(compared.runs[0].counts)} problems in common")
+    print(f"{how_many(len(compared.runs[0].counts), 'problem')} in common")
     print(
         f"dollars assume a GPU of {flags.tokens_per_second:g} tokens/s at "
         f"{flags.usd_per_gpu_hour:g} $ an hour, whatever the runs were sampled on\n"

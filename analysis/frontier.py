@@ -24,6 +24,7 @@ import numpy as np
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
+from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_frontier
 from toolkit.report.prices import Price, hosted_price
 from toolkit.report.run_pairs import FittedRun, fine_grid, read_runs
@@ -51,7 +52,7 @@ def main() -> int:
         found[run.letter] = [frontier(run.counts, costs, k, p) for p in POLICIES]
         spent[run.letter] = [spent_tokens(run, tokens, f) for f in found[run.letter]]
         print(f"{run.label}: {price.source}")
-    print(f"{len(runs[0].counts)} problems in common\n")
+    print(f"{how_many(len(runs[0].counts), 'problem')} in common\n")
     print_frontiers(found, spent)
     equal = compare_at_equal_cost(found)
     out = flags.out.with_name(flags.out.name + ".json")

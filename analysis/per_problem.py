@@ -9,6 +9,7 @@ import _installed  # noqa: F401
 import polars as pl
 
 from toolkit.cli import Parser, run_job
+from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_bars
 from toolkit.runs.run import open_run, result_file
 
@@ -32,7 +33,9 @@ def main() -> int:
     hardest = counts.head(flags.show)
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(hardest)
-    print(f"{counts.height} problems, {counts.filter(pl.col('c') == 0).height} unsolved")
+    print(
+        f"{how_many(counts.height, 'problem')}, {counts.filter(pl.col('c') == 0).height} unsolved"
+    )
     names, rates = hardest["task_id"].to_list(), hardest["rate"].to_list()
     if not any(rates):
         print("no figure: none of these problems has a sample that passes")

@@ -18,6 +18,7 @@ import _installed  # noqa: F401
 from toolkit.cli import Parser, add_run_argument, run_job
 from toolkit.errors import EXIT_DONE
 from toolkit.files import replace_file
+from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_selection
 from toolkit.runs.ballots import read_ballots
 from toolkit.runs.run import open_run
@@ -51,7 +52,8 @@ def main() -> int:
     ballots = read_ballots(run, judge_of_run(run, name=flags.judge), flags.score)
     each = list(ballots.of.values())
     found = select(each, k_grid(min(map(len, each))))
-    print(f"{run.path}: {len(each)} problems, {sum(map(len, each))} samples with a verdict")
+    samples = how_many(sum(map(len, each)), "sample")
+    print(f"{run.path}: {how_many(len(each), 'problem')}, {samples} with a verdict")
     for count, what in ((ballots.unjudged, "verdict"), (ballots.unscored, "score")):
         if count:
             print(f"{count} samples without a {what}")

@@ -196,7 +196,7 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
     (model,) = (node / f"inference-scaling-{os.getuid()}" / "models").glob("[!.]*")
     assert (model / "model.safetensors").is_file()
     said = job("status.py", "a", cwd=tmp_path).stdout
-    assert "engines    1 array task(s): 1 on a CPU" in said
+    assert "engines    1 array task: 1 on a CPU" in said
     assert "kv cache   at most " in said
     assert ", 0 preemptions" in said
     spent = json.loads(job("status.py", "a", "--json", cwd=tmp_path).stdout)["spent"]

@@ -170,7 +170,7 @@ def test_a_damaged_shard_is_named_then_moved_aside_and_sampled_anew(smoke, how):
         assert done.returncode == 1
         assert f"{shard.name}: cannot be read" in done.stderr
         assert f"launch.py --resume --run {run}" in done.stderr
-        assert "1 files are damaged: the log says what to do about each" in done.stdout
+        assert "1 file is damaged: the log says what to do about each" in done.stdout
         assert shard.read_bytes() == before[shard]
     before = files(smoke)
     done = job("launch.py", "--resume", "--run", "run", "--base-seed", "1", cwd=smoke)

@@ -163,7 +163,7 @@ def test_the_doctor_finds_a_solution_that_does_not_pass(folder, solution, says):
     write(folder, [ROWS[0] | {"solution": solution}, *ROWS[1:]])
     found, code = doctor(folder)
     assert code == 1
-    assert found["solutions"].startswith("fail 1 of 4 known solutions do not pass; mend")
+    assert found["solutions"].startswith("fail 1 of 4 known solutions does not pass; mend")
     assert found["problem"].startswith(f"fail {says}")
 
 
@@ -273,7 +273,7 @@ def test_programs_by_standard_input_are_a_task_of_two_files(tmp_path):
     )
     done = job("doctor.py", "--task", "d.toml", "--backend", "synthetic", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "warn  solutions     all 1 known solutions pass; no reference for 1 problems" in (
+    assert "warn  solutions     the only known solution passes; no reference for 1 problem" in (
         done.stdout
     )
     assert "all 2 problems refuse an empty answer" in done.stdout
@@ -297,7 +297,7 @@ def test_a_slow_solution_is_named(tmp_path):
     )
     done = job("doctor.py", "--task", "d.toml", "--backend", "synthetic", cwd=tmp_path)
     assert (
-        "warn  slow ones     1 known solutions take over half of their time limit: d/1 (1."
+        "warn  slow ones     1 known solution takes over half of the time limit: d/1 (1."
         in done.stdout
     )
     assert done.returncode == 0, done.stderr

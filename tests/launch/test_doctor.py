@@ -113,7 +113,7 @@ def test_every_exception_is_named_with_its_reason() -> None:
     others = [replace(BROKEN, task_id=f"t/{n}") for n in range(2, 7)]
     found = lines([GOOD, *others, replace(IDLE, task_id="t/idle")])
     assert found["solutions"] == ["fail  5 of 7 known solutions do not pass"]
-    assert found["wrong ones"] == ["fail  1 problems let most wrong examples pass"]
+    assert found["wrong ones"] == ["fail  1 problem lets most wrong examples pass"]
     why = "failed: test line 3: assert f() == 2"
     assert found["problem"][:-1] == [f"fail  t/{n}: {why}" for n in range(2, 7)]
     assert found["problem"][-1].startswith("fail  t/idle: most wrong examples pass")
@@ -122,16 +122,18 @@ def test_every_exception_is_named_with_its_reason() -> None:
 def test_what_could_not_be_judged_is_no_refusal() -> None:
     broken = Problem("t/1", "Echo.", "stdin", NO_CHECKER)
     found = lines([RIGHT, broken], "stdin")
-    assert found["solutions"] == ["warn  all 1 known solutions pass; no reference for 1 problems"]
-    assert found["judge"][0] == "fail  answers to 1 problems could not be judged"
+    assert found["solutions"] == [
+        "warn  the only known solution passes; no reference for 1 problem"
+    ]
+    assert found["judge"][0] == "fail  answers to 1 problem could not be judged"
     assert found["problem"][0].startswith("fail  t/1: error: test 1 of 1: the problem's checker: ")
 
 
 def test_nothing_is_ok_that_was_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lines([replace(RIGHT, solution="")], "stdin")
-    assert found["solutions"] == ["warn  no reference: none of the 1 problems has a known solution"]
-    assert found["wrong ones"] == ["ok  all 1 problems refuse wrong examples; 4 judged"]
-    assert found["empty ones"] == ["ok  all 1 problems refuse an empty answer; 1 judged"]
+    assert found["solutions"] == ["warn  no reference: no problem has a known solution"]
+    assert found["wrong ones"] == ["ok  the only problem refuses wrong examples; 4 judged"]
+    assert found["empty ones"] == ["ok  the only problem refuses an empty answer; 1 judged"]
     which = Problem("t/0", "Which?", "choice", json.dumps({"answer": "B"}))
     assert lines([which], "choice")["empty ones"][0].endswith("it holds no answer to judge")
     monkeypatch.setattr(Choice, "examples", lambda *_: Examples((), ("no letter",)))

@@ -51,5 +51,5 @@ def test_what_must_know_the_queue_stops_in_one_line(run, name, flags):
 
 def test_evaluation_and_fit_do_not_ask_the_queue(run):
     done = here("evaluate", run)
-    assert "1 slices are not sampled yet" in done.out, done
+    assert "1 slice is not sampled yet" in done.out, done
     assert here("fit", run).errors[0].endswith("sample and evaluate first, then fit")

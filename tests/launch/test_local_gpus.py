@@ -88,7 +88,7 @@ def test_the_gpus_of_an_array_task_are_dealt_to_its_engines(monkeypatch, caplog)
     assert dealt("3,2,1,0", **pairs) == [("3", "2"), ("1", "0")]
     assert not caplog.text
     assert dealt("0,1,2", engines_per_task=2) == [("0",), ("1",)]
-    assert "1 of the 3 GPUs of this array task stay idle" in caplog.text
+    assert "idle GPUs of this array task: 1 of 3" in caplog.text
     assert dealt("", engines_per_task=2) == [(), ()]  # on a CPU
     assert dealt("0", engines_per_task=2, backend="synthetic") == [(), ()]
     with pytest.raises(UsageError) as few:

@@ -241,7 +241,7 @@ def test_status_goes_on_without_an_answer_and_says_so(slurm, run):
     slurm("squeue", "")
     said = read_status(run, judge_of_run(run)).text()
     assert "in queue" not in said
-    assert "slices: launch again to sample them" in said
+    assert "launch again to sample what is missing" in said
 
 
 def test_cancel_ends_the_last_stage_first_and_records_what_it_ended(slurm, run, tmp_path):

@@ -61,9 +61,9 @@ def test_tokens_engines_and_time_are_shown(run):
     assert "tokens     2000 in (90% cached), 8000 out, 80 tokens/s now, 80 on average" in lines
     both = [replace(FACTS, origin=replace(FACTS.origin, slot=slot)) for slot in (0, 1)]
     assert next(_engine_lines(spent_of(both))) == (
-        "engines    2 in 1 array task(s): 2 on NVIDIA A100-SXM4-40GB"
+        "engines    2 in 1 array task: 2 on NVIDIA A100-SXM4-40GB"
     )
-    assert "engines    2 array task(s): 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
+    assert "engines    2 array tasks: 1 on NVIDIA A100-SXM4-40GB, 1 on NVIDIA H100" in lines
     assert "gpu time   180 s start-up (60 s staging), 200 s sampling" in lines
     assert "kv cache   at most 87% in use, 6 preemptions" in lines
     assert json.loads(found.json())["spent"] == {
@@ -90,7 +90,7 @@ def test_a_run_without_a_gpu_shows_task_time_and_no_price(run):
     write(run, cpu, cpu)
     found = read_status(run, judge_of_run(run))
     lines = found.text().splitlines()
-    assert "engines    1 array task(s): 1 on a CPU" in lines
+    assert "engines    1 array task: 1 on a CPU" in lines
     assert "task time  90 s start-up (30 s staging), 100 s sampling" in lines
     assert (
         "cost       190 s of sampling tasks, no GPU (from the shards), 53% of it sampling" in lines
@@ -104,7 +104,7 @@ def test_what_no_shard_tells_is_not_shown(run):
     write(run, old, old)
     said = read_status(run, judge_of_run(run)).text()
     assert "tokens     8000 out, " in said
-    assert "engines    1 array task(s): 1 on unknown" in said
+    assert "engines    1 array task: 1 on unknown" in said
     assert "kv cache" not in said
     write(run, ShardFacts(), ShardFacts())
     assert "engines" not in read_status(run, judge_of_run(run)).text()
@@ -165,8 +165,8 @@ def test_samples_of_interrupted_slices_are_told_apart(run):
     write_shard(run, second, rows, FACTS)
     found = read_status(run, judge_of_run(run))
     assert "sampled    4/8 samples (50%), 1/2 slices" in found.text()
-    assert "partial    1 samples of 1 interrupted slices are kept" in found.text()
-    assert "missing    1 slices: launch again" in found.text()
+    assert "partial    1 sample is kept of 1 interrupted slice" in found.text()
+    assert "missing    1 slice: launch again" in found.text()
     assert json.loads(found.json())["partial"] == {first.name: 1}
     write(run, FACTS, FACTS)
     assert "partial" not in read_status(run, judge_of_run(run)).text()

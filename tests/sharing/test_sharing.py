@@ -148,7 +148,7 @@ def test_a_run_that_is_not_judged_is_not_exported(tmp_path):
     row = {"task_id": "HumanEval/53", "completion": "    return x + y\n"}
     (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
     run = ingest(tmp_path / "s.jsonl", tmp_path / "run")
-    with pytest.raises(UsageError, match=r"1 samples have no outcome yet.*evaluate\.py"):
+    with pytest.raises(UsageError, match=r"samples without an outcome: 1;.*evaluate\.py"):
         shared_of(run)
 
 

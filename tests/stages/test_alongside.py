@@ -113,7 +113,7 @@ def test_the_local_launcher_judges_beside_its_array(tmp_path, monkeypatch):
     assert "which begins while it samples" in done.out
     logs = [path.read_text() for path in (tmp_path / "runs/latest/slurm").glob("*_log.out")]
     (beside,) = (log for log in logs if "begins: alongside" in log)
-    assert "new shards" in beside
+    assert "new shard" in beside
     assert "Exiting after successful completion" in beside
     (after,) = (log for log in logs if "begins: evaluate" in log)
     assert "; 0 judged in" in after

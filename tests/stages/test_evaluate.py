@@ -69,7 +69,7 @@ def test_groups_of_problems_are_judged_as_the_whole_run_is(run, tmp_path, monkey
     caplog.set_level("INFO")
     assert told(evaluate_run(grouped, SETTINGS, workers=1)) == told(whole)
     assert [r.message for r in caplog.records if "group" in r.message] == [
-        f"group {i} of 3: 1 problems" for i in (1, 2, 3)
+        f"group {i} of 3: 1 problem" for i in (1, 2, 3)
     ]
     assert decided(grouped) == decided(run)
     lost, damaged, _ = verdict_files(grouped)
@@ -121,7 +121,7 @@ def test_a_missing_shard_is_reported_and_the_rest_evaluated(run):
     summary = evaluate_run(run, SETTINGS, workers=1)
     assert not summary.complete
     assert summary.missing_slices == 1
-    assert "1 slices are not sampled yet: launch again" in summary.line()
+    assert "1 slice is not sampled yet: launch again" in summary.line()
 
 
 def test_another_timeout_has_verdicts_of_its_own(run):

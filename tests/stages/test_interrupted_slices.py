@@ -87,7 +87,7 @@ def test_a_signal_ends_a_task_with_what_is_finished(run, number):
     with task(run) as following:
         said = following.stderr.read()
     assert following.returncode == 0
-    assert f"2 of 2 slices to sample; {sum(kept.values())} samples of them are kept" in said
+    assert f"2 of 2 slices to sample; {sum(kept.values())} samples of them kept" in said
     for slice_ in run.slices():
         attempts = read_facts(run.shard_path(slice_.name)).attempts()
         assert len(attempts) == 1 + (slice_.name in kept)

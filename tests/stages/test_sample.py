@@ -130,7 +130,7 @@ def test_a_stop_keeps_what_is_finished_and_a_second_go_does_only_the_rest(run, s
     stop.requested = False
     caplog.set_level("INFO")
     assert run_sampling(run, [s.name for s in run.slices()], CONFIG, stop)
-    assert f"slices to sample; {kept} samples of them are kept" in caplog.text
+    assert f"slices to sample; {kept} samples of them kept" in caplog.text
     after = {p.name: p.stat().st_mtime_ns for p in run.samples_dir.iterdir()}
     assert before.items() <= after.items()
     assert len(after) == len(run.slices())
@@ -277,9 +277,7 @@ def test_a_replay_gives_back_the_file_in_order_and_no_more(run, tmp_path):
         Sample("HumanEval/0", 2, "c2", 1, "stop"),
         Sample("HumanEval/0", 0, "c0", 1, "stop"),
     ]
-    with pytest.raises(
-        ToolkitError, match="has 3 completions of HumanEval/0, but seed 3 is planned"
-    ):
+    with pytest.raises(ToolkitError, match="completions of HumanEval/0: 3, but seed 3 is planned"):
         backend.submit(Request("HumanEval/0", 3, prompt))
 
 

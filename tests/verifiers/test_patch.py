@@ -112,7 +112,7 @@ def test_the_doctor_judges_nothing_and_says_so(tmp_path):
     told = {finding.subject: finding for finding in examine_judge(found, judge, "strongest", 1)}
     assert told["judge"].grade == "warn"
     assert told["judge"].found.startswith("no reference can be judged here: SWE-bench's harness")
-    assert told["answers"].found == "found in all 1 known solutions, not judged"
+    assert told["answers"].found == "found in the only known solution, not judged"
     assert told.keys() == {"judge", "answers"}
     broken = problems(tmp_path, {**ROW, "patch": "no patch"})
     told = {finding.subject: finding for finding in examine_judge(broken, judge, "strongest", 1)}

@@ -22,6 +22,7 @@ from typing import Self
 
 from toolkit.errors import ToolkitError
 from toolkit.records import Answer, Problem, Verdict
+from toolkit.report.blocks import how_many
 from toolkit.verifiers.base import Judging
 
 LONGEST_SECONDS = 30.0
@@ -152,7 +153,7 @@ class Rounds:
                     return
                 self._settle(verdict)
             if self._held:
-                raise ToolkitError(f"{len(self._held)} answers got no verdict")
+                raise ToolkitError(f"{how_many(len(self._held), 'answer')} got no verdict")
         except Exception as error:
             self._end_workers()
             for group in list(self._held.values()):

@@ -36,7 +36,7 @@ class ReplayBackend:
         recorded = self._completions[task_id]
         if seed >= len(recorded):
             raise UsageError(
-                f"{self._path}: has {len(recorded)} completions of {task_id}, but seed {seed} is "
+                f"{self._path}: completions of {task_id}: {len(recorded)}, but seed {seed} is "
                 "planned; launch with fewer --samples and a new directory as --run"
             )
         completion = recorded[seed]

@@ -18,6 +18,7 @@ from toolkit.campaigns.record import launched_runs, read_record
 from toolkit.errors import ToolkitError
 from toolkit.files import make_directory, replace_file
 from toolkit.problems.load import problems_label
+from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_frontiers, draw_study
 from toolkit.report.document import FIT_JSON
 from toolkit.report.prices import Price, price_of
@@ -165,7 +166,7 @@ def _by_k(found: Frontier, values: Any) -> dict[str, float]:
 def _page(tasks: Sequence[TaskComparison], missing: Sequence[str]) -> Iterator[str]:
     """The comparison as Markdown, line by line."""
     for task in tasks:
-        yield from (f"## {task.title}", "", f"{len(task.runs[0].counts)} problems.", "")
+        yield from (f"## {task.title}", "", f"{how_many(len(task.runs[0].counts), 'problem')}.", "")
         yield from _run_table(task)
         if task.compared:
             yield from ("", *_pair_table(task, task.compared))

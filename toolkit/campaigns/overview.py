@@ -11,6 +11,7 @@ from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.accounting import Accounts, accounts_of_runs
 from toolkit.launch.queue import QueuedJob, queues_of
 from toolkit.launch.status import Status, read_status
+from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 from toolkit.runs.usage import sum_of_known
 from toolkit.verifiers.judges import judge_of_run
@@ -76,7 +77,7 @@ class Overview:
         total = self._total()
         hours = "" if total.gpu_hours is None else f", {total.gpu_hours:.2f} GPU-hours"
         usd = "" if total.usd is None else f", {total.usd:.2f} $"
-        lines.append(f"{len(self.rows)} runs: {counted}")
+        lines.append(f"{how_many(len(self.rows), 'run')}: {counted}")
         lines.append(
             f"{total.samples}/{total.samples_planned} samples, {total.evaluated} evaluated, "
             f"{total.tokens or 0} tokens{hours}{usd}"

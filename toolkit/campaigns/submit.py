@@ -124,8 +124,8 @@ def submit_study(study: Study, todo: Sequence[PlannedRun], record: Record, held:
             _submit_run(study, planned, slots, queue, record)
         except ToolkitError as error:
             raise type(error)(
-                f"run {planned.name}: {error} ({done} of {len(order)} runs are submitted; call "
-                "this again for the others)"
+                f"run {planned.name}: {error} (submitted runs: {done} of {len(order)}; call this "
+                "again for the others)"
             ) from None
     return late
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from toolkit.cli import Parser, add_run_argument, job_command, run_job
 from toolkit.config import Evaluation
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from toolkit.report.blocks import how_many
 from toolkit.resolve import add_flags, resolve
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _by_harness(run: "Run", flags: argparse.Namespace) -> int:
         print(import_reports(run, flags.import_report, judge).line())
     if folder := flags.export_predictions:
         found = export_predictions(run, folder, judge)
-        print(f"{folder}: {found.predictions} predictions in {found.files} files")
+        predictions = how_many(found.predictions, "prediction")
+        print(f"{folder}: {predictions} in {how_many(found.files, 'file')}")
     summary = evaluate_run(run, Evaluation(), judge=judge, workers=1)
     print(summary.line())
     return EXIT_DONE if summary.complete else EXIT_INCOMPLETE

@@ -18,6 +18,7 @@ from pathlib import Path
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, ToolkitError, UsageError
 from toolkit.problems.humaneval import HUMANEVAL
+from toolkit.report.blocks import how_many
 from toolkit.resolve import add_flags, resolve
 
 IN_FLIGHT = 256
@@ -66,7 +67,8 @@ def main() -> int:
             )
         except KeyboardInterrupt:
             raise ToolkitError(
-                f"interrupted after {judged} lines: send the lines without an answer again"
+                f"interrupted after {how_many(judged, 'line')}: send the lines without an answer "
+                "again"
             ) from None
     if served.refused:
         raise ToolkitError(

@@ -35,7 +35,7 @@ def describe_plan(plan: LaunchPlan, launcher: str, tasks: Sequence[Sequence[str]
         f"samples    {plan.planned} planned, {plan.samples_missing} to sample "
         f"in {how_many(len(plan.missing), 'slice')}",
         f"judge      {plan.judge.line()}",
-        f"launcher   {launcher}: {len(tasks)} array task(s) for sampling, "
+        f"launcher   {launcher}: {how_many(len(tasks), 'array task')} for sampling, "
         f"{r.eval_array} for evaluation{_alongside(plan, launcher)}",
         *_engines_line(plan.config, len(tasks)),
         *_version_line(plan),

@@ -15,6 +15,7 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding, Grade
 from toolkit.progress_bar import progress_bar
 from toolkit.records import NO_ANSWER, Answer, Judge, Problem, Verdict, answer_digest
+from toolkit.report.blocks import how_many
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel, below_minimum
 from toolkit.verifiers.base import Judging, Verifier, check_node, open_verifier
 from toolkit.verifiers.judges import harness_of
@@ -71,10 +72,15 @@ def _examine_answers(
     known = [p for p in problems if p.solution]
     lost = {p.task_id: NO_ANSWER for p in known if not verifier.extract(p, p.solution, "chat")}
     if lost:
-        yield Finding("fail", "answers", f"{len(lost)} known solutions hold no answer")
+        yield Finding(
+            "fail",
+            "answers",
+            f"{how_many(len(lost), 'known solution holds', 'known solutions hold')} no answer",
+        )
         yield from _named("fail", lost, problems)
     elif known:
-        yield Finding("ok", "answers", f"found in all {len(known)} known solutions, not judged")
+        every = _all(len(known), "known solution", "known solutions")
+        yield Finding("ok", "answers", f"found in {every}, not judged")
 
 
 def _examine_verdicts(
@@ -121,23 +127,29 @@ def _solutions(
     tried = Counter(problem.task_id for problem, _ in right)
     lacking = sum(problem.task_id not in tried for problem in problems)
     if not tried:
-        found = f"no reference: none of the {lacking} problems has a known solution"
-        yield Finding("warn", "solutions", found)
+        yield Finding("warn", "solutions", "no reference: no problem has a known solution")
         return
     unread = tried - Counter(verdict.task_id for verdict in verdicts)
     wrong = {v.task_id: _reason(v) for v in verdicts if v.outcome != "passed"}
     wrong |= dict.fromkeys(unread, NO_ANSWER)
     if wrong:
-        found = f"{len(wrong)} of {tried.total()} known solutions do not pass"
+        known = how_many(tried.total(), "known solution")
+        found = f"{len(wrong)} of {known} {'does' if len(wrong) == 1 else 'do'} not pass"
         remedy = "mend the tests, or leave these problems out"
         yield Finding("fail", "solutions", found, remedy)
         yield from _named("fail", wrong, problems)
     else:
-        found = f"all {tried.total()} known solutions pass"
+        found = _all(tried.total(), "known solution passes", "known solutions pass")
         if lacking:
-            yield Finding("warn", "solutions", f"{found}; no reference for {lacking} problems")
+            found += f"; no reference for {how_many(lacking, 'problem')}"
+            yield Finding("warn", "solutions", found)
         else:
             yield Finding("ok", "solutions", found)
+
+
+def _all(number: int, one: str, many: str) -> str:
+    """`the only problem`, `all 12 problems`."""
+    return f"the only {one}" if number == 1 else f"all {number} {many}"
 
 
 def _reason(verdict: Verdict) -> str:
@@ -165,7 +177,8 @@ def _slow_ones(
         if limit and verdict.seconds > limit / 2:
             slow.append(f"{verdict.task_id} ({verdict.seconds:.1f} of {limit:g} s)")
     if slow:
-        found = f"{len(slow)} known solutions take over half of their time limit: "
+        found = how_many(len(slow), "known solution takes", "known solutions take")
+        found += " over half of the time limit: "
         found += ", ".join(sorted(slow)[:MOST_NAMED])
         yield Finding("warn", "slow ones", found, "give --timeout more, or tests that take less")
 
@@ -185,16 +198,18 @@ def _wrong_ones(
     }
     lacking = len({p.task_id for p in problems} - {p.task_id for p, _ in wrong})
     if fooled:
-        found = f"{len(fooled)} problems let most wrong examples pass"
+        found = f"{how_many(len(fooled), 'problem lets', 'problems let')} most wrong examples pass"
         yield Finding("fail", "wrong ones", found, "mend their tests, or leave them out")
         yield from _named("fail", fooled, problems)
     elif not verdicts:
         yield Finding("warn", "wrong ones", "no wrong example holds an answer: none was judged")
     elif lacking:
-        found = f"{len(verdicts)} wrong examples judged; none is known for {lacking} problems"
+        found = f"{how_many(len(verdicts), 'wrong example')} judged; none is known for "
+        found += how_many(lacking, "problem")
         yield Finding("warn", "wrong ones", found)
     else:
-        found = f"all {len(problems)} problems refuse wrong examples; {len(verdicts)} judged"
+        found = _all(len(problems), "problem refuses", "problems refuse")
+        found += f" wrong examples; {len(verdicts)} judged"
         yield Finding("ok", "wrong ones", found)
 
 
@@ -203,12 +218,13 @@ def _empty_ones(verdicts: Sequence[Verdict], problems: Sequence[Problem]) -> Ite
     yield from _undecided(verdicts, problems)
     fooled = {v.task_id: "an empty answer passes" for v in verdicts if v.outcome == "passed"}
     if fooled:
-        found = f"{len(fooled)} problems let an empty answer pass"
+        found = f"{how_many(len(fooled), 'problem lets', 'problems let')} an empty answer pass"
         yield Finding("fail", "empty ones", found, "mend their tests, or leave them out")
         yield from _named("fail", fooled, problems)
         return
     how = f"{len(verdicts)} judged" if verdicts else "it holds no answer to judge"
-    found = f"all {len(problems)} problems refuse an empty answer; {how}"
+    found = _all(len(problems), "problem refuses", "problems refuse")
+    found += f" an empty answer; {how}"
     yield Finding("ok", "empty ones", found)
 
 
@@ -216,6 +232,6 @@ def _undecided(verdicts: Iterable[Verdict], problems: Sequence[Problem]) -> Iter
     """What the judge could not decide is no refusal."""
     errors = {v.task_id: _reason(v) for v in verdicts if v.outcome == "error"}
     if errors:
-        found = f"answers to {len(errors)} problems could not be judged"
+        found = f"answers to {how_many(len(errors), 'problem')} could not be judged"
         yield Finding("fail", "judge", found, "mend their references, or leave these problems out")
         yield from _named("fail", errors, problems)

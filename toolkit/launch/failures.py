@@ -28,6 +28,7 @@ from toolkit.launch.causes import (
 from toolkit.launch.exclusive import holder_of
 from toolkit.launch.progress import tail
 from toolkit.launch.queue import QueuedJob
+from toolkit.report.blocks import how_many
 from toolkit.runs.history import Launch, launches, standing_launches, submitted_stages
 from toolkit.runs.run import Run
 
@@ -246,7 +247,8 @@ def _cause(evidence: Evidence, run: Run) -> Cause | None:
         return None
     return Cause(
         "undecided",
-        f"{said[1]} answers got no verdict, which is not the model's fault: its log says why",
+        f"{how_many(int(said[1]), 'answer')} got no verdict, which is not the model's fault: its "
+        "log says why",
         f"`{job_command('evaluate')} {run.path}`",
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from toolkit.config import Config
 from toolkit.launch.prepare import LaunchPlan, plan_next_round
 from toolkit.records import Slice
+from toolkit.report.blocks import how_many
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.run import Run, freeze_round
 from toolkit.runs.shares import Follows, follows_of
@@ -55,7 +56,7 @@ class Planner:
             new = [] if self._finished else recut(plan, self.engines)
             follows = dataclasses.asdict(Follows(self.launch, last=self._finished))
             freeze_round(self.run, plan.round_index, list(new), plan.rule, follows)
-            said = "the last one" if self._finished else f"{sum(map(len, new))} samples"
+            said = "the last one" if self._finished else how_many(sum(map(len, new)), "sample")
             log.info("round %d: %s", plan.round_index, said)
         return not self._finished
 

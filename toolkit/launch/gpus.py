@@ -15,6 +15,7 @@ from typing import NoReturn
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.sbatch_options import gpus_needed
+from toolkit.report.blocks import how_many
 from toolkit.stages.sample import VISIBLE, Devices
 
 log = logging.getLogger(__name__)
@@ -97,16 +98,14 @@ def engine_devices(config: Config, environment: Mapping[str, str]) -> list[Gpus]
             _refuse(config, seen, "for this array task")
         return [()] * count
     if len(seen) > count * size:
-        log.warning(
-            "%d of the %d GPUs of this array task stay idle", len(seen) - count * size, len(seen)
-        )
+        log.warning("idle GPUs of this array task: %d of %d", len(seen) - count * size, len(seen))
     return [seen[i * size : (i + 1) * size] for i in range(count)]
 
 
 def _refuse(config: Config, gpus: Gpus, where: str) -> NoReturn:
     engines, size = config.resources.engines_per_task, config.engine.tensor_parallel_size
     shown = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
-    only = f"only {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} {where}{shown}"
+    only = f"only {how_many(len(gpus), 'GPU')} {where}{shown}"
     if engines == 1 or len(gpus) < size:
         raise UsageError(
             f"--tensor-parallel-size {size}: {only}; give at most that, or for a CPU --gres ''"

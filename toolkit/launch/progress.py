@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.records import Slice
+from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 
 
@@ -32,8 +33,8 @@ class Ledger:
         """One line for a terminal or a log."""
         share = self.samples / self.samples_planned if self.samples_planned else 1.0
         return (
-            f"{self.samples}/{self.samples_planned} samples ({share:.0%}), "
-            f"{self.slices}/{self.slices_planned} slices"
+            f"{self.samples}/{how_many(self.samples_planned, 'sample')} ({share:.0%}), "
+            f"{self.slices}/{how_many(self.slices_planned, 'slice')}"
         )
 
 

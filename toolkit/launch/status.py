@@ -17,6 +17,7 @@ from toolkit.launch.failures import Failure, read_failures
 from toolkit.launch.progress import Ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
+from toolkit.report.blocks import how_many
 from toolkit.runs.budget import Amount, amounts, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import open_problems
 from toolkit.runs.partials import list_partials
@@ -113,8 +114,12 @@ class Status:
             f"run        {self.run}",
             f"sampled    {ledger.line()}",
             *self._partial_line(),
-            f"evaluated  {self.evaluated} samples, {self.missing} missing"
-            + (f", {self.open_problems} problems go on" if self.open_problems else ""),
+            f"evaluated  {how_many(self.evaluated, 'sample')}, {self.missing} missing"
+            + (
+                f", {how_many(self.open_problems, 'problem goes on', 'problems go on')}"
+                if self.open_problems
+                else ""
+            ),
             f"judge      {self.judge}",
             *self._outdated_line(),
             *self._waiting_line(),
@@ -131,7 +136,7 @@ class Status:
         ]
         lines += [
             f"in queue   {t.job} {t.stage} {t.state} {t.node or t.reason}"
-            + (f", {t.restarts} restarts" if t.restarts else "")
+            + (f", {how_many(t.restarts, 'restart')}" if t.restarts else "")
             + (f", looks for the run where it was before, {t.path}" if t.path else "")
             for t in self.tasks
         ]
@@ -149,35 +154,39 @@ class Status:
         for failure in self.failures[:MOST_FAILURES]:
             yield f"failed     {failure.line()}"
         if len(self.failures) > MOST_FAILURES:
-            yield f"failed     {len(self.failures) - MOST_FAILURES} more kinds: --json shows all"
+            more = how_many(len(self.failures) - MOST_FAILURES, "more kind")
+            yield f"failed     {more}: --json shows all"
 
     def _missing_line(self) -> Iterator[str]:
         """What is missing, where nothing is on its way to make it."""
         missing = self.ledger.slices_planned - self.ledger.slices
+        slices = how_many(missing, "slice")
         if missing and not self.tasks and (spent := reached(self.budget)):
-            yield f"missing    {missing} slices: {stopped_by(spent)}"
+            yield f"missing    {slices}: {stopped_by(spent)}"
         elif missing and not self.tasks and not self.silence:
-            again = all(failure.again for failure in self.failures)
-            todo = "launch again to sample them" if again else "first mend what failed, see above"
-            yield f"missing    {missing} slices: {todo}"
+            todo = "launch again to sample what is missing"
+            if not all(failure.again for failure in self.failures):
+                todo = "first mend what failed, see above"
+            yield f"missing    {slices}: {todo}"
 
     def _partial_line(self) -> Iterator[str]:
         if self.partial:
-            kept = sum(self.partial.values())
-            yield f"partial    {kept} samples of {len(self.partial)} interrupted slices are kept"
+            kept = how_many(sum(self.partial.values()), "sample is", "samples are")
+            yield f"partial    {kept} kept of {how_many(len(self.partial), 'interrupted slice')}"
 
     def _waiting_line(self) -> Iterator[str]:
         if self.waiting:
             yield (
-                f"waiting    {self.waiting} samples wait for the verdicts of {self.harness}: "
-                f"{harness_steps(Path(self.run))}"
+                f"waiting    {how_many(self.waiting, 'sample waits', 'samples wait')} for the "
+                f"verdicts of {self.harness}: {harness_steps(Path(self.run))}"
             )
 
     def _outdated_line(self) -> Iterator[str]:
         if self.outdated:
             yield (
-                f"outdated   {self.outdated} samples were decided by an older version of the "
-                f"judge: `{job_command('evaluate')} {self.run}` judges them again"
+                f"outdated   {how_many(self.outdated, 'sample was', 'samples were')} decided by an "
+                f"older version of the judge: `{job_command('evaluate')} {self.run}` judges "
+                f"{'it' if self.outdated == 1 else 'them'} again"
             )
 
 
@@ -260,8 +269,8 @@ def _taxonomy_lines(found: Taxonomy) -> Iterator[str]:
         shares = (f"{kind} {n} ({found.share(kind)})" for kind, n in found.kinds.items())
         yield f"outcomes   {', '.join(shares)}"
     if found.cut:
-        cut = sum(found.cut.values())
-        yield f"cut        {cut} samples ended at max_tokens: {counted(found.cut)}"
+        cut = how_many(sum(found.cut.values()), "sample")
+        yield f"cut        {cut} ended at max_tokens: {counted(found.cut)}"
     if found.suspect_passes:
         yield f"suspect    {found.suspect_line()}"
 
@@ -290,7 +299,7 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
     )
     # One engine in each task is the usual case, and needs no second number.
     engines = "" if spent.engines == spent.tasks else f"{spent.engines} in "
-    yield f"engines    {engines}{spent.tasks} array task(s): {devices}"
+    yield f"engines    {engines}{how_many(spent.tasks, 'array task')}: {devices}"
     staging = f" ({spent.staging_seconds:.0f} s staging)" if spent.staging_seconds >= 1 else ""
     time = "gpu time " if spent.on_gpus else "task time"
     yield (
@@ -298,7 +307,9 @@ def _engine_lines(spent: Spent) -> Iterator[str]:
         f"{spent.sampling_seconds:.0f} s sampling"
     )
     if spent.kv_cache_peak is not None:
-        thrown = "" if spent.preemptions is None else f", {spent.preemptions} preemptions"
+        thrown = ""
+        if spent.preemptions is not None:
+            thrown = f", {how_many(spent.preemptions, 'preemption')}"
         yield f"kv cache   at most {spent.kv_cache_peak:.0%} in use{thrown}"
 
 

@@ -27,6 +27,7 @@ from toolkit.launch.causes import BEGINS
 from toolkit.launch.following import Planner, rounds_follow
 from toolkit.launch.gpus import engine_devices
 from toolkit.launch.queue import requeue
+from toolkit.report.blocks import how_many
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.shares import Share
@@ -200,7 +201,7 @@ def _requeue(most: int) -> bool:
     if job is None:
         return False
     if restarts >= most:
-        log.error("requeued %d times already (--max-requeues): not again", restarts)
+        log.error("requeued %s already (--max-requeues): not again", how_many(restarts, "time"))
         return False
     requeue(job)
     log.info("requeued, for the %d. time", restarts + 1)

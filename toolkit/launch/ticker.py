@@ -10,6 +10,7 @@ from typing import TextIO
 from toolkit.launch.progress import Ledger, tail
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.records import Slice
+from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 
 LOG_SECONDS = 15.0
@@ -17,7 +18,7 @@ LOG_SECONDS = 15.0
 operation for each."""
 SILENT_SECONDS = 60.0
 """A task that has written nothing for longer has ended, or says nothing of its progress."""
-SAMPLING = re.compile(r"(\d+)/\d+ samples, (\d+) tokens, .* (\d+) tokens/s")
+SAMPLING = re.compile(r"(\d+)/\d+ samples?, (\d+) tokens, .* (\d+) tokens/s")
 JUDGED = re.compile(r"(\d+)/(\d+) judged, (.*)")
 
 
@@ -45,7 +46,7 @@ class TaskLogs:
             return self.newest
         each = self.tokens / max(1, self.samples)
         left = time_left(missing * each / self.tokens_per_second)
-        return f"{self.tasks} task(s), {self.tokens_per_second} tokens/s, {left}"
+        return f"{how_many(self.tasks, 'task')}, {self.tokens_per_second} tokens/s, {left}"
 
 
 def read_logs(folder: Path, since: float) -> TaskLogs:

@@ -17,6 +17,7 @@ from toolkit.planning.budget import (
     fixed_cost,
 )
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
+from toolkit.report.blocks import how_many
 from toolkit.stats.forecast import FARTHEST, Interval
 
 
@@ -186,7 +187,7 @@ def advice_text(document: Mapping[str, Any]) -> str:
     each = document["tokens_per_sample"]
     tokens = "unknown: give --tokens-per-sample; so unknown" if each is None else f"{each:.0f}"
     lines = [
-        f"pilot      {document['pilot']}: {document['problems']} problems, n = {n}, "
+        f"pilot      {document['pilot']}: {how_many(document['problems'], 'problem')}, n = {n}, "
         f"pass@{document['k_max']} = {document['pass_at_k_max']:.4f}",
         f"assumed    {tokens} tokens a sample, {speed}, "
         f"{document['usd_per_gpu_hour']} $ a GPU-hour",

@@ -62,9 +62,9 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*\[\]^|<])", r"\\\1", " ".join(text.split()))
 
 
-def how_many(number: int, noun: str) -> str:
-    """`1 problem`, `12 problems`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def how_many(number: int, one: str, many: str = "") -> str:
+    """`1 problem`, `12 problems`. many: what follows other numbers; not given, `one` with an s."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
 
 
 def percent(value: float) -> str:

@@ -73,8 +73,8 @@ def read_shared(run: Run, judge: Judge) -> SharedRun:
     missing += int(outcomes["outcome"].is_null().sum()) if present else 0
     if missing:
         raise UsageError(
-            f"{run.path}: {missing} samples have no outcome yet, and a part of a run would be "
-            f"taken for all of it: `{job_command('evaluate')} {run.path}` first"
+            f"{run.path}: samples without an outcome: {missing}; a part of a run would be taken "
+            f"for all of it: `{job_command('evaluate')} {run.path}` first"
         )
     columns = [*KEY, "completion", "n_tokens", "finish_reason"]
     shards = [read_samples(run.shard_path(s.name)).select(columns) for s in present]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.config import Evaluation
+from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 from toolkit.stages.evaluate import evaluate_run
 
@@ -145,9 +146,9 @@ def evaluate_alongside(
             batch_seconds=BATCH_SECONDS,
         )
         log.info(
-            "%d new shards: %d answers judged, %d undecided, in %.1f s",
-            len(names),
-            summary.judged,
+            "%s: %s judged, %d undecided, in %.1f s",
+            how_many(len(names), "new shard"),
+            how_many(summary.judged, "answer"),
             summary.errors,
             summary.seconds,
         )

@@ -23,6 +23,7 @@ from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Judge, Problem, Slice, Verdict
+from toolkit.report.blocks import how_many
 from toolkit.runs.answers import Chosen, in_shards
 from toolkit.runs.damage import damaged_verdicts, set_aside
 from toolkit.runs.problem_groups import SAMPLES_AT_ONCE, ProblemGroup, group_files
@@ -74,17 +75,20 @@ class EvaluationSummary:
         """One line for the log and the terminal."""
         rate = self.judged / self.seconds if self.seconds else 0.0
         parts = [
-            f"{self.samples} samples are {self.distinct} distinct answers",
-            f"{self.waiting} wait for the verdicts of {self.harness}"
+            f"{how_many(self.samples, 'sample is', 'samples are')} "
+            f"{how_many(self.distinct, 'distinct answer')}",
+            f"{how_many(self.waiting, 'waits', 'wait')} for the verdicts of {self.harness}"
             if self.harness
             else f"{self.judged} judged in {self.seconds:.1f} s ({rate:.0f}/s)",
         ]
         if self.errors:
             parts.append(f"{self.errors} undecided (not the model's fault): evaluate again")
         if self.missing_slices:
-            parts.append(f"{self.missing_slices} slices are not sampled yet: launch again")
+            slices = how_many(self.missing_slices, "slice is", "slices are")
+            parts.append(f"{slices} not sampled yet: launch again")
         if self.corrupt:
-            parts.append(f"{self.corrupt} files are damaged: the log says what to do about each")
+            files = how_many(self.corrupt, "file is", "files are")
+            parts.append(f"{files} damaged: the log says what to do about each")
         return "; ".join(parts)
 
 
@@ -141,7 +145,8 @@ def evaluate_run(
     counts = _Counts()
     for number, group in enumerate(groups, start=1):
         if len(groups) > 1:
-            log.info("group %d of %d: %d problems", number, len(groups), len(group.task_ids or ()))
+            problems = how_many(len(group.task_ids or ()), "problem")
+            log.info("group %d of %d: %s", number, len(groups), problems)
         counts += share.evaluate(group)
     harness = harness_of(judge)
     return EvaluationSummary(

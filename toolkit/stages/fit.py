@@ -124,7 +124,8 @@ def with_all_verdicts(run: Run, judge: Judge, counts: pl.DataFrame, harness: str
     waiting = int(counts["unjudged"].sum())
     if waiting and decided_verdicts(run, judge).is_empty():
         raise ToolkitError(
-            f"{run.path}: {waiting} samples wait for the verdicts of {harness}: "
+            f"{run.path}: {how_many(waiting, 'sample waits', 'samples wait')} for the verdicts of "
+            f"{harness}: "
             f"{harness_steps(run.path)}"
         )
     if not run.stopping_rule():

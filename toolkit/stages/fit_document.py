@@ -9,6 +9,7 @@ import polars as pl
 
 from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
+from toolkit.report.blocks import how_many
 from toolkit.report.document import FitContext, FitDocument
 from toolkit.report.findings import (
     AgainstReference,
@@ -63,7 +64,7 @@ def fit_document(
         raise ToolkitError("no sample has a verdict yet: sample and evaluate first, then fit")
     judged = Counts.of(table["n"].to_numpy(), table["c"].to_numpy(), rule)
     top, n_min, n_max = judged.k_max, int(judged.n.min()), int(judged.n.max())
-    log.info("fitting %d problems, n = %d to %d", len(judged), n_min, n_max)
+    log.info("fitting %s, n = %d to %d", how_many(len(judged), "problem"), n_min, n_max)
     found = infer(judged, replicates=replicates, forecasts=forecasts)
     shown = curve(judged, np.union1d(k_grid(top), [3] if top >= 3 else []).astype(np.int64))
     return FitDocument(

@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from toolkit.errors import UsageError
 from toolkit.records import FailureKind, Judge, Outcome, Verdict, answer_digest
+from toolkit.report.blocks import how_many
 from toolkit.runs.predictions import predictions
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts
@@ -65,7 +66,7 @@ class ImportSummary:
         """One line for the terminal."""
         parts = [f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())]
         count = sum(self.outcomes.values())
-        told = "imported 1 verdict" if count == 1 else f"imported {count} verdicts"
+        told = f"imported {how_many(count, 'verdict')}"
         told += f": {', '.join(parts)}" if parts else ""
         told += f"; {self.known} known before" if self.known else ""
         return told + (f", {self.differing} of them otherwise" if self.differing else "")

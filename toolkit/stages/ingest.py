@@ -25,6 +25,7 @@ from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.problems.load import problems_digest
 from toolkit.records import THOUGHT, EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
+from toolkit.report.blocks import how_many
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.run import Run, create_or_open, freeze_round
@@ -205,10 +206,10 @@ def _warn_of_unread(
     else:
         remedy = "look at a few of them; they will be judged as wrong"
     log.warning(
-        "%s: of %d samples looked at, %d hold no answer that can be read: %s",
+        "%s: of %d samples looked at, %s no answer that can be read: %s",
         source,
         len(some),
-        lost,
+        how_many(lost, "holds", "hold"),
         remedy,
     )
 
@@ -226,7 +227,7 @@ def describe_counts(samples_of: Iterable[int]) -> str:
     """
     numbers = sorted(samples_of)
     n = f"{numbers[0]}" if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
-    return f"{sum(numbers)} samples of {len(numbers)} problems, n = {n}"
+    return f"{how_many(sum(numbers), 'sample')} of {how_many(len(numbers), 'problem')}, n = {n}"
 
 
 def _digest(samples: Iterable[Sample]) -> str:

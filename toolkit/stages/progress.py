@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
+from toolkit.report.blocks import how_many
 from toolkit.stages.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ class SamplingProgress:
         """One log line."""
         shards = sum(each.shards for each in self._engines)
         return (
-            f"{self.samples}/{self.planned_samples} samples, {self.tokens} tokens, "
-            f"{shards} shards, {self.note()}"
+            f"{self.samples}/{how_many(self.planned_samples, 'sample')}, {self.tokens} tokens, "
+            f"{how_many(shards, 'shard')}, {self.note()}"
         )
 
     def show(self, *, finished: bool) -> None:

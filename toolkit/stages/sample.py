@@ -15,6 +15,7 @@ from toolkit.config import Config
 from toolkit.cores import OWN, available_cores
 from toolkit.models.hub_cache import at_snapshot
 from toolkit.records import Examples, Slice
+from toolkit.report.blocks import how_many
 from toolkit.runs.budget import Account, bounded
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.partials import discard_stale_partials, read_partials
@@ -73,7 +74,10 @@ def run_sampling(
         partials = read_partials(run, pending)
         kept = sum(len(each.samples) for each in partials.values())
         log.info(
-            "%d of %d slices to sample; %d samples of them are kept", len(pending), len(dealt), kept
+            "%d of %s to sample; %s of them kept",
+            len(pending),
+            how_many(len(dealt), "slice"),
+            how_many(kept, "sample"),
         )
         pool = SlicePool(run, pending, partials, account, share)
         seats = engines.seats(devices if share else devices[: len(pending)])

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from toolkit.backends import Backend
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Prompt, Request, Sample, Slice
+from toolkit.report.blocks import how_many
 from toolkit.runs.feed import Feed
 from toolkit.runs.partials import Partial, discard_partial, write_partial
 from toolkit.runs.run import Run
@@ -209,10 +210,10 @@ class Sampler:
         try:
             if not self._writer.settle(0, STOP_SECONDS):
                 log.warning(
-                    "%s: the file system is slow; %d files are not written after %.0f s, and their "
-                    "samples are drawn again",
+                    "%s: the file system is slow; %s not written after %.0f s: their samples are "
+                    "drawn again",
                     self._run.path,
-                    self._writer.unwritten,
+                    how_many(self._writer.unwritten, "file is", "files are"),
                     STOP_SECONDS,
                 )
         finally:
@@ -237,7 +238,7 @@ class Sampler:
                 "mend the permissions, then launch again to sample what is missing"
             ) from None
         self.progress.kept += len(work.samples) - work.kept
-        log.info("shard %s: %d samples", slice_.name, len(slice_))
+        log.info("shard %s: %s", slice_.name, how_many(len(slice_), "sample"))
         if work.partial or work.kept:
             discard_partial(run, slice_.name)
         self._in_hand.pop(slice_.name)
@@ -259,5 +260,8 @@ class Sampler:
         self.progress.kept += count - work.kept
         work.kept = count
         log.info(
-            "slice %s: %d of %d samples kept", work.slice_.name, len(samples), len(work.slice_)
+            "slice %s: %d of %s kept",
+            work.slice_.name,
+            len(samples),
+            how_many(len(work.slice_), "sample"),
         )
