@@ -338,7 +338,7 @@ def test_status_says_why_in_one_line_with_a_remedy(case, run):
     (told,) = json.loads(status.json())["failures"]
     assert (told["stage"], told["kind"], told["job"]) == (stage, kind, "7")
     assert (told["cause"], told["remedy"]) == (found.cause, found.remedy)
-    only_again = "launch again to sample them" in status.text()
+    only_again = "launch again to sample what is missing" in status.text()
     assert only_again == found.again
 
 
