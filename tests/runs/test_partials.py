@@ -17,6 +17,7 @@ from toolkit.config import Config, Engine, ProblemSet, Quantity, Sampling
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import Load, Sample
+from toolkit.runs import partials
 from toolkit.runs.feed import read_feed
 from toolkit.runs.partials import (
     brought_samples,
@@ -299,6 +300,26 @@ def test_the_slower_of_two_writers_leaves_a_stale_file_at_most(run):
     discard_stale_partials(run)
     assert not list(run.partial_dir.iterdir())
     assert run.shard_path(slice_.name).read_bytes() == shard
+
+
+def test_a_partial_file_is_opened_once_until_it_changes(run, monkeypatch):
+    go_on(run, Slow(run, in_flight=30, steps=3))
+    first, opened = list_partials(run), []
+    monkeypatch.setattr(
+        partials, "read_facts", lambda path: opened.append(path) or read_facts(path)
+    )
+    assert list_partials(run) == first
+    assert not opened
+    go_on(run, Slow(run, in_flight=30, steps=1, seed=1))
+    opened.clear()  # sampling has read them too
+    later = dict_of(list_partials(run))
+    changed = {path.stem for path in opened}
+    assert changed
+    assert changed == {name for name in later if later[name] != dict_of(first).get(name)}
+
+
+def dict_of(listed):
+    return {each.slice: each.samples for each in listed}
 
 
 def test_a_file_that_cannot_be_written_says_so(run):

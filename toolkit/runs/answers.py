@@ -13,7 +13,7 @@ import polars as pl
 from toolkit.errors import CorruptShard
 from toolkit.records import Slice
 from toolkit.runs import format1
-from toolkit.runs.run import Run, metadata, read_table, write_table
+from toolkit.runs.run import Run, metadata, parquet_names, read_table, write_table
 from toolkit.runs.shards import looks_whole, shard_id
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def in_shards(found: pl.DataFrame, present: Sequence[Slice]) -> pl.DataFrame:
 
 def mapped_slices(run: Run) -> list[Slice]:
     """The planned slices that have a map and a shard that is not truncated."""
-    mapped = {p.stem for p in run.answers_dir.glob("*.parquet")} & run.done()
+    mapped = parquet_names(run.answers_dir) & run.done()
     slices = (s for s in run.slices() if s.name in mapped)
     return [
         s

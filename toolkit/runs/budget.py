@@ -110,9 +110,10 @@ def amounts_of_run(run: Run, budget: Budget) -> list[Amount]:
 
 @dataclass(slots=True)
 class Account:
-    """What a run has spent, for a process that samples. It reads each shard once.
+    """What a run has spent, for a process that samples. It reads each file once.
 
-    It is asked before each slice. So what it keeps grows with the engines, not with the shards.
+    It is asked before each slice. So what it keeps grows with the engines, not with the shards. A
+    question costs two listings, a status for each partial file, and what came since the last one.
     The prices of tokens are those of the launch that is the newest when the process starts.
     """
 
@@ -138,8 +139,8 @@ class Account:
             self._drawn = condensed([*self._drawn, *(_facts_of(self.run, n) for n in fresh)])
             self._counted |= fresh
         own = {name: facts for name, facts in (in_hand or {}).items() if name not in done}
-        kept = (each.facts for each in list_partials(self.run) if each.slice not in own)
-        spent = spent_of([*self._drawn, *own.values(), *kept])
+        kept = list_partials(self.run, done | own.keys())
+        spent = spent_of([*self._drawn, *own.values(), *(partial.facts for partial in kept)])
         return reached(amounts(self.budget, spent, self.prices))
 
 

@@ -11,10 +11,11 @@ slice: either file is good.
 """
 
 import contextlib
+import functools
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.records import Sample, Slice
-from toolkit.runs.run import Run, remedy
+from toolkit.runs.run import Run, parquet_names, remedy
 from toolkit.runs.shard_facts import Origin, ShardFacts, read_facts
 from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest, read_samples, write_samples
 
@@ -77,7 +78,7 @@ def read_partials(run: Run, slices: Iterable[Slice]) -> dict[str, Partial]:
 
     A damaged or foreign one is named in the log and moved to `quarantine/`.
     """
-    listed = _listed(run)
+    listed = parquet_names(run.partial_dir)
     found = {}
     for slice_ in slices:
         if slice_.name in listed and (partial := _read(run, slice_)) is not None:
@@ -145,15 +146,28 @@ def _is_older(path: Path, seconds: float) -> bool:
         return False
 
 
-def list_partials(run: Run) -> list[PartialFile]:
-    """The good partial files of slices without a shard. Reads footers only, and moves nothing."""
+def list_partials(run: Run, without: Collection[str] | None = None) -> list[PartialFile]:
+    """The good partial files of slices without a shard. Reads footers only, and moves nothing.
+
+    A file that this process has read is not opened again until it changes. without: the slices
+    whose files are left out; not given, those that have a shard, which takes a listing.
+    """
+    left_out = run.done() if without is None else without
     found = []
-    for name in sorted(_listed(run) - run.done()):
+    for name in sorted(parquet_names(run.partial_dir).difference(left_out)):
         path = partial_path(run, name)
         with contextlib.suppress(*_UNREADABLE):
-            rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
-            found.append(PartialFile(name, int(rows), read_facts(path)))
+            status = path.stat()
+            stamp = status.st_ino, status.st_size, status.st_mtime_ns
+            found.append(_file_at(path, *stamp))
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_at(path: Path, *stamp: int) -> PartialFile:
+    """stamp: changes with the file, which a newer one replaces."""
+    rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    return PartialFile(path.stem, int(rows), read_facts(path))
 
 
 def brought_samples(run: Run, names: Sequence[str], origin: Origin, restarts: set[int]) -> bool:
@@ -169,7 +183,3 @@ def brought_samples(run: Run, names: Sequence[str], origin: Origin, restarts: se
                 if task and found.slurm_restarts in restarts:
                     return True
     return False
-
-
-def _listed(run: Run) -> set[str]:
-    return {path.stem for path in run.partial_dir.glob("*.parquet")}

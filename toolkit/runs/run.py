@@ -28,6 +28,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -233,7 +234,20 @@ class Run:
 
     def done(self) -> set[str]:
         """The names of the slices that have a shard. Costs one listing of one directory."""
-        return {p.stem for p in self.samples_dir.glob("*.parquet")}
+        return parquet_names(self.samples_dir)
+
+
+def parquet_names(folder: Path) -> set[str]:
+    """The parquet files in a folder, without their suffix; none where there is no folder.
+
+    One listing, which opens no file and asks for no status: runs have tens of thousands of them.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return set()
+    return {name.removesuffix(".parquet") for name in found if name.endswith(".parquet")}
 
 
 def round_name(index: int) -> str:

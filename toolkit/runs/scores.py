@@ -14,7 +14,7 @@ import polars as pl
 from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.files import make_directory
-from toolkit.runs.run import UNREADABLE, Run, read_table, write_table
+from toolkit.runs.run import UNREADABLE, Run, parquet_names, read_table, write_table
 from toolkit.runs.shards import scan_logprobs
 
 SCORE_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "score": pl.Float64()})
@@ -26,7 +26,7 @@ LOGPROB = "logprob"
 
 def score_names(run: Run) -> list[str]:
     """The names of the scorers whose scores were added to the run."""
-    return sorted(path.stem for path in run.scores_dir.glob("*.parquet"))
+    return sorted(parquet_names(run.scores_dir))
 
 
 def read_scores(run: Run, name: str) -> pl.DataFrame:

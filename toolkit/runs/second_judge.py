@@ -21,6 +21,7 @@ from toolkit.runs.judge import judge_document
 from toolkit.runs.run import (
     Run,
     metadata,
+    parquet_names,
     problems_frame,
     problems_in,
     remedy,
@@ -67,7 +68,7 @@ def second_judge(run: Run, name: str) -> SecondJudge:
 
 def second_judges(run: Run) -> list[str]:
     """The names of the judges that the run has besides its own."""
-    return sorted(path.stem for path in run.judges_dir.glob("*.parquet"))
+    return sorted(parquet_names(run.judges_dir))
 
 
 def freeze_second_judge(
