@@ -103,7 +103,7 @@ def test_a_slow_disk_does_not_hold_a_stopped_task(run, sampler_that_stops, monke
     assert not sampler.sample(stopped)
     (line,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
     assert line == (
-        f"{run.path}: the file system is slow; 2 files are not written after 0 s, and their "
+        f"{run.path}: the file system is slow; 2 files are not written after 0 s: their "
         "samples are drawn again"
     )
     disk.set()
