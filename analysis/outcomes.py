@@ -12,8 +12,9 @@ import _installed  # noqa: F401
 
 from toolkit.cli import Parser, add_judge_arguments, add_run_argument, run_job
 from toolkit.runs.outcomes import IS_SUSPECT, sample_outcomes
-from toolkit.runs.run import open_run, write_table
+from toolkit.runs.run import open_run
 from toolkit.runs.second_judge import second_judges
+from toolkit.runs.tables import write_table
 from toolkit.verifiers.judges import judge_of_run
 
 

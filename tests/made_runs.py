@@ -12,7 +12,8 @@ from toolkit.problems.load import load_problems
 from toolkit.records import EngineFacts, Sample, SeedRange, Slice, Verdict, answer_digest
 from toolkit.runs.answers import write_map
 from toolkit.runs.judge import judge_document
-from toolkit.runs.run import create_or_open, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import create_or_open
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import read_samples, write_shard
 from toolkit.runs.verdicts import write_verdicts
@@ -36,7 +37,7 @@ def made_run(path, problems, samples, verdict_of=None, *, style="verbatim", answ
     slices = [
         Slice(f"r000-s{i:04d}", (SeedRange(name, 0, asked[name]),)) for i, name in enumerate(asked)
     ]
-    freeze_round(run, 0, slices)
+    freeze_round(run.path, 0, slices)
     by_problem = {name: [] for name in asked}
     for sample in samples:
         by_problem[sample.task_id].append(sample)

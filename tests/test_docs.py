@@ -21,7 +21,7 @@ from toolkit.resolve import read_site
 from toolkit.runs.answers import ANSWER_SCHEMA
 from toolkit.runs.outcomes import COUNT_COLUMNS
 from toolkit.runs.predictions import SCHEMA as PREDICTION_SCHEMA
-from toolkit.runs.run import PHRASED_SCHEMA
+from toolkit.runs.problem_table import PHRASED_SCHEMA
 from toolkit.runs.scores import SCORE_SCHEMA
 from toolkit.runs.shard_cache import SCHEMA as CACHE_SCHEMA
 from toolkit.runs.shards import LOGPROB_SCHEMA

@@ -24,9 +24,10 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.records import EngineFacts, Judge, Slice
 from toolkit.resolve import resolve
 from toolkit.runs.answers import write_map
-from toolkit.runs.run import Run, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import Origin, ShardFacts, Times, TokenCounts, facts_to_metadata
 from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest
+from toolkit.runs.tables import write_table
 from toolkit.runs.verdicts import VERDICT_SCHEMA
 from toolkit.verifiers.base import open_verifier
 from toolkit.verifiers.judges import judge_of_run

@@ -132,7 +132,9 @@ def test_what_is_refused_in_the_middle_goes_on_later(campaign, tmp_path):
     study = STUDY.format(bound=4)
     paths = [ln.split()[-2] for ln in campaign(study, "--dry-run")[1].splitlines() if "(new)" in ln]
     (tmp_path / "bin/refuse").write_text(paths[2].rpartition("-")[2])
-    with pytest.raises(ToolkitError, match=r"base_seed_3.*invalid partition.*submitted runs: 2 of 4"):
+    with pytest.raises(
+        ToolkitError, match=r"base_seed_3.*invalid partition.*submitted runs: 2 of 4"
+    ):
         campaign(study)
     (tmp_path / "bin/refuse").unlink()
     code, said = campaign(study)

@@ -14,7 +14,8 @@ from toolkit.report.document import read_fit, write_fit
 from toolkit.report.figures import draw_figures
 from toolkit.report.report import write_report
 from toolkit.runs.history import point_latest
-from toolkit.runs.run import open_run, write_table
+from toolkit.runs.run import open_run
+from toolkit.runs.tables import write_table
 
 WORK = ("--preset", "smoke", "--limit", "3", "--samples", "4", "--slice-samples", "6")
 INLINE = ("--launcher", "inline")

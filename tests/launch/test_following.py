@@ -19,7 +19,7 @@ from toolkit.records import SeedRange, Slice
 from toolkit.resolve import resolve
 from toolkit.runs import shares
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import freeze_round
+from toolkit.runs.rounds import freeze_round
 from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.shares import Share
 from toolkit.runs.slices import planned_samples
@@ -40,7 +40,7 @@ def planned(folder, **more):
 
 def follow(run, index, names, *, launch=LAUNCH, last=False):
     slices = [Slice(name, (SeedRange("HumanEval/0", i, i + 1),)) for i, name in enumerate(names)]
-    freeze_round(run, index, slices, None, {"launch": launch, "last": last})
+    freeze_round(run.path, index, slices, None, {"launch": launch, "last": last})
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.launch.ticker import Ticker
 from toolkit.records import Sample, SeedRange, Slice
 from toolkit.resolve import resolve
-from toolkit.runs.run import Run, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 
@@ -41,7 +42,7 @@ def test_the_ticker_shows_what_is_new_and_reads_the_plan_once_a_round(run, monke
         "4/8 samples (50%), 1/2 slices | 12 tokens/s",
     ]
     assert len(read) == 1
-    freeze_round(run, 1, [Slice("r001-s0000", (SeedRange("HumanEval/0", 4, 8),))])
+    freeze_round(run.path, 1, [Slice("r001-s0000", (SeedRange("HumanEval/0", 4, 8),))])
     ticker.show()
     assert ticker.stream.getvalue().endswith("4/12 samples (33%), 1/3 slices | 12 tokens/s\n")
     assert len(read) == 2

@@ -7,7 +7,8 @@ from toolkit.problems.humaneval import python_problem
 from toolkit.records import FAILURE_KINDS, Sample, SeedRange, Slice, Verdict
 from toolkit.runs.answers import write_map
 from toolkit.runs.outcomes import COUNT_COLUMNS, count_outcomes, sample_outcomes
-from toolkit.runs.run import create_or_open, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import create_or_open
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.taxonomy import read_taxonomy
@@ -33,7 +34,7 @@ ANSWERS = {"a": [2, 2, 1, 3, 2, 1], "b": [4, 5, None, 7, 6, 9]}
 def make_run(folder, rule=None, tokens=2):
     problems = [python_problem(name, "def f():", "def check(f): pass", "f", "") for name in "abc"]
     run = create_or_open(folder / "run", {"model": "m"}, problems=problems)
-    freeze_round(run, 0, [WHOLE], rule)
+    freeze_round(run.path, 0, [WHOLE], rule)
     samples = [
         Sample(task_id, seed, "x", tokens, "length" if seed >= 3 else "stop")
         for task_id, seed in WHOLE.sample_keys()

@@ -8,19 +8,14 @@ from toolkit.errors import CorruptShard, RunMismatch, ToolkitError, UsageError
 from toolkit.files import replace_file
 from toolkit.problems.humaneval import python_problem
 from toolkit.records import EngineFacts, Prompt, Sample, Verdict
-from toolkit.runs import run as runs
+from toolkit.runs import rounds
 from toolkit.runs.history import point_latest
-from toolkit.runs.run import (
-    create_or_open,
-    freeze_round,
-    open_run,
-    read_frame,
-    read_json,
-    run_name,
-)
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import create_or_open, open_run, run_name
 from toolkit.runs.shard_facts import ShardFacts, read_facts
 from toolkit.runs.shards import read_shard, write_shard
 from toolkit.runs.slices import plan_round
+from toolkit.runs.tables import read_frame, read_json
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
 from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import prompts_of
@@ -38,7 +33,7 @@ IDENTITY = {"model": "org/Tiny-Model_1", "prompt_style": "chat", "temperature": 
 @pytest.fixture
 def run(tmp_path):
     run = create_or_open(tmp_path / "run", IDENTITY, problems=PROBLEMS)
-    freeze_round(run, 0, plan_round(0, {"a": 3, "b": 2}, {}, slice_samples=4, slice_seeds=2))
+    freeze_round(run.path, 0, plan_round(0, {"a": 3, "b": 2}, {}, slice_samples=4, slice_seeds=2))
     return run
 
 
@@ -59,8 +54,8 @@ def test_a_run_reads_back_what_was_frozen(run):
 
 def test_a_rule_is_read_once_and_again_from_a_plan_that_was_replaced(run, monkeypatch):
     rule, read = StoppingRule(2, (4, 8)), []
-    freeze_round(run, 1, [], rule)
-    monkeypatch.setattr(runs, "read_json", lambda path: read.append(path) or read_json(path))
+    freeze_round(run.path, 1, [], rule)
+    monkeypatch.setattr(rounds, "read_json", lambda path: read.append(path) or read_json(path))
     assert [run.stopping_rule() for _ in range(3)] == [rule] * 3
     plan = run.path / "rounds" / "r001.json"
     assert read == [plan]
@@ -135,7 +130,7 @@ def test_corrupt_truncated_foreign_and_misplaced_shards_are_named(run, tmp_path)
     with pytest.raises(CorruptShard, match="not the samples that its slice plans"):
         read_shard(run, second)
     other = create_or_open(tmp_path / "other", IDENTITY | {"base_seed": 1}, problems=PROBLEMS)
-    freeze_round(other, 0, [first])
+    freeze_round(other.path, 0, [first])
     other.shard_path(first.name).write_bytes(good)
     with pytest.raises(CorruptShard, match="belongs to another run"):
         read_shard(other, first)
@@ -162,7 +157,7 @@ def test_a_damaged_file_is_named_with_what_helps_for_its_kind(run, folder, says)
 
 def test_two_launches_cannot_plan_the_same_round(run):
     with pytest.raises(ToolkitError, match="another launch has just planned this round"):
-        freeze_round(run, 0, [])
+        freeze_round(run.path, 0, [])
     assert len(run.slices()) == 2
 
 

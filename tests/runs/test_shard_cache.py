@@ -22,10 +22,12 @@ from toolkit.runs import shard_cache
 from toolkit.runs.answers import map_path, write_map
 from toolkit.runs.feed import read_feed
 from toolkit.runs.history import Launch, append_launch
-from toolkit.runs.run import freeze_round, open_run, write_table
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import open_run
 from toolkit.runs.shard_cache import open_cache, read_all_facts
 from toolkit.runs.shard_facts import facts_to_metadata, read_facts
 from toolkit.runs.shards import read_shard
+from toolkit.runs.tables import write_table
 from toolkit.runs.usage import read_spent
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
 from toolkit.stats.stopping import StoppingRule
@@ -137,7 +139,7 @@ def delete_verdicts(run):
 
 
 def name_a_rule(run):
-    freeze_round(run, 1, [], StoppingRule(1, (1, 2)))
+    freeze_round(run.path, 1, [], StoppingRule(1, (1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from toolkit.config import Evaluation
 from toolkit.records import EngineFacts, Problem, Sample
-from toolkit.runs.run import create_or_open, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import create_or_open
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import plan_round
@@ -61,7 +62,7 @@ def numbers(tmp_path_factory):
     )
     wanted = {name: len(texts) for name, texts in said.items()}
     plan = plan_round(0, wanted, {}, slice_samples=4, slice_seeds=2)
-    freeze_round(run, 0, plan, StoppingRule(2, (2, 4)))
+    freeze_round(run.path, 0, plan, StoppingRule(2, (2, 4)))
     for each in plan:
         drawn = [Sample(t, s, said[t][s], 5, "length") for t, s in each.sample_keys()]
         write_shard(run, each, drawn, ShardFacts(engine=EngineFacts("e", opens_thought=None)))

@@ -13,7 +13,8 @@ from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.launch.prepare import freeze_launch, plan_launch
 from toolkit.runs.answers import Chosen, distinct_answers, in_shards, read_map
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
-from toolkit.runs.run import metadata, open_run
+from toolkit.runs.run import open_run
+from toolkit.runs.tables import metadata
 from toolkit.runs.verdicts import decided_verdicts, read_batch, read_verdicts, verdict_files
 from toolkit.stages import evaluate
 from toolkit.stages.evaluate import evaluate_run

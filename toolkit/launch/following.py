@@ -16,7 +16,8 @@ from toolkit.launch.prepare import LaunchPlan, plan_next_round
 from toolkit.records import Slice
 from toolkit.report.blocks import how_many
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import Run, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import Run
 from toolkit.runs.shares import Follows, follows_of
 from toolkit.runs.slices import plan_round, planned_samples
 
@@ -55,7 +56,7 @@ class Planner:
         if plan.new or self._finished:
             new = [] if self._finished else recut(plan, self.engines)
             follows = dataclasses.asdict(Follows(self.launch, last=self._finished))
-            freeze_round(self.run, plan.round_index, list(new), plan.rule, follows)
+            freeze_round(self.run.path, plan.round_index, new, plan.rule, follows)
             said = "the last one" if self._finished else how_many(sum(map(len, new)), "sample")
             log.info("round %d: %s", plan.round_index, said)
         return not self._finished

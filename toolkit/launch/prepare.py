@@ -21,14 +21,8 @@ from toolkit.runs.budget import Amount, amounts, amounts_of_run, reached
 from toolkit.runs.history import Launch, append_launch, now, point_latest, versions
 from toolkit.runs.judge import judge_choice, judge_document, record_judge
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import (
-    Run,
-    check_identity,
-    create_or_open,
-    freeze_round,
-    open_run,
-    run_name,
-)
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import Run, check_identity, create_or_open, open_run, run_name
 from toolkit.runs.slices import deal, missing_slices, plan_round, planned_samples
 from toolkit.runs.usage import Spent
 from toolkit.stages.task import load_task, task_document
@@ -311,7 +305,7 @@ def freeze_launch(plan: LaunchPlan) -> Run:
         record_judge(run, plan.judge.choice)
     # A raised cap is recorded even if no problem needs it: the curve then reaches that cap.
     if plan.new or plan.rule != run.stopping_rule():
-        freeze_round(run, plan.round_index, list(plan.new), plan.rule)
+        freeze_round(run.path, plan.round_index, plan.new, plan.rule)
     point_latest(run)
     return run
 

@@ -13,8 +13,9 @@ import polars as pl
 from toolkit.errors import CorruptShard
 from toolkit.records import Slice
 from toolkit.runs import format1
-from toolkit.runs.run import Run, metadata, parquet_names, read_table, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.shards import looks_whole, shard_id
+from toolkit.runs.tables import metadata, parquet_names, read_table, write_table
 
 log = logging.getLogger(__name__)
 

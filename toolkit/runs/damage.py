@@ -15,10 +15,11 @@ from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.files import make_directory, sync_directory, writing
 from toolkit.runs.answers import map_path, read_map
 from toolkit.runs.predictions import SCHEMA as PREDICTIONS
-from toolkit.runs.run import UNREADABLE, Run, read_json, read_table
+from toolkit.runs.run import Run
 from toolkit.runs.scores import read_scores, score_names
 from toolkit.runs.second_judge import second_judge, second_judges
 from toolkit.runs.shards import verify_shards
+from toolkit.runs.tables import UNREADABLE, read_json, read_table
 from toolkit.runs.verdicts import read_batch
 
 Values = ParamSpec("Values")

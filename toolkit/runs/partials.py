@@ -24,9 +24,10 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.records import Sample, Slice
-from toolkit.runs.run import Run, parquet_names, remedy
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import Origin, ShardFacts, read_facts
 from toolkit.runs.shards import SAMPLE_SCHEMA, content_digest, read_samples, write_samples
+from toolkit.runs.tables import parquet_names, remedy
 
 log = logging.getLogger(__name__)
 

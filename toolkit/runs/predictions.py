@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from toolkit.files import make_directory
-from toolkit.runs.run import Run, read_table, write_table
+from toolkit.runs.run import Run
+from toolkit.runs.tables import read_table, write_table
 
 SCHEMA = pl.Schema({"task_id": pl.String(), "answer": pl.UInt64()})
 

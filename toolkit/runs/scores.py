@@ -14,8 +14,9 @@ import polars as pl
 from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.files import make_directory
-from toolkit.runs.run import UNREADABLE, Run, parquet_names, read_table, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.shards import scan_logprobs
+from toolkit.runs.tables import UNREADABLE, parquet_names, read_table, write_table
 
 SCORE_SCHEMA = pl.Schema({"task_id": pl.String(), "seed": pl.UInt32(), "score": pl.Float64()})
 GIVEN = ("task_id", "seed", "score", "name")

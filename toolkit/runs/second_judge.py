@@ -18,15 +18,9 @@ from toolkit.files import make_directory
 from toolkit.problems.load import problems_digest
 from toolkit.records import JudgeChoice, Problem
 from toolkit.runs.judge import judge_document
-from toolkit.runs.run import (
-    Run,
-    metadata,
-    parquet_names,
-    problems_frame,
-    problems_in,
-    remedy,
-    write_table,
-)
+from toolkit.runs.problem_table import problems_frame, problems_in
+from toolkit.runs.run import Run
+from toolkit.runs.tables import metadata, parquet_names, remedy, write_table
 
 REFERENCES = "references"
 """The setting that tells such judges apart. It is never at a default."""

@@ -28,8 +28,9 @@ import polars as pl
 
 from toolkit import __version__
 from toolkit.errors import CorruptShard, ToolkitError, WriteFailure
-from toolkit.runs.run import Run, metadata, read_table, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, facts_of_metadata, facts_to_metadata, read_facts
+from toolkit.runs.tables import metadata, read_table, write_table
 
 VERSION = f"{__version__}, 2"
 """Another version of the toolkit may read more. The last number is raised within a version."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from toolkit.errors import CorruptShard
 from toolkit.records import EngineFacts
-from toolkit.runs.run import metadata, remedy
+from toolkit.runs.tables import metadata, remedy
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ import polars as pl
 
 from toolkit.errors import CorruptShard, ToolkitError
 from toolkit.records import FINISH_REASONS, Sample, Slice
-from toolkit.runs.run import Run, read_table, remedy, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import ShardFacts, facts_to_metadata, read_facts
+from toolkit.runs.tables import read_table, remedy, write_table
 
 SAMPLE_SCHEMA = pl.Schema(
     {

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from toolkit.files import make_directory, publish_once
 from toolkit.records import Slice
-from toolkit.runs.run import Run, read_json, read_round, round_name
+from toolkit.runs.rounds import read_round, round_name
+from toolkit.runs.run import Run
+from toolkit.runs.tables import read_json
 
 ASK_SECONDS = 3.0
 """Time between two looks for slices, where there was none to take."""
@@ -121,7 +123,7 @@ class Share:
         for index in range(self._rounds, count):
             found = follows_of(self.run, index)
             if found and found.launch == self.launch:
-                self._open += read_round(self.run.path / "rounds" / round_name(index))[0]
+                self._open += read_round(self.run.path / "rounds" / round_name(index))
                 self._last = found.last
         self._rounds = count
 

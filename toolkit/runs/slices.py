@@ -1,8 +1,8 @@
 """Cut the wanted samples into slices, and find out which slices are still missing.
 
-Pure functions: records in, records out. `toolkit.runs.run` freezes a round on disk and knows which
-shards exist. A slice is *done* when its shard exists. So resume, status and completeness are one
-set difference (`missing_slices`).
+Pure functions: records in, records out. `toolkit.runs.rounds` freezes a round on disk. A slice is
+*done* when its shard exists. So resume, status and completeness are one set difference
+(`missing_slices`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

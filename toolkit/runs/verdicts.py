@@ -16,7 +16,8 @@ from toolkit.errors import CorruptShard
 from toolkit.records import FAILURE_KINDS, OUTCOMES, Judge, Verdict, judge_line
 from toolkit.runs import format1
 from toolkit.runs.answers import EVERY_ANSWER, Chosen
-from toolkit.runs.run import Run, metadata, read_frame, read_table, remedy, write_table
+from toolkit.runs.run import Run
+from toolkit.runs.tables import metadata, read_frame, read_table, remedy, write_table
 
 VERDICT_SCHEMA = pl.Schema(
     {

@@ -30,8 +30,10 @@ from toolkit.records import EngineFacts, Judge, JudgeChoice, Sample, Verdict
 from toolkit.runs.answers import mapped_slices
 from toolkit.runs.history import point_latest
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import Run, create_or_open, problems_in, write_table
+from toolkit.runs.problem_table import problems_in
+from toolkit.runs.run import Run, create_or_open
 from toolkit.runs.shard_facts import read_facts
+from toolkit.runs.tables import write_table
 from toolkit.runs.verdicts import VERDICT_SCHEMA, decided_verdicts, read_batch, write_verdicts
 from toolkit.sharing.imported import write_samples
 from toolkit.sharing.shared_run import LICENCE, SharedRun, facts_lines, new_directory

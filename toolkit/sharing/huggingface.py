@@ -8,7 +8,7 @@ import polars as pl
 
 from toolkit.files import make_directory, replace_file
 from toolkit.runs.outcomes import count_outcomes
-from toolkit.runs.run import write_table
+from toolkit.runs.tables import write_table
 from toolkit.sharing.shared_run import LICENCE, SharedRun, facts_lines, new_directory
 
 PARTS = ("samples", "problems", "counts")

@@ -28,8 +28,9 @@ from toolkit.runs.budget import amounts_of_run, budget_of_run, reached, stopped_
 from toolkit.runs.outcomes import count_outcomes, progress
 from toolkit.runs.provenance import read_provenance
 from toolkit.runs.roof import read_roof
-from toolkit.runs.run import Run, write_table
+from toolkit.runs.run import Run
 from toolkit.runs.second_judge import second_judges
+from toolkit.runs.tables import write_table
 from toolkit.runs.taxonomy import Taxonomy, read_taxonomy
 from toolkit.runs.two_verdicts import two_verdicts
 from toolkit.runs.usage import Cost

@@ -28,7 +28,8 @@ from toolkit.records import THOUGHT, EngineFacts, JudgeChoice, Problem, PromptSt
 from toolkit.report.blocks import how_many
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
-from toolkit.runs.run import Run, create_or_open, freeze_round
+from toolkit.runs.rounds import freeze_round
+from toolkit.runs.run import Run, create_or_open
 from toolkit.runs.shard_facts import ShardFacts
 from toolkit.runs.shards import write_shard
 from toolkit.runs.slices import USUAL_SIZE, plan_round
@@ -115,7 +116,7 @@ def write_missing(
     if not run.round_count():
         counts = Counter(s.task_id for s in samples)
         sizes = {"slice_samples": slice_samples, "slice_seeds": slice_seeds}
-        freeze_round(run, 0, plan_round(0, counts, {}, **sizes), rule)
+        freeze_round(run.path, 0, plan_round(0, counts, {}, **sizes), rule)
     by_key = {(s.task_id, s.seed): s for s in samples}
     done = run.done()
     for slice_ in (s for s in run.slices() if s.name not in done):

@@ -15,9 +15,10 @@ from toolkit.records import THOUGHT, Answer, Problem, PromptStyle, Slice, answer
 from toolkit.runs.answers import Chosen, distinct_answers, map_is_current, map_path, write_map
 from toolkit.runs.damage import damaged_maps
 from toolkit.runs.judge import judge_choice
-from toolkit.runs.run import UNREADABLE, Run
+from toolkit.runs.run import Run
 from toolkit.runs.shard_facts import read_facts
 from toolkit.runs.shards import read_shard
+from toolkit.runs.tables import UNREADABLE
 from toolkit.verifiers.base import Verifier, open_verifier
 
 log = logging.getLogger(__name__)
