@@ -14,7 +14,8 @@ from toolkit.records import Answer, Problem, Verdict, answer_digest
 from toolkit.verifiers.base import open_verifier
 from toolkit.verifiers.checkers import check_checker, difference
 from toolkit.verifiers.judges import choice_of, judge_of
-from toolkit.verifiers.stdin_program import StdinJudging, StdinTests
+from toolkit.verifiers.stdin_judging import StdinJudging
+from toolkit.verifiers.stdin_program import StdinTests
 
 TASKS = ROOT.parent / "shared/data/tasks"
 CHOICE = choice_of("stdin", settings={"timeout": 3.0})
