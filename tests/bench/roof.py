@@ -63,12 +63,16 @@ ON_GPU = (
     Case("batch 64, n-grams, none right", 64, speculation="ngram", kinds=("unseeded",), rounds=2),
     Case("batch 64, T 0", 64, temperature=0.0, kinds=("seeded",), rounds=2),
     Case(
-        "batch 64, T 0, n-grams", 64, speculation="ngram", temperature=0.0, kinds=("seeded",),
+        "batch 64, T 0, n-grams",
+        64,
+        speculation="ngram",
+        temperature=0.0,
+        kinds=("seeded",),
         rounds=2,
     ),
     Case("batch 256, n-grams, none right", 256, speculation="ngram", kinds=("unseeded",), rounds=2),
     Case("batch 256, as a task runs it", 256, kinds=("unseeded",), alone=True),
-)  # fmt: skip
+)
 ON_CPU = (
     Case("batch 8", 8, prompt=20, output=24, waves=2, rounds=2),
     Case("batch 8, T 0, n-grams", 8, 0.0, "ngram", (), ("seeded",), 20, 24, 2, 2),
@@ -134,8 +138,13 @@ def row(
         shape, context = Shape(**told["shape"]), case.prompt + case.output / 2
         roof = Roof(shape, card, case.batch, context).tokens_per_second
         if reached:
-            here = Card("this one", reached["copy, TB/s"] * 1e12, reached["bf16, TFLOP/s"] * 1e12,
-                        card.memory_gib, "measured")  # fmt: skip
+            here = Card(
+                "this one",
+                reached["copy, TB/s"] * 1e12,
+                reached["bf16, TFLOP/s"] * 1e12,
+                card.memory_gib,
+                "measured",
+            )
             own = Roof(shape, here, case.batch, context).tokens_per_second
     return {
         "case": case.name,
