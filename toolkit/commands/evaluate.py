@@ -30,41 +30,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Make one call of `toolkit.stages.evaluate.evaluate_run` from the flags."""
-    parser = Parser(__doc__ or "")
-    add_run_argument(parser)
-    parser.add_argument(
-        "--part", type=int, default=0, help="which part of the answers to judge, from 0 [0]"
-    )
-    parser.add_argument(
-        "--parts", type=int, default=1, help="number of parts, one for each array task [1]"
-    )
-    parser.add_argument(
-        "--task",
-        default="",
-        metavar="NAME",
-        help="judge by this task's references too, beside the run's own judge, which is left alone",
-    )
-    parser.add_argument(
-        "--problems",
-        default="",
-        metavar="FILE",
-        help="with --task: the task's data as published [those of the task, or frozen in the run]",
-    )
-    parser.add_argument(
-        "--export-predictions",
-        type=Path,
-        metavar="DIR",
-        help="swe-bench-lite: write the patches without a verdict as predictions for the harness",
-    )
-    parser.add_argument(
-        "--import-report",
-        type=Path,
-        nargs="+",
-        metavar="PATH",
-        help="swe-bench-lite: take verdicts from these reports and log directories of the harness",
-    )
-    add_flags(parser, "evaluation")
-    flags = parser.parse_args()
+    flags = parser().parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.cores import available_cores
     from toolkit.runs.history import recorded_config
@@ -123,6 +89,45 @@ def _by_harness(run: "Run", flags: argparse.Namespace) -> int:
     summary = evaluate_run(run, Evaluation(), judge=judge, workers=1)
     print(summary.line())
     return EXIT_DONE if summary.complete else EXIT_INCOMPLETE
+
+
+def parser() -> Parser:
+    """The flags."""
+    found = Parser(__doc__ or "")
+    add_run_argument(found)
+    found.add_argument(
+        "--part", type=int, default=0, help="which part of the answers to judge, from 0 [0]"
+    )
+    found.add_argument(
+        "--parts", type=int, default=1, help="number of parts, one for each array task [1]"
+    )
+    found.add_argument(
+        "--task",
+        default="",
+        metavar="NAME",
+        help="judge by this task's references too, beside the run's own judge, which is left alone",
+    )
+    found.add_argument(
+        "--problems",
+        default="",
+        metavar="FILE",
+        help="with --task: the task's data as published [those of the task, or frozen in the run]",
+    )
+    found.add_argument(
+        "--export-predictions",
+        type=Path,
+        metavar="DIR",
+        help="swe-bench-lite: write the patches without a verdict as predictions for the harness",
+    )
+    found.add_argument(
+        "--import-report",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="swe-bench-lite: take verdicts from these reports and log directories of the harness",
+    )
+    add_flags(found, "evaluation")
+    return found
 
 
 if __name__ == "__main__":

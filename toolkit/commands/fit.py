@@ -32,38 +32,7 @@ STOP_FLAGS = {
 
 def main() -> int:
     """Make one call of `toolkit.stages.fit` from the flags."""
-    parser = Parser(__doc__ or "")
-    add_run_argument(parser)
-    parser.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
-    parser.add_argument("--out", type=Path, help="with --counts: the directory to write")
-    parser.add_argument(
-        "--replicates",
-        type=int,
-        help=f"number of bootstrap replicates [those of the last launch, else {REPLICATES}]",
-    )
-    parser.add_argument(
-        "--no-forecast",
-        action="store_true",
-        help="nothing beyond the samples: the curve, its intervals and the fits, sooner",
-    )
-    parser.add_argument(
-        "--browse",
-        action=argparse.BooleanOptionalAction,
-        help="write results/browse.html, the page of all samples [as at the last launch]",
-    )
-    group = parser.add_argument_group(
-        "stopping", "With --counts, if sampling stopped because of passes: by which rule."
-    )
-    for name, text in STOP_FLAGS.items():
-        group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
-    add_judge_arguments(parser)
-    parser.add_argument(
-        "--judge",
-        default="",
-        metavar="NAME",
-        help="fit by this judge, which evaluate's --task NAME has added [the run's own]",
-    )
-    flags = parser.parse_args()
+    flags = parser().parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.launch.accounting import read_cost
     from toolkit.report.document import FitContext
@@ -119,6 +88,42 @@ def stopping_rule(flags: argparse.Namespace) -> "StoppingRule | None":
         raise UsageError("--stop-r, --stop-min and --stop-cap: give all three, with --counts")
     batch = given.get("stop_batch", 1)
     return StoppingRule.batches(given["stop_r"], given["stop_min"], given["stop_cap"], batch)
+
+
+def parser() -> Parser:
+    """The flags."""
+    found = Parser(__doc__ or "")
+    add_run_argument(found)
+    found.add_argument("--counts", type=Path, help="fit this CSV file instead of a run")
+    found.add_argument("--out", type=Path, help="with --counts: the directory to write")
+    found.add_argument(
+        "--replicates",
+        type=int,
+        help=f"number of bootstrap replicates [those of the last launch, else {REPLICATES}]",
+    )
+    found.add_argument(
+        "--no-forecast",
+        action="store_true",
+        help="nothing beyond the samples: the curve, its intervals and the fits, sooner",
+    )
+    found.add_argument(
+        "--browse",
+        action=argparse.BooleanOptionalAction,
+        help="write results/browse.html, the page of all samples [as at the last launch]",
+    )
+    group = found.add_argument_group(
+        "stopping", "With --counts, if sampling stopped because of passes: by which rule."
+    )
+    for name, text in STOP_FLAGS.items():
+        group.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
+    add_judge_arguments(found)
+    found.add_argument(
+        "--judge",
+        default="",
+        metavar="NAME",
+        help="fit by this judge, which evaluate's --task NAME has added [the run's own]",
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -30,61 +30,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Make one call of `toolkit.stages.ingest.ingest` from the flags."""
-    parser = Parser(__doc__ or "")
-    parser.add_argument(
-        "samples",
-        nargs="?",
-        type=Path,
-        help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}; a bundle; "
-        "or a file of samples with verdicts",
-    )
-    parser.add_argument("--run", type=Path, required=True, help="directory of the new run")
-    parser.add_argument(
-        "--scores",
-        type=Path,
-        metavar="FILE",
-        help="a parquet file of scores of the run's samples: task_id, seed, score, name",
-    )
-    parser.add_argument(
-        "--task", default=HUMANEVAL, help=f"what was asked, and how it is judged [{HUMANEVAL}]"
-    )
-    parser.add_argument(
-        "--problems",
-        default="",
-        metavar="FILE",
-        help="the task's data as published; for humaneval a JSONL or JSONL.gz file with its fields "
-        "[those of the task]",
-    )
-    parser.add_argument(
-        "--style",
-        choices=("chat", "completion", "verbatim"),
-        help="how the completions were asked for: in a chat; by the prompt, to be continued; or "
-        "verbatim, to be used unchanged after the prompt [verbatim for programs, else chat]",
-    )
-    parser.add_argument(
-        "--opens-thought",
-        action="store_true",
-        help="the completions begin in a reasoning model's thought: the chat template ended with "
-        "<think>. One without </think> then holds no answer",
-    )
-    parser.add_argument(
-        "--model",
-        default="",
-        help="name of the model that made the samples, for the report [the file's name]",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="time limit of an answer in this run [the task's]",
-    )
-    parser.add_argument(
-        "--libraries",
-        metavar="NAMES",
-        help="which libraries a program of this run can import: names with commas between, or "
-        "none [numpy]",
-    )
-    flags = parser.parse_args()
+    flags = parser().parse_args()
     if not (flags.samples or flags.scores):
         raise UsageError("nothing to ingest: give a file of samples, or --scores FILE, or both")
     # Imported after parsing, so that --help and a wrong flag answer at once.
@@ -132,6 +78,65 @@ def _said(run: "Run", path: Path, *, judged: bool) -> "Run":
     names = ("fit",) if judged else ("evaluate", "fit")
     print(f"next: {' && '.join(f'{job_command(name)} {path}' for name in names)}")
     return run
+
+
+def parser() -> Parser:
+    """The flags."""
+    found = Parser(__doc__ or "")
+    found.add_argument(
+        "samples",
+        nargs="?",
+        type=Path,
+        help="a JSONL or JSONL.gz file of {task_id, completion} or {task_id, solution}; a bundle; "
+        "or a file of samples with verdicts",
+    )
+    found.add_argument("--run", type=Path, required=True, help="directory of the new run")
+    found.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="a parquet file of scores of the run's samples: task_id, seed, score, name",
+    )
+    found.add_argument(
+        "--task", default=HUMANEVAL, help=f"what was asked, and how it is judged [{HUMANEVAL}]"
+    )
+    found.add_argument(
+        "--problems",
+        default="",
+        metavar="FILE",
+        help="the task's data as published; for humaneval a JSONL or JSONL.gz file with its fields "
+        "[those of the task]",
+    )
+    found.add_argument(
+        "--style",
+        choices=("chat", "completion", "verbatim"),
+        help="how the completions were asked for: in a chat; by the prompt, to be continued; or "
+        "verbatim, to be used unchanged after the prompt [verbatim for programs, else chat]",
+    )
+    found.add_argument(
+        "--opens-thought",
+        action="store_true",
+        help="the completions begin in a reasoning model's thought: the chat template ended with "
+        "<think>. One without </think> then holds no answer",
+    )
+    found.add_argument(
+        "--model",
+        default="",
+        help="name of the model that made the samples, for the report [the file's name]",
+    )
+    found.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="time limit of an answer in this run [the task's]",
+    )
+    found.add_argument(
+        "--libraries",
+        metavar="NAMES",
+        help="which libraries a program of this run can import: names with commas between, or "
+        "none [numpy]",
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -24,41 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Make one question from the flags, and print its answer as text or JSON."""
-    parser = Parser(__doc__ or "")
-    parser.add_argument(
-        "--pilot", type=Path, default=LATEST, help=f"directory of a fitted run [{LATEST}]"
-    )
-    wish = parser.add_mutually_exclusive_group(required=True)
-    wish.add_argument("--target", type=float, help="coverage to reach, such as 0.95")
-    wish.add_argument("--samples", type=int, help="samples of each problem")
-    wish.add_argument("--budget-usd", type=float, help="US dollars to spend")
-    wish.add_argument("--gpu-hours", type=float, help="GPU hours to spend")
-    parser.add_argument(
-        "--usd-per-gpu-hour", type=float, default=2.0, help="price of a GPU hour, in dollars [2.0]"
-    )
-    parser.add_argument(
-        "--tokens-per-second", type=float, help="output tokens of one GPU [as in the pilot]"
-    )
-    parser.add_argument(
-        "--tokens-per-sample",
-        type=float,
-        help="output tokens of a sample [each problem's as in the pilot; ingested samples have "
-        "none]",
-    )
-    parser.add_argument(
-        "--stop-r",
-        type=int,
-        default=5,
-        help="adaptive: a problem is finished when it has this many passes [5]",
-    )
-    parser.add_argument(
-        "--stop-min",
-        type=int,
-        default=50,
-        help="adaptive: minimum number of samples of each problem [50]",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    flags = parser.parse_args()
+    flags = parser().parse_args()
     # Imported after parsing, so that --help and a wrong flag answer at once.
     from toolkit.planning.advice import Question, advice_document, advice_text
     from toolkit.planning.budget import Prices, read_pilot
@@ -99,6 +65,45 @@ def refuse_other_judge(run: "Run") -> None:
             f"{run.results_dir}: fitted from verdicts of {fitted.line()}; the run's judge is "
             f"{own.line()}; run `{job_command('fit')} {run.path}` first"
         )
+
+
+def parser() -> Parser:
+    """The flags."""
+    found = Parser(__doc__ or "")
+    found.add_argument(
+        "--pilot", type=Path, default=LATEST, help=f"directory of a fitted run [{LATEST}]"
+    )
+    wish = found.add_mutually_exclusive_group(required=True)
+    wish.add_argument("--target", type=float, help="coverage to reach, such as 0.95")
+    wish.add_argument("--samples", type=int, help="samples of each problem")
+    wish.add_argument("--budget-usd", type=float, help="US dollars to spend")
+    wish.add_argument("--gpu-hours", type=float, help="GPU hours to spend")
+    found.add_argument(
+        "--usd-per-gpu-hour", type=float, default=2.0, help="price of a GPU hour, in dollars [2.0]"
+    )
+    found.add_argument(
+        "--tokens-per-second", type=float, help="output tokens of one GPU [as in the pilot]"
+    )
+    found.add_argument(
+        "--tokens-per-sample",
+        type=float,
+        help="output tokens of a sample [each problem's as in the pilot; ingested samples have "
+        "none]",
+    )
+    found.add_argument(
+        "--stop-r",
+        type=int,
+        default=5,
+        help="adaptive: a problem is finished when it has this many passes [5]",
+    )
+    found.add_argument(
+        "--stop-min",
+        type=int,
+        default=50,
+        help="adaptive: minimum number of samples of each problem [50]",
+    )
+    found.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    return found
 
 
 if __name__ == "__main__":

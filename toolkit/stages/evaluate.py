@@ -122,10 +122,7 @@ def evaluate_run(
     taking = Taking.of(run, taker(run, verifier))
     slices, done = run.slices(), run.done()
     present = [s for s in slices if s.name in done]
-    missing = len(slices) - len(present)
-    if among is not None:
-        present = [s for s in present if s.name in among]
-    corrupt = taking.map_slices(present, part, parts)
+    looked_at = present if among is None else [s for s in present if s.name in among]
     share = _Share(
         taking=taking,
         judge=judge,
@@ -136,27 +133,18 @@ def evaluate_run(
         parts=parts,
         workers=workers,
         batch_seconds=batch_seconds,
-        corrupt=corrupt,
+        corrupt=taking.map_slices(looked_at, part, parts),
     )
     log.info("judge: %s", judge.line())
-    # The answers of other parts are dropped as they are read: a group has room for more samples.
-    whole = [s for s in present if s.name not in corrupt]
-    groups = _mended(run, partial(group_files, run, whole, parts * SAMPLES_AT_ONCE))
-    counts = _Counts()
-    for number, group in enumerate(groups, start=1):
-        if len(groups) > 1:
-            problems = how_many(len(group.task_ids or ()), "problem")
-            log.info("group %d of %d: %s", number, len(groups), problems)
-        counts += share.evaluate(group)
-    harness = harness_of(judge)
+    counts, harness = share.evaluate(looked_at), harness_of(judge)
     return EvaluationSummary(
         samples=counts.samples,
         distinct=counts.distinct,
         judged=0 if harness else counts.todo,
         errors=counts.errors,
         seconds=counts.seconds,
-        missing_slices=missing,
-        corrupt=len(corrupt),
+        missing_slices=len(slices) - len(present),
+        corrupt=len(share.corrupt),
         waiting=counts.todo if harness else 0,
         harness=harness,
     )
@@ -197,7 +185,21 @@ class _Share:
     batch_seconds: float
     corrupt: set[str]
 
-    def evaluate(self, group: ProblemGroup) -> _Counts:
+    def evaluate(self, slices: Sequence[Slice]) -> _Counts:
+        """Judge what has no verdict in the shards of these slices."""
+        run, whole = self.taking.run, [s for s in slices if s.name not in self.corrupt]
+        # The answers of other parts are dropped as they are read: a group has room for more.
+        room = self.parts * SAMPLES_AT_ONCE
+        groups = _mended(run, partial(group_files, run, whole, room))
+        counts = _Counts()
+        for number, group in enumerate(groups, start=1):
+            if len(groups) > 1:
+                problems = how_many(len(group.task_ids or ()), "problem")
+                log.info("group %d of %d: %s", number, len(groups), problems)
+            counts += self._evaluate_group(group)
+        return counts
+
+    def _evaluate_group(self, group: ProblemGroup) -> _Counts:
         """Judge what has no verdict of these problems."""
         present = [s for s in group.slices if s.name not in self.corrupt]
         chosen = Chosen(group.task_ids, self.part, self.parts)

@@ -67,21 +67,7 @@ def fit_run(
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated, and
     `UsageError` for a second judge of an adaptive run.
     """
-    if name and run.stopping_rule():
-        raise UsageError(
-            f"--judge {name}: sampling of this run stopped at passes by its own judge, so that "
-            "counts by another one are biased; sample without --adaptive, or take each sample's "
-            "outcome by `python analysis/outcomes.py`"
-        )
-    counts = count_outcomes(run, judge)
-    if harness := harness_of(judge):
-        counts = with_all_verdicts(run, judge, counts, harness)
-    if not counts["n"].sum() and (others := other_judges(run, judge)):
-        raise ToolkitError(
-            f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
-            f"{'; '.join(others)}: evaluate again, or take those of the same version by --timeout "
-            "and --libraries"
-        )
+    counts = _counts(run, judge, name)
     context = _context(run, counts, judge, read_taxonomy(run, judge), cost)
     if name:  # published figures are those of HumanEval's own tests
         title = f"{context.title}, judged by {name}"
@@ -101,6 +87,26 @@ def fit_run(
     if browse and not name:
         browse_at_fit(run, judge)
     return document
+
+
+def _counts(run: Run, judge: Judge, name: str) -> pl.DataFrame:
+    """What is to be fitted. Raises as `fit_run` does."""
+    if name and run.stopping_rule():
+        raise UsageError(
+            f"--judge {name}: sampling of this run stopped at passes by its own judge, so that "
+            "counts by another one are biased; sample without --adaptive, or take each sample's "
+            "outcome by `python analysis/outcomes.py`"
+        )
+    counts = count_outcomes(run, judge)
+    if harness := harness_of(judge):
+        counts = with_all_verdicts(run, judge, counts, harness)
+    if not counts["n"].sum() and (others := other_judges(run, judge)):
+        raise ToolkitError(
+            f"{run.path}: no sample has a verdict of the judge {judge.line()}, but of: "
+            f"{'; '.join(others)}: evaluate again, or take those of the same version by --timeout "
+            "and --libraries"
+        )
+    return counts
 
 
 def _weak_tests(run: Run, judge: Judge, replicates: int) -> dict[str, WeakTests] | None:
