@@ -101,7 +101,7 @@ def test_the_table_of_problems_links_to_the_page_of_samples_where_there_is_one(t
         (figures / f"{name}.svg").write_text("<svg/>")
     write_report(few, counts, tmp_path)
     assert BROWSE_HTML not in (tmp_path / "report.html").read_text()
-    write_report(few, counts, tmp_path, browse=True)
+    write_report(few, counts, tmp_path, BROWSE_HTML)
     promised = (tmp_path / "report.html").read_text()
     (tmp_path / BROWSE_HTML).touch()
     write_report(few, counts, tmp_path)

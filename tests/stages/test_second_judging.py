@@ -1,7 +1,10 @@
 """Another task's references judge the samples of a run, beside its own judge."""
 
+import base64
 import gzip
 import json
+import re
+import zlib
 
 import polars as pl
 import pytest
@@ -10,9 +13,11 @@ from shared_data import shared
 
 from toolkit.config import Evaluation
 from toolkit.errors import UsageError
+from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import read_fit
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.run import open_run
+from toolkit.stages.browse import browse_at_fit
 from toolkit.stages.evaluate import evaluate_run, second_references
 from toolkit.stages.fit import fit_run, results_of
 from toolkit.stages.ingest import ingest
@@ -75,7 +80,8 @@ def test_both_judges_have_their_verdicts_of_the_same_samples(run, tmp_path):
 @pytest.mark.slow
 def test_it_is_fitted_into_a_folder_of_its_own(run, tmp_path):
     fit_run(run, judge=judge_of_run(run), replicates=100)
-    own = {p: p.read_bytes() for p in run.results_dir.rglob("*") if p.is_file()}
+    page = run.results_dir / BROWSE_HTML
+    own = {p: p.read_bytes() for p in run.results_dir.rglob("*") if p.is_file() and p != page}
     judge_twice(run, tmp_path, [row(name, STRONG) for name in "ab"])
     second = judge_of_run(run, name="humaneval+")
     fit_run(run, judge=second, name="humaneval+", replicates=100)
@@ -84,6 +90,7 @@ def test_it_is_fitted_into_a_folder_of_its_own(run, tmp_path):
     assert document.pass_at_k[1] == pytest.approx(0.25)
     assert read_fit(run.results_dir).pass_at_k[1] == pytest.approx(0.75)
     assert {p: p.read_bytes() for p in own} == own
+    assert '../browse.html#a"' in (results_of(run, "humaneval+") / "report.html").read_text()
     weak = fit_run(run, judge=judge_of_run(run), replicates=100).weak_tests["humaneval+"]
     assert (weak.passes, weak.false_positives, weak.missed) == (6, 4, 0)
     assert weak.accuracy[4].estimate == pytest.approx(1 / 3)
@@ -95,6 +102,37 @@ def test_it_is_fitted_into_a_folder_of_its_own(run, tmp_path):
     (run.results_dir / "humaneval+" / "fit.json").unlink()
     with pytest.raises(UsageError, match=r"fit.py \S+/run --judge humaneval\+`"):
         read_fit(results_of(run, "humaneval+"))
+
+
+@pytest.mark.slow
+def test_a_fit_by_another_judge_writes_the_page_of_both(run, tmp_path):
+    page = run.results_dir / BROWSE_HTML
+    fit_run(run, judge=judge_of_run(run), replicates=100)
+    assert [judge["name"] for judge in head_of(page)["judges"]] == ["python_tests"]
+    judge_twice(run, tmp_path, [row(name, STRONG) for name in "ab"])
+    second = judge_of_run(run, name="humaneval+")
+    options = {"judge": second, "name": "humaneval+", "replicates": 100}
+    fit_run(run, **options, browse=False)
+    assert [judge["name"] for judge in head_of(page)["judges"]] == ["python_tests"]
+    fit_run(run, **options)  # what was fitted stays, and the page is made
+    head = head_of(page)
+    assert [judge["name"] for judge in head["judges"]] == ["python_tests", "humaneval+"]
+    assert index_of(page)["problems"][0]["c"] == 3
+    assert index_of(page)["problems"][0]["beside"] == [[4, 1]]
+    # By another time limit nothing is judged yet, and the page says so.
+    slower = judge_of_run(run, 9.0, name="humaneval+")
+    browse_at_fit(run, slower, "humaneval+")
+    assert "timeout 9.0" in head_of(page)["judges"][1]["line"]
+    assert index_of(page)["problems"][0]["beside"] == [[0, 0]]
+
+
+def index_of(page):
+    text = re.search(r'<script type="text/plain" id="index">([^<]*)<', page.read_text())[1]
+    return json.loads(zlib.decompress(base64.b64decode(text), -15))
+
+
+def head_of(page):
+    return index_of(page)["head"]
 
 
 def test_what_is_frozen_needs_no_file_again(run, tmp_path):
@@ -131,6 +169,7 @@ def test_the_jobs_judge_fit_and_refuse(run, tmp_path):
     done = job("fit.py", "run", "--judge", "humaneval+", "--replicates", "100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "report: run/results/humaneval+/report.html" in done.stdout
+    assert "samples: run/results/browse.html" in done.stdout
 
 
 @pytest.mark.slow

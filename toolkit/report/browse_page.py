@@ -42,6 +42,15 @@ def browse_page(data: BrowseData) -> bytes:
     return "".join((before, *_blocks(data.blocks), after)).encode()
 
 
+def browser_seen_from(out: Path) -> str | None:
+    """The address of the page of samples, as seen from `out`; None where there is none.
+
+    Of a second judge it stands above: there is one page for all judges.
+    """
+    addresses = (BROWSE_HTML, f"../{BROWSE_HTML}")
+    return next((each for each in addresses if (out / each).is_file()), None)
+
+
 def packed(value: Any) -> str:
     """A JSON value, compressed by raw deflate (RFC 1951), in Base64."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

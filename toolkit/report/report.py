@@ -21,7 +21,7 @@ from toolkit.report.blocks import (
     plain,
     span,
 )
-from toolkit.report.browse_page import BROWSE_HTML
+from toolkit.report.browse_page import browser_seen_from
 from toolkit.report.consistency import consistency_blocks
 from toolkit.report.document import FitDocument
 from toolkit.report.forecast import forecast_blocks
@@ -38,28 +38,20 @@ MOST_SHORT = 10
 
 
 def write_report(
-    document: FitDocument, counts: pl.DataFrame, out: Path, *, browse: bool = False
+    document: FitDocument, counts: pl.DataFrame, out: Path, browser: str | None = None
 ) -> None:
     """Write report.md and report.html into `out`, whose figures/ are drawn already.
 
-    browse: a page of the samples will stand there too. Raises `WriteFailure`.
+    browser: the address of a page of the samples that will be made, as seen from `out`. Without
+    it, the one that is there. Raises `WriteFailure`.
     """
-    blocks = list(report_blocks(document, counts, BROWSE_HTML if browse else _browser(out)))
+    blocks = list(report_blocks(document, counts, browser or browser_seen_from(out)))
     title = f"How fail@k falls: {document.title}"
     for name, text in (
         ("report.md", render_markdown(title, blocks)),
         ("report.html", render_html(title, blocks, out / "figures")),
     ):
         replace_file(out / name, text.encode())
-
-
-def _browser(out: Path) -> str | None:
-    """The address of the page of samples, as seen from `out`; None where there is none.
-
-    Of a second judge it stands above: there is one page for all judges.
-    """
-    found = (out / BROWSE_HTML, BROWSE_HTML), (out.parent / BROWSE_HTML, f"../{BROWSE_HTML}")
-    return next((address for path, address in found if path.is_file()), None)
 
 
 def report_blocks(

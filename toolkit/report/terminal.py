@@ -7,7 +7,7 @@ from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
 from toolkit.report.blocks import how_many
 from toolkit.report.browse_data import BrowseData
-from toolkit.report.browse_page import BROWSE_HTML
+from toolkit.report.browse_page import BROWSE_HTML, browser_seen_from
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
 from toolkit.runs.run import Run
 
@@ -56,8 +56,9 @@ def describe_fit(document: FitDocument, folder: Path) -> str:
     rows.append(f"power law: {document.power_law.verdict}")
     rows += [f"  - {reason}" for reason in document.power_law.reasons]
     rows.append(f"report: {_shortest(folder / 'report.html')}")
-    if (folder / BROWSE_HTML).is_file():
-        rows.append(f"samples: {_shortest(folder / BROWSE_HTML)}")
+    if page := browser_seen_from(folder):
+        place = folder / page if page == BROWSE_HTML else folder.parent / BROWSE_HTML
+        rows.append(f"samples: {_shortest(place)}")
     return "\n".join(rows)
 
 

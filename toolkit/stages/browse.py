@@ -1,6 +1,7 @@
 """The sample browser of a run: `results/browse.html`, made by fit and by `jobs/browse.py`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.cli import job_command
@@ -15,16 +16,19 @@ from toolkit.verifiers.judges import judge_of_run
 log = logging.getLogger(__name__)
 
 
-def browse_run(run: Run, judge: Judge, path: Path | None = None) -> tuple[Path, BrowseData]:
+def browse_run(
+    run: Run, judge: Judge, path: Path | None = None, *, beside: Mapping[str, Judge] | None = None
+) -> tuple[Path, BrowseData]:
     """Write the page of a run, and return where it is and what it shows.
 
-    judge: whose passes are counted; the run's other judges stand beside it. path: the file to
-    write; None: `results/browse.html`. A file with the same content stays as it is.
+    judge: whose passes are counted; the run's other judges stand beside it. beside: name -> one of
+    those, where its settings are not the usual ones. path: the file to write; None:
+    `results/browse.html`. A file with the same content stays as it is.
 
     Raises `CorruptShard` for a damaged file of the run, and `WriteFailure`.
     """
     judges = {judge.verifier: judge}
-    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)}
+    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)} | (beside or {})
     data = browse_data(run, _title(run), judges)
     path = path or run.results_dir / BROWSE_HTML
     page = browse_page(data)
@@ -38,8 +42,12 @@ def made_at_fit(run: Run) -> bool:
     return sum(len(s) for s in run.slices()) <= MOST_SAMPLES
 
 
-def browse_at_fit(run: Run, judge: Judge) -> None:
-    """Write the page of a run that is not too large for it; the log says where it is too large."""
+def browse_at_fit(run: Run, judge: Judge, name: str = "") -> None:
+    """Write the page of a run that is not too large for it; the log says where it is too large.
+
+    judge: that of the fit. name: of a judge beside the run's own, if it is one; "" if not. The page
+    is the same one, and counts the passes of the run's own judge either way.
+    """
     if not made_at_fit(run):
         log.info(
             "no page of the samples: over %d; `%s %s` makes one of the most frequent answers",
@@ -48,7 +56,8 @@ def browse_at_fit(run: Run, judge: Judge) -> None:
             run.path,
         )
         return
-    browse_run(run, judge)
+    own, beside = (judge_of_run(run), {name: judge}) if name else (judge, {})
+    browse_run(run, own, beside=beside)
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -19,6 +19,7 @@ from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.records import Judge
 from toolkit.report.blocks import how_many
+from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import FIT_JSON, FitContext, FitDocument, read_fit, write_fit
 from toolkit.report.facts import JudgeFacts, SamplingFacts
 from toolkit.report.figures import draw_figures
@@ -62,7 +63,8 @@ def fit_run(
 
     name: of a judge that the run has besides its own. Its results are `results/NAME/`. cost: what
     the run is paid for, so that the report can say it without asking Slurm again. browse: whether
-    the page of the samples is written too, for the run's own judge (`toolkit.stages.browse`).
+    the page of the samples is written too, `results/browse.html` (`toolkit.stages.browse`). There
+    is one for all judges.
 
     A truncated shard counts as missing. Raises `ToolkitError` when nothing is evaluated, and
     `UsageError` for a second judge of an adaptive run.
@@ -75,6 +77,7 @@ def fit_run(
     else:
         found = _weak_tests(run, judge, replicates)
         context = dataclasses.replace(context, weak_tests=found)
+    page = f"../{BROWSE_HTML}" if name else BROWSE_HTML
     document, _ = fit_counts(
         counts,
         results_of(run, name),
@@ -82,10 +85,10 @@ def fit_run(
         rule=run.stopping_rule(),
         replicates=replicates,
         forecasts=forecasts,
-        browse=browse and not name and made_at_fit(run),
+        browser=page if browse and made_at_fit(run) else None,
     )
-    if browse and not name:
-        browse_at_fit(run, judge)
+    if browse:
+        browse_at_fit(run, judge, name)
     return document
 
 
@@ -195,15 +198,15 @@ def fit_counts(
     rule: StoppingRule | None = None,
     replicates: int = 1000,
     forecasts: bool = True,
-    browse: bool = False,
+    browser: str | None = None,
 ) -> tuple[FitDocument, bool]:
     """Fit counts (task_id, n, c, ...) and write counts, curve, fit.json, figures and report.
 
     A column `suspect` tells how many of the c are suspect passes; none without it. They count as
     passes in everything but `FitDocument.without_suspect`.
 
-    `rule`: by which each problem's sampling stopped, if its n depends on its passes. `browse`: a
-    page of the samples will stand in `out`, to which the report links.
+    `rule`: by which each problem's sampling stopped, if its n depends on its passes. `browser`: the
+    address, as seen from `out`, where a page of the samples will stand; the report links to it.
 
     Returns the document, and whether anything was written: when `out` holds the results of the
     same counts, context and version, they stay as they are, but for cost and provenance.
@@ -230,7 +233,7 @@ def fit_counts(
     write_table(out / "counts.parquet", counts, {})
     write_table(out / "curve.parquet", _curve_table(document), {})
     draw_figures(document, counts, out / "figures")
-    write_report(document, counts, out, browse=browse)
+    write_report(document, counts, out, browser)
     document = dataclasses.replace(document, files=digests_of_results(out))
     write_fit(document, out)
     return document, True
