@@ -8,11 +8,15 @@ from matplotlib.ticker import PercentFormatter
 
 from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent
 from toolkit.report.document import FitDocument
-from toolkit.report.style import error_bars, k_axis, legend_below, new_figure, series_styles
+from toolkit.report.style import (
+    APART,
+    error_bars,
+    k_axis,
+    legend_below,
+    new_figure,
+    series_styles,
+)
 from toolkit.stats.consistency import Consistency, Measured
-
-APART = 1.035
-"""The factor of k from one series to the next, so that their intervals stand side by side."""
 
 
 def consistency_figure(document: FitDocument) -> Figure:

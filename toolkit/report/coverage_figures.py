@@ -75,13 +75,20 @@ def fail_figure(document: FitDocument) -> Figure:
     _draw_bracket(document, axes)
     _gpt4o(document, axes, 1 - GPT4O_PASS_AT_1)
     log_k_axis(axes)
-    floor = min(seen.values(), default=0.1)
-    lowest = min((f.estimate for f in document.forecast.values()), default=floor)
-    axes.set_ylim(max(0.4 * min(floor, lowest), 1e-5), 1.15)
+    axes.set_ylim(max(_lowest(document, seen), 1e-5), 1.15)
     log_percent_axis(axes)
     _mark_the_change(document, axes)
     legend_below(figure, axes)
     return figure
+
+
+def _lowest(document: FitDocument, seen: Mapping[int, float]) -> float:
+    """Where the axis of fail@k ends: below all values and intervals, but for those far below."""
+    values = [*seen.values(), *(f.estimate for f in document.forecast.values())]
+    lowest = min(values, default=0.1)
+    intervals = (document.band, _ahead(document), document.same_problems_band or {})
+    ends = [each.lo for found in intervals for each in found.values()]
+    return min(0.4 * lowest, 0.8 * min((lo for lo in ends if lo > 0.1 * lowest), default=lowest))
 
 
 def tokens_figure(document: FitDocument, tokens: OutputTokens) -> Figure:
@@ -240,4 +247,4 @@ def _gpt4o(document: FitDocument, axes: Axes, level: float) -> None:
         if found and found.pass_at_1_lo is not None and found.pass_at_1_hi is not None:
             ends = found.pass_at_1_lo, found.pass_at_1_hi
             low, high = ends if level > 0.5 else (1 - ends[1], 1 - ends[0])
-            axes.axhspan(low, high, color=ORANGE, alpha=0.1, lw=0, label="its 95 %")
+            axes.axhspan(low, high, color=ORANGE, alpha=0.1, lw=0, label="GPT-4o, 95 %")

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, PercentFormatter
 
 from toolkit.files import make_directory, writing
 from toolkit.report.consistency import consistency_figure
@@ -127,6 +127,9 @@ def _name_the_zero(axes: Any, floor: float) -> None:
     axes.set_yticks([floor, *ticks])
     axes.set_ylim(limits)  # ticks beyond them would move them
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, i: "0" if v == floor else shown(v, i)))
+    # From there on down the axis counts no more.
+    small = [t for t in axes.yaxis.get_minorticklocs() if 1.5 * floor < t < limits[1]]
+    axes.yaxis.set_minor_locator(FixedLocator(small))
 
 
 def _outcomes_figure(found: Taxonomy) -> Figure:
@@ -139,18 +142,21 @@ def _outcomes_figure(found: Taxonomy) -> Figure:
     axes.barh(kinds, shares, color=colors, height=0.65)
     if found.suspect_passes:
         suspect = found.suspect_passes / found.samples
+        label = f"suspect passes: {found.suspect_passes:,}"
         left = found.kinds[PASSED] / found.samples - suspect
         look: dict[str, Any] = {"color": ORANGE, "hatch": "xxx", "edgecolor": "white", "lw": 0}
-        axes.barh([PASSED], suspect, left=left, height=0.65, label="suspect passes", **look)
+        axes.barh([PASSED], suspect, left=left, height=0.65, label=label, **look)
     if found.cut:
         hatched: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "lw": 0, "hatch": "////"}
-        axes.barh(kinds, cut, height=0.65, label="cut at max_tokens", **hatched)
+        label = f"cut at max_tokens: {sum(found.cut.values()):,}"
+        axes.barh(kinds, cut, height=0.65, label=label, **hatched)
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
     for row, (kind, number) in enumerate(found.kinds.items()):
         text = f"{number:,} ({found.share(kind)})"
         axes.annotate(text, (shares[row], row), (4, 0), **beside)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * shares.max())
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 1.25 * min(shares.max(), 0.8)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(visible=False, axis="y")
     legend_below(figure, axes)

@@ -54,6 +54,8 @@ STYLE_KEY = "Inference-Scaling-Style"
 """Under it a PNG says which code has drawn it (`drawing_digest`)."""
 DRAWING = ("style.py", "coverage_figures.py", "figures.py")
 """The files that draw the figures of a report."""
+APART = 1.035
+"""The factor of k from one series to the next, so that their intervals stand side by side."""
 MANY_DECADES = 2.0
 """On a longer logarithmic axis only the decades have numbers."""
 

@@ -5,6 +5,7 @@ The judge is the run's own; another one beside it, by stronger tests, is taken a
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -19,7 +20,15 @@ from toolkit.report.blocks import (
     plain,
 )
 from toolkit.report.document import FitDocument
-from toolkit.report.style import GREY, k_axis, legend_below, new_figure, series_styles
+from toolkit.report.style import (
+    APART,
+    GREY,
+    error_bars,
+    k_axis,
+    legend_below,
+    new_figure,
+    series_styles,
+)
 from toolkit.stats.forecast import Interval
 from toolkit.stats.weak_tests import WeakTests
 
@@ -33,18 +42,23 @@ def figure_name(judge: str) -> str:
 
 
 def weak_tests_figure(found: WeakTests, judge: str) -> Figure:
-    """Claimed coverage and the accuracy of the first passing answer against k; the ceiling."""
+    """Claimed coverage and the accuracy of the first passing answer against k; the ceiling.
+
+    Intervals are bars side by side: one band would hide the other.
+    """
     figure, axes = new_figure("tries per problem k", "share of the problems")
     drawn = {"claimed by the run's own tests": found.claimed, f"right by {judge}": found.accuracy}
-    for (label, by_k), style in zip(drawn.items(), series_styles(), strict=False):
-        low, high = ([getattr(p, end) for p in by_k.values()] for end in ("lo", "hi"))
-        axes.fill_between(list(by_k), low, high, color=style["color"], alpha=0.13, lw=0)
-        axes.plot(list(by_k), [p.estimate for p in by_k.values()], label=label, **style)
+    sides = zip(drawn.items(), (1 / APART, APART), series_styles(), strict=False)
+    for (label, by_k), aside, style in sides:
+        low, high = (np.array([getattr(p, end) for p in by_k.values()]) for end in ("lo", "hi"))
+        beside = [aside * k for k in by_k]
+        error_bars(axes, beside, (low, high), style["color"], None)
+        axes.plot(beside, [p.estimate for p in by_k.values()], label=label, **style)
     ceiling = found.ceiling
     axes.axhspan(ceiling.lo, ceiling.hi, facecolor="none", edgecolor=GREY, hatch="...", lw=0)
     axes.axhline(ceiling.estimate, color=GREY, ls="--", label="ceiling, with its 95 % interval")
     k_axis(axes, list(found.claimed))
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(-0.02, 1.02)  # whole markers at 0 and at 1
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     legend_below(figure, axes)
     return figure
