@@ -1,6 +1,7 @@
 """The sample browser in a real Chromium: table, problems, diff, links, keys, and hostile text."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from chromium import chromium, missing, resize
@@ -307,6 +308,31 @@ def test_nothing_is_wider_than_the_screen(shown, width):
             assert driver.execute_script(wider) == []
         paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(255, 255, 255)") is not dark
+
+
+@pytest.mark.parametrize(
+    ("link", "rows"), [("#", 61), ("#odd/%3Ci%3E%40%22", len(HOSTILE)), ("#t/2@question", 0)]
+)
+def test_on_paper_all_rows_stand_below_each_other(shown, link, rows):
+    driver = shown(link)
+    resize(driver, 720)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+        boxes = driver.execute_script(
+            "return [...document.querySelectorAll('.row')].map(row => row.getBoundingClientRect())"
+            ".filter(box => box.height).map(box => [box.top, box.bottom])"
+        )
+        assert len(boxes) == rows
+        assert all(low <= top + 0.5 for (_, low), (top, _) in pairwise(boxes))
+        for part in ("main", ".pane"):
+            cut = "return [...document.querySelectorAll(arguments[0])].filter(box => box.clientHeight && box.scrollHeight > box.clientHeight + 1).length"
+            assert driver.execute_script(cut, part) == 0
+        driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    resize(driver, 1280)
+    assert len(texts(driver, ".row")) < 61
 
 
 @pytest.mark.slow

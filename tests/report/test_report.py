@@ -4,18 +4,22 @@ import dataclasses
 import re
 from urllib.parse import unquote
 
+import matplotlib as mpl
 import polars as pl
 import pytest
+from chromium import chromium, resize
 from run_jobs import ROOT
 
 import toolkit
 from toolkit.report.blocks import Bullets, Code, Heading, Paragraph, Picture, Table, plain
 from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import read_fit
+from toolkit.report.figures import figures_of
 from toolkit.report.inline import as_html
 from toolkit.report.references import AUTHORS, bibtex
 from toolkit.report.render import render_html, render_markdown
 from toolkit.report.report import report_blocks, write_report
+from toolkit.report.style import STYLE, save
 from toolkit.runs.provenance import Provenance
 from toolkit.runs.taxonomy import Taxonomy
 from toolkit.runs.usage import Cost
@@ -122,6 +126,20 @@ def test_the_table_of_problems_links_to_the_page_of_samples_where_there_is_one(t
         (other / "figures" / path.name).write_text("<svg/>")
     write_report(few, counts, other)
     assert f'href="../{BROWSE_HTML}#HumanEval/32"' in (other / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_page_is_no_wider_than_a_phone(tmp_path, document):
+    with chromium() as driver:
+        (tmp_path / "figures").mkdir()
+        with mpl.rc_context(STYLE):
+            for name, figure in figures_of(document, COUNTS).items():
+                save(figure, tmp_path / "figures" / name)
+        write_report(document, COUNTS, tmp_path)
+        resize(driver, 360)
+        driver.get((tmp_path / "report.html").as_uri())
+        assert driver.execute_script("return document.documentElement.scrollWidth") == 360
+        assert driver.execute_script("return document.images.length") > 3
 
 
 def test_the_page_has_no_raw_markup_and_loads_nothing(tmp_path, document):

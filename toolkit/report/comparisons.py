@@ -91,7 +91,7 @@ def draw_frontiers(panels: Mapping[str, Mapping[str, Sequence[Frontier]]], path:
             for (label, both), style in zip(runs.items(), styles, strict=True):
                 for each, line in zip(both, ("-", ":"), strict=False):
                     name = f"{label}, {each.policy}" if len(runs) <= MOST_BANDS else None
-                    look = {"color": style["color"], "linestyle": line, "lw": 1.5}
+                    look = style | {"linestyle": line, "lw": 1.5, "markevery": _grid_places(each.k)}
                     name = name or (label if line == "-" else "_")
                     axes.plot(each.cost, each.coverage, label=name, **look)
             axes.set_xscale("log")
@@ -229,16 +229,16 @@ def draw_frontier(runs: Mapping[str, Sequence[Frontier]], path: Path) -> None:
         figure, axes = new_figure("US dollars for all problems", "pass@k (coverage)")
         styles = itertools.cycle(series_styles())
         for (label, found), style in zip(runs.items(), styles, strict=False):
-            look = {"color": style["color"], "lw": 1.5}
             for each, line in zip(found, ("-", ":"), strict=False):
-                name = f"{label}, {each.policy}"
-                axes.plot(each.cost, each.coverage, label=name, linestyle=line, **look)
+                look = style | {"linestyle": line, "lw": 1.5, "markevery": _grid_places(each.k)}
+                axes.plot(each.cost, each.coverage, label=f"{label}, {each.policy}", **look)
             first = found[0]
             axes.fill_between(
                 first.cost, first.lo, first.hi, color=style["color"], alpha=0.15, lw=0
             )
         axes.set_xscale("log")
-        axes.set_ylim(0, 1.02)
+        _dollar_axis(axes)
+        axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         legend_below(figure, axes, columns=2)
         save(figure, path)

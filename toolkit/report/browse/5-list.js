@@ -1,6 +1,7 @@
 // A list of which only the rows in view are elements, however many there are.
 
 const OVERSCAN = 10;
+const MOST_PRINTED = 1000;
 
 class VirtualList {
   // render(i): the element of row i. empty: what is shown where there is no row. The height of a
@@ -44,10 +45,25 @@ class VirtualList {
     });
   }
 
+  // On paper nobody scrolls: all rows are elements, but for those of a very long list.
+  print(printing) {
+    this.printing = printing;
+    this.refresh();
+    const left = this.count - MOST_PRINTED;
+    if (printing && left > 0) this.inner.append(el("p", { class: "note" }, `and ${number(left)} more`));
+  }
+
   draw() {
+    if (this.printing) {
+      this.place(0, Math.min(this.count, MOST_PRINTED));
+      return;
+    }
     const top = this.box.scrollTop;
     const first = Math.max(0, Math.floor(top / this.height) - OVERSCAN);
-    const last = Math.min(this.count, Math.ceil((top + this.box.clientHeight) / this.height) + OVERSCAN);
+    this.place(first, Math.min(this.count, Math.ceil((top + this.box.clientHeight) / this.height) + OVERSCAN));
+  }
+
+  place(first, last) {
     for (const [i, row] of this.rows) {
       if (i < first || i >= last) {
         row.remove();

@@ -25,6 +25,8 @@ class App {
     this.overview = new ProblemsView(head, problems);
     addEventListener("hashchange", () => this.route());
     addEventListener("keydown", (event) => this.key(event));
+    addEventListener("beforeprint", () => this.view?.list.print(true));
+    addEventListener("afterprint", () => this.view?.list.print(false));
     this.route();
   }
 
