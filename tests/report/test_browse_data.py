@@ -21,6 +21,7 @@ from toolkit.runs.run import open_run
 from toolkit.runs.second_judge import freeze_second_judge
 from toolkit.stages.browse import browse_run
 from toolkit.verifiers.judges import judge_of, judge_of_run
+from toolkit.verifiers.python_program import extract_program
 
 OLD = ROOT / "tests" / "data" / "runs-0.1.0" / "adaptive"
 WRONG = ("failed", "wrong_answer", "test line 2: assert f(2) == 4", ())
@@ -109,6 +110,69 @@ def test_a_run_without_verdicts_shows_its_samples_as_not_judged(tmp_path):
     )
     assert "tokens" not in block
     assert head["other_judges"] == []
+
+
+ERROR = ("error", "", "the worker has ended", ())
+
+
+def test_an_answer_that_could_not_be_decided_is_no_failure_and_not_unjudged(tmp_path):
+    texts = ["right 1", "broken", "broken", "later", "solved at last"]
+    says = {"broken": ERROR, "solved at last": ERROR, "right 1": PASSED}
+    run = made_run(tmp_path / "run", [problem("a")], sampled(texts), says.get)
+    judge_samples(
+        run, run.slices(), judge_of_run(run), {"solved at last": PASSED}.get, lambda text: text
+    )
+    second = freeze_second_judge(run, "humaneval+", run.problems(), JudgeChoice("python_tests"))
+    judge_samples(run, run.slices(), judge_of(second.choice), lambda text: ERROR, lambda text: text)
+    path, _ = browse_run(run, judge_of_run(run))
+    index, (block,) = opened(path)
+    (row,) = index["problems"]
+    assert (row["samples"], row["n"], row["c"], row["kinds"]) == (5, 2, 2, {"error": 2})
+    assert row["beside"] == [[0, 0]]
+    by_text = {block["texts"][block["text"][i]]: a for i, a in firsts(block)}
+    assert by_text["broken"]["by"][0] == [*ERROR[:3], []]
+    assert by_text["solved at last"]["by"][0] == ["passed", "", "", []]
+    assert by_text["later"]["by"] == [None, [*ERROR[:3], []]]
+
+
+def firsts(block):
+    """(Its first sample, the answer) of each answer."""
+    at = 0
+    for answer in block["answers"]:
+        yield at, answer
+        at += answer["samples"]
+
+
+def judged_of(block, answer):
+    """What the page shows as judged."""
+    text, part, start, end = answer["judged"]
+    units = block["texts"][text].encode("utf-16-le")[2 * start : 2 * end]
+    return block["parts"][part] + units.decode("utf-16-le")
+
+
+def test_what_was_judged_stands_beside_the_completion_where_it_is_something_else(tmp_path):
+    asked = problem("a", "import math\n\ndef f(n):\n    '''Twice n.'''\n")
+    whole = "def f(n):\n    return 2 * n  # \U0001f600 as it was asked\n"
+    texts = [
+        f"\U0001f600 Sure!\n```python\n{whole}```\nThat is it.",
+        "    return 2 * n\n",
+        whole.replace("2", "3"),
+    ]
+    answers = {text: extract_program(asked.prompt, "f", text, "chat") for text in texts}
+    run = made_run(
+        tmp_path / "run", [asked], sampled(texts), verdict, answer_of=answers.get, style="chat"
+    )
+    path, _ = browse_run(run, judge_of_run(run))
+    _, (block,) = opened(path)
+    shown = {block["texts"][block["text"][i]]: a for i, a in firsts(block)}
+    assert {text: judged_of(block, shown[text]) for text in texts} == answers
+    assert all(len(part) < 60 for part in block["parts"])  # no program stands there twice
+    # What is no text of the completion, such as answers of another extraction, is not shown.
+    other = made_run(
+        tmp_path / "other", [asked], sampled(texts), verdict, answer_of=lambda text: text[::-1]
+    )
+    _, (block,) = opened(browse_run(other, judge_of_run(other))[0])
+    assert not any("judged" in answer for answer in block["answers"])
 
 
 def test_another_judge_stands_beside_the_own_one(run):

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 from chromium import chromium, missing, resize
-from made_runs import CODEGEN, PASSED, large_run, made_run
+from made_runs import CODEGEN, PASSED, judge_samples, large_run, made_run
 from run_here import here
 
 from toolkit.problems.humaneval import python_problem
-from toolkit.records import Sample
+from toolkit.records import Problem, Sample
 from toolkit.stages.browse import browse_run
 from toolkit.verifiers.judges import judge_of_run
 
@@ -286,6 +286,44 @@ def test_a_line_of_a_megabyte_is_cut_until_it_is_asked_for(shown):
     assert button.text == "show all 1,200,006 characters"
     button.click()
     assert texts(driver, ".pane pre")[0] == HOSTILE["long"]
+
+
+def test_what_was_judged_is_shown(browser, tmp_path):
+    number = Problem("n", "How many?", "number", '{"answer": "17"}')
+    samples = [Sample("n", i, f"I think\nit is {i},000.0 <b>", 3, "stop") for i in (0, 1)]
+    says = {"1000": ("error", "", "the worker has ended", ())}
+    run = made_run(tmp_path / "n", [number], samples, None, style="chat")
+    judge_samples(
+        run,
+        run.slices(),
+        judge_of_run(run),
+        lambda text: says.get(text, ("failed", "wrong_answer", "", ())),
+        lambda text: str(int(text.split()[4].partition(",")[0]) * 1000),
+    )
+    path, _ = browse_run(run, judge_of_run(run))
+    browser.get_log("browser")
+    browser.get(path.as_uri() + "#n")
+    ready(browser)
+    assert "1 that the judge could not decide" in texts(browser, ".facts")[0]
+    assert texts(browser, ".row small") == ["0", "1000"]
+    press(browser, "j", "j")
+    assert texts(browser, ".judged") == ["Judged: 1000"]
+    assert "could not decide" in texts(browser, ".verdicts .detail")[0]
+    assert texts(browser, ".pane pre")[0].endswith("1,000.0 <b>")
+    programs_of = made_run(tmp_path / "p", [asked("t/1")], programs("t/1", 4), verdict)
+    judge_samples(
+        programs_of,
+        programs_of.slices(),
+        judge_of_run(programs_of),
+        verdict,
+        lambda text: asked("t/1").prompt + text,
+    )
+    path, _ = browse_run(programs_of, judge_of_run(programs_of))
+    browser.get(path.as_uri() + "#t/1")
+    ready(browser)
+    press(browser, "j")
+    assert texts(browser, ".judged") == ["Judged: the prompt with this text after it."]
+    assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("width", [1280, 768, 360])

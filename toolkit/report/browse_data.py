@@ -4,7 +4,8 @@ Everything is plain JSON values. `toolkit.report.browse_page` joins them into on
 `browse/app.js` reads them. Completions are kept as text; nothing here takes answers from them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from toolkit.runs.answers import mapped_slices
 from toolkit.runs.completions import completion_facts, read_texts
 from toolkit.runs.outcomes import counts_of, in_order, judged_answers, judged_groups
 from toolkit.runs.run import Run
-from toolkit.runs.verdicts import other_judges
+from toolkit.runs.verdicts import other_judges, undecided_verdicts
 
+FEWEST_SHARED = 20
+"""Characters at its end by which an answer is written as a part of its completion."""
 MOST_SAMPLES = 200_000
 """Of a run with more samples, only the most frequent answers are kept."""
 MOST_ANSWERS = 50
@@ -28,11 +31,17 @@ TEXT_CHARACTERS = 4_000_000
 """Of one completion. Of a longer one, the beginning is kept."""
 HINT_CHARACTERS = 400
 """Of a prompt, for the search over all problems."""
+JUDGED_CHARACTERS = 1_000_000
+"""Of an answer's text. A longer one is not shown beside the completion."""
 LETTERS = {"stop": "s", "length": "l", "abort": "a"}
 """How a block writes a finish reason."""
 
 _KEY = ("task_id", "read", "answer", "loose")
 """What tells answers apart. Completions whose answers were not read are apart by their text."""
+
+
+Judged = Callable[[Problem, str, int], str | None]
+"""Problem, completion, digest of an answer -> the answer's text; None if it is not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,19 @@ class _Samples:
 
 
 def browse_data(
-    run: Run, title: str, judges: Mapping[str, Judge], *, text_bytes: int = TEXT_BYTES
+    run: Run,
+    title: str,
+    judges: Mapping[str, Judge],
+    *,
+    judged: Judged | None = None,
+    text_bytes: int = TEXT_BYTES,
 ) -> BrowseData:
     """Read a run. judges: name -> judge; the first one is the run's own, whose passes are counted.
 
-    A sample without a verdict is shown as not judged. Raises `CorruptShard` for a damaged file.
+    judged: what finds the answer in a completion. Without it, the page shows completions only.
+
+    A sample without a verdict is shown as not judged, one that could not be decided as an error.
+    Raises `CorruptShard` for a damaged file.
     """
     problems = run.problems()
     samples = _read(run, problems, list(judges.values()))
@@ -84,10 +101,11 @@ def browse_data(
         "texts_left_out": left_out,
     }
     own = next(iter(judges.values()))
-    judged = any(v["outcome"].is_not_null().any() for v in samples.verdicts[:1])
-    head["other_judges"] = [] if judged else other_judges(run, own)
+    decided = any(_decided(v).height for v in samples.verdicts[:1])
+    head["other_judges"] = [] if decided else other_judges(run, own)
     index = _index(problems, samples)
-    return BrowseData(head, index, _blocks(problems, samples, texts, run.prompt_style()))
+    find = judged or (lambda problem, completion, digest: None)
+    return BrowseData(head, index, _blocks(problems, samples, texts, run.prompt_style(), find))
 
 
 def _read(run: Run, problems: Sequence[Problem], judges: Sequence[Judge]) -> _Samples:
@@ -121,7 +139,27 @@ def _judged(run: Run, judges: Sequence[Judge]) -> tuple[pl.DataFrame | None, lis
     rule = run.stopping_rule()
     counts = in_order(run, [counts_of(run, group, rule) for group in own])
     verdicts = [pl.concat(group.answers for group in own)]
-    return counts, verdicts + [judged_answers(run, judge, mapped) for judge in judges[1:]]
+    verdicts += [judged_answers(run, judge, mapped) for judge in judges[1:]]
+    pairs = zip(verdicts, judges, strict=True)
+    return counts, [_with_errors(found, undecided_verdicts(run, judge)) for found, judge in pairs]
+
+
+def _with_errors(verdicts: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
+    """With the outcome `error` where a judge could not decide."""
+    if errors.is_empty():
+        return verdicts
+    told, key = ("outcome", "kind", "detail", "suspect", "canonical"), ["task_id", "answer"]
+    found = verdicts.join(
+        errors.select(*key, *told), on=key, how="left", suffix="_error", maintain_order="left"
+    )
+    return found.with_columns(pl.coalesce(name, f"{name}_error") for name in told).select(
+        verdicts.columns
+    )
+
+
+def _decided(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """The answers that have passed or failed."""
+    return verdicts.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "error"))
 
 
 def _texts(run: Run, samples: _Samples, most: int) -> tuple[pl.DataFrame, int]:
@@ -217,14 +255,18 @@ def _passes(verdicts: pl.DataFrame) -> dict[str, list[int]]:
     """task_id -> [samples with a verdict, passes of them]."""
     number = pl.col("samples")
     rows = verdicts.group_by("task_id").agg(
-        number.filter(pl.col("outcome").is_not_null()).sum().alias("n"),
+        number.filter(pl.col("outcome") != "error").sum().alias("n"),
         number.filter(pl.col("outcome") == "passed").sum().alias("c"),
     )
     return {task_id: [n, c] for task_id, n, c in rows.iter_rows()}
 
 
 def _blocks(
-    problems: Sequence[Problem], samples: _Samples, texts: pl.DataFrame, style: str
+    problems: Sequence[Problem],
+    samples: _Samples,
+    texts: pl.DataFrame,
+    style: str,
+    find: Judged,
 ) -> Iterator[dict[str, Any]]:
     answers = samples.answers
     for verdict_of, verdicts in enumerate(samples.verdicts):
@@ -256,6 +298,7 @@ def _blocks(
     for i, problem in enumerate(problems):
         own = (part.get(i) for part in by_problem)
         found = _block(own, total.get(i, 0), len(samples.verdicts))
+        _add_judged(found, problem, find)
         yield question(problem, style) | found
 
 
@@ -278,6 +321,49 @@ def _block(own: Iterable[pl.DataFrame | None], total: int, judges: int) -> dict[
         "left_out": total - answers.height,
     }
     return block if tokens.null_count() == len(tokens) else block | {"tokens": tokens.to_list()}
+
+
+def _add_judged(block: dict[str, Any], problem: Problem, find: Judged) -> None:
+    """Add to each answer what of its first kept text was judged, where that is something else.
+
+    `prompt`: the prompt and the completion. Or [text, part, from, to]: the part of this number in
+    the block's `parts`, and after it the text from one UTF-16 unit to another.
+    """
+    parts: dict[str, int] = {}
+    at = 0
+    for answer in block["answers"]:
+        first = next((t for t in block["text"][at : at + answer["samples"]] if t >= 0), -1)
+        at += answer["samples"]
+        if first < 0 or not re.fullmatch(r"[0-9a-f]{16}", answer["key"]):
+            continue
+        completion = block["texts"][first]
+        text = find(problem, completion, int(answer["key"], 16))
+        if text is None or text == completion or len(text) > JUDGED_CHARACTERS:
+            continue
+        if text in (problem.prompt + completion, problem.prompt.rstrip("\n") + completion):
+            answer["judged"] = "prompt"
+            continue
+        before, start, end = _split(text, completion)
+        answer["judged"] = [first, parts.setdefault(before, len(parts)), start, end]
+    block["parts"] = list(parts)
+
+
+def _split(text: str, completion: str) -> tuple[str, int, int]:
+    """What stands before the part of a completion with which a text ends, and that part."""
+    low, high = 0, len(text)
+    while low < high:  # if a tail is in the completion, so is each shorter one
+        middle = (low + high) // 2
+        low, high = (low, middle) if text[middle:] in completion else (middle + 1, high)
+    at = completion.find(text[low:])
+    if len(text) - low < FEWEST_SHARED:
+        return text, 0, 0
+    start = _units(completion[:at])
+    return text[:low], start, start + _units(text[low:])
+
+
+def _units(text: str) -> int:
+    """The length of a text in UTF-16, as JavaScript counts."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _answer(row: dict[str, Any], judges: int) -> dict[str, Any]:

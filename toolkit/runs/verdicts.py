@@ -136,6 +136,14 @@ def decided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
     return read_decided(run, judge).verdicts
 
 
+def undecided_verdicts(run: Run, judge: Judge) -> pl.DataFrame:
+    """The same as `read_verdicts`, the rows alone whose outcome is `error`."""
+    wanted = (pl.col("judge") == judge.digest) & (pl.col("outcome") == "error")
+    frames = (read_batch(path).filter(wanted) for path in verdict_files(run))
+    found = pl.concat([pl.DataFrame(schema=VERDICT_SCHEMA), *frames]).drop("judge")
+    return found.unique(["task_id", "answer"], keep="last", maintain_order=True)
+
+
 def verdict_files(run: Run) -> list[Path]:
     """All files of verdicts, of any judge."""
     return sorted(run.verdicts_dir.glob("*.parquet"))

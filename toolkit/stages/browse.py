@@ -6,11 +6,12 @@ from pathlib import Path
 
 from toolkit.cli import job_command
 from toolkit.files import replace_file
-from toolkit.records import Judge
+from toolkit.records import Judge, Problem
 from toolkit.report.browse_data import MOST_SAMPLES, BrowseData, browse_data
 from toolkit.report.browse_page import BROWSE_HTML, browse_page
 from toolkit.runs.run import Run
 from toolkit.runs.second_judge import second_judges
+from toolkit.verifiers.judged_text import judged_text
 from toolkit.verifiers.judges import judge_of_run
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,14 @@ def browse_run(
     Raises `CorruptShard` for a damaged file of the run, and `WriteFailure`.
     """
     judges = {judge.verifier: judge}
-    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)} | (beside or {})
-    data = browse_data(run, _title(run), judges)
+    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)}
+    judges |= beside or {}
+    own, style = judge_of_run(run), run.prompt_style()
+
+    def find(problem: Problem, completion: str, digest: int) -> str | None:
+        return judged_text(problem, completion, style, own, digest)
+
+    data = browse_data(run, _title(run), judges, judged=find)
     path = path or run.results_dir / BROWSE_HTML
     page = browse_page(data)
     if not _holds(path, page):

@@ -16,7 +16,6 @@ With another version here, the judge gets another version too.
 import importlib.metadata
 import itertools
 import json
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from toolkit.verifiers.answers import (
 )
 from toolkit.verifiers.canonical import MAX_CANONICAL
 from toolkit.verifiers.errand_judging import ErrandJudging, failed, undone
+from toolkit.verifiers.tidied import TIDY_VERSION, tidy
 
 LIBRARIES: Final[Mapping[str, str]] = {
     "math-verify": "0.9.0",
@@ -47,31 +47,11 @@ LIBRARIES: Final[Mapping[str, str]] = {
 """Distribution -> the version that this version of the judge needs."""
 MEMORY_BYTES: Final = 2 << 30
 """Of each answer."""
-TIDY_VERSION: Final = 1
-"""Raised with every change of `tidy`. Answers are then extracted again."""
 _TOGETHER: Final = 16
 """Answers that are given to a process at a time."""
 _AT_ONCE_SECONDS: Final = 0.5
 """Of CPU time: what an answer among others may take; half of the judge's limit if that is less."""
 _FUNCTION: Final = "toolkit.verifiers.math_check:check"
-_MAX_TIDIED: Final = 20_000
-_MARKED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\fbox")
-_WORDS = re.compile(r"\\(?:text|mbox|mathrm|begin|operatorname)")
-_AROUND_SIGNS = re.compile(r"(?:(?<!\\)\s+)?([-+=<>^_{}()])\s*")
-
-
-def tidy(text: str) -> str:
-    r"""An answer in fewer ways to write it, so that equal answers are one text more often.
-
-    Only what math-verify reads the same: blanks around signs, \dfrac, \!, a final dot. A text with
-    words, or with formulas between delimiters, keeps its blanks.
-    """
-    text = " ".join(text.split())
-    if len(text) > _MAX_TIDIED or _MARKED.search(text):
-        return text
-    text = text.removesuffix(".").rstrip().replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    text = text.replace("\\!", "").replace("\\displaystyle", "").strip()
-    return text if _WORDS.search(text) else _AROUND_SIGNS.sub(r"\1", text)
 
 
 def check_libraries() -> None:

@@ -21,26 +21,9 @@ from toolkit.verifiers.answers import (
     take,
 )
 from toolkit.verifiers.compared import ComparedJudging
+from toolkit.verifiers.tidied import number_in
 
 _UP_TO_NUMBER = re.compile(r"[\s:*_=~(\[{]*")
-_MAX_DIGITS = 1000
-"""Of an answer. A longer number is none."""
-
-
-def number_in(text: str) -> str | None:
-    """The first number after the last equals sign, in the one way to write it; None without one.
-
-    `$1,234.50` is 1234.5, `x = 5 apples` is 5, `-0` is 0.
-    """
-    found = NUMBER.search(text.rpartition("=")[2].replace("\\!", "").replace("\\,", ""))
-    if not found or len(found["digits"]) > _MAX_DIGITS:
-        return None
-    digits = found["digits"].replace("{,}", "").replace(",", "")
-    whole, _, fraction = digits.partition(".")
-    fraction = fraction.rstrip("0")
-    number = (whole.lstrip("0") or "0") + ("." if fraction else "") + fraction
-    negative = any(sign in (found["sign"] or "") for sign in "-−")
-    return f"-{number}" if negative and number != "0" else number
 
 
 class Number:

@@ -1,6 +1,8 @@
 // The data of the page: compressed blocks, opened when they are asked for.
 
 const KEPT_BLOCKS = 6;
+const WITH_PROMPT = "prompt";
+const MOST_IN_LINE = 200;
 const blocks = new Map();
 
 async function unpack(id) {
@@ -52,8 +54,24 @@ function prepare(block) {
 const textOf = (block, answer, which = 0) =>
   answer.texts.length ? block.texts[answer.texts[which]] : "";
 
+// What of an answer's text was judged, where that is something else; "" for the text itself.
+function judgedOf(block, answer) {
+  if (!answer.judged || answer.judged === WITH_PROMPT) return "";
+  const [text, part, from, to] = answer.judged;
+  return block.parts[part] + block.texts[text].slice(from, to);
+}
+
+// The same in a line, where it is short.
+function judgedLine(block, answer) {
+  const text = judgedOf(block, answer);
+  return text.length <= MOST_IN_LINE && !text.includes("\n") ? text : "";
+}
+
 const ENDS = { s: "stop", l: "length", a: "abort" };
 const UNJUDGED = "not judged";
+const UNDECIDED = "error";
+const undecided = (problem) => problem.kinds[UNDECIDED] || 0;
+const unjudged = (problem) => problem.samples - problem.n - undecided(problem);
 
 // What became of an answer in one word, under the judge with this number: `passed`, a kind, ...
 function endOf(answer, judge = 0) {

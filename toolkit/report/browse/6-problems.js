@@ -41,7 +41,9 @@ class ProblemsView {
       many(head.samples, "sample"),
       `${number(solved)} solved`,
     ];
-    if (n < head.samples && !head.adaptive) facts.push(`${number(head.samples - n)} not judged`);
+    const errors = problems.reduce((sum, p) => sum + undecided(p), 0);
+    if (errors) facts.push(`${number(errors)} that the judge could not decide`);
+    if (n + errors < head.samples && !head.adaptive) facts.push(`${number(head.samples - n - errors)} not judged`);
     const judges = head.judges.map((judge, i) => (i ? `${judge.name}: ${judge.line}` : judge.line));
     const legend = [...this.kinds].map(([end, count]) => {
       const button = el("button", { type: "button", class: "key", title: `${number(count)} samples` });

@@ -44,7 +44,8 @@ class ProblemView {
       many(problem.answers, "distinct answer"),
       problem.tokens === null ? "" : `${number(Math.round(problem.tokens))} tokens on average`,
       problem.suspect ? many(problem.suspect, "suspect pass").replace("passs", "passes") : "",
-      problem.samples > problem.n ? `${number(problem.samples - problem.n)} not judged` : "",
+      undecided(problem) ? `${number(undecided(problem))} that the judge could not decide` : "",
+      unjudged(problem) ? `${number(unjudged(problem))} not judged` : "",
       ...this.head.judges.slice(1).map((judge, i) => {
         const [n, c] = problem.beside[i];
         return n ? `${share(c, n)} by ${judge.name}` : `not judged by ${judge.name}`;
@@ -100,7 +101,7 @@ class ProblemView {
         if (chosen === "is disputed") return isDisputed(answer);
         return !chosen || endOf(answer) === chosen;
       })
-      .filter((answer) => !query || answer.texts.some((i) => matches.has(i)) || saysOf(answer).includes(query))
+      .filter((answer) => !query || answer.texts.some((i) => matches.has(i)) || saysOf(answer).includes(query) || judgedOf(this.block, answer).toLowerCase().includes(query))
       .map((answer) => answer.rank);
     this.found.textContent = `${number(this.order.length)} of ${number(answers.length)}`;
     this.list.show(this.order.length, this.shown ? this.order.indexOf(this.shown.rank) : -1);
@@ -109,7 +110,7 @@ class ProblemView {
   row(answer) {
     const { block, head } = this;
     const text = textOf(block, answer);
-    const said = answer.form || (answer.by[0] && answer.by[0][2]) || text.slice(0, 400);
+    const said = answer.form || judgedLine(block, answer) || (answer.by[0] && answer.by[0][2]) || text.slice(0, 400);
     const chips = head.judges.map((judge, i) => {
       const one = chip(endOf(answer, i));
       if (head.judges.length > 1) one.title = judge.name;
@@ -198,6 +199,7 @@ class ProblemView {
         {},
         el("b", {}, judge.name),
         el("span", {}, chip(outcome), kind ? [" ", chip(kind)] : null),
+        outcome === UNDECIDED ? el("span", { class: "detail" }, "The judge could not decide: it is no failure, and the next evaluate judges it again.") : null,
         detail ? el("span", { class: "detail" }, oneLine(detail)) : null,
         suspect.length ? el("span", { class: "detail warning" }, `suspect: ${suspect.join(", ")}`) : null,
       );
@@ -235,9 +237,19 @@ class ProblemView {
       el("div", { class: "titles" }, el("h2", {}, kept > 1 ? "Completions" : "Completion"), counter, kept > 1 ? el("span", { class: "steps" }, step(-1, "‹", "text before (h)"), step(1, "›", "next text (l)")) : null),
       answer.leftOut && kept ? el("p", { class: "note" }, `There was no room for the texts of ${many(answer.leftOut, "sample")}.`) : null,
       place,
+      this.judged(block, answer),
       el("h2", {}, "Samples"),
       this.samples(block, answer),
     );
+  }
+
+  // What was executed or compared, where that is not the completion itself.
+  judged(block, answer) {
+    if (answer.judged === WITH_PROMPT) return el("p", { class: "facts judged" }, "Judged: the prompt with this text after it.");
+    const text = judgedOf(block, answer);
+    const line = judgedLine(block, answer);
+    if (line) return el("p", { class: "form judged" }, "Judged: ", el("code", {}, line));
+    return text ? [el("h2", {}, "What of it was judged"), el("div", { class: "judged" }, textBox(text, (t) => parts(t, languageOfRun(this.head)), "what was judged"))] : null;
   }
 
   samples(block, answer) {
@@ -314,7 +326,7 @@ const isSuspect = (answer) => answer.by.some((verdict) => verdict && verdict[3] 
 const saysOf = (answer) => `${answer.form} ${answer.by.map((v) => (v ? v[2] : "")).join(" ")}`.toLowerCase();
 
 function isDisputed(answer) {
-  const outcomes = answer.by.filter(Boolean).map((verdict) => verdict[0] === "passed");
+  const outcomes = answer.by.filter((v) => v && v[0] !== UNDECIDED).map((verdict) => verdict[0] === "passed");
   return new Set(outcomes).size > 1;
 }
 
