@@ -7,8 +7,12 @@ a GPU would gain on Llama 3.1 8B by the roofline, if its batch is always full: a
 tokens of its last block of the KV cache once more.
 
 `sharing`: samples a second of the embedded model on the CPU, in turns on one engine: sharing, each
-sample in a row of its own, and `LLM.generate`; of one problem. SHARING_PAIRS, SHARING_SAMPLES and,
-for `prefixes`, SHARING_PROBLEMS change the size.
+sample in a row of its own, and `LLM.generate`; of one problem. All of it is one thread of one
+process. So the seconds are those of its CPU time: others on the machine hardly change them. The
+last column has the ratio of wall-clock time.
+
+SHARING_SAMPLES, SHARING_PAIRS and, for `prefixes`, SHARING_PROBLEMS change the size. SHARING_ONLY
+is a part of the names of the cases to measure, such as "T 0.3" or "gsm8k".
 """
 
 import gzip
@@ -57,21 +61,26 @@ Texts = dict[str, list[tuple[int, ...]]]
 
 def bench() -> Iterator[dict[str, object]]:
     """The ratios of CodeGen's completions and of the embedded model's."""
-    if CODEGEN.is_file():
-        yield from ratios("CodeGen-16B, T .8, HumanEval, 164 problems", _codegen())
+    case = "CodeGen-16B, T 0.8, HumanEval"
+    if CODEGEN.is_file() and _asked(case):
+        yield from ratios(case, _codegen())
+    problems = int(os.environ.get("SHARING_PROBLEMS", "4"))
     for preset, temperature, top_p in (
         ("quickstart", 0.7, 0.9),
         ("quickstart", 0.8, 1.0),
         ("quickstart", 0.3, 0.9),
         ("gsm8k-quickstart", 0.7, 0.9),
     ):
-        side = Side(preset, temperature, top_p, int(os.environ.get("SHARING_PROBLEMS", "4")))
-        texts = side.draw(side.requests())
-        side.backend.close()
-        case = (
-            f"embedded model, T {temperature:g}, top_p {top_p:g}, {preset}, {len(texts)} problems"
-        )
-        yield from ratios(case, texts)
+        case = f"embedded model, T {temperature:g}, top_p {top_p:g}, {preset}"
+        if _asked(case):
+            side = Side(preset, temperature, top_p, problems)
+            texts = side.draw(side.requests())
+            side.backend.close()
+            yield from ratios(case, texts)
+
+
+def _asked(case: str) -> bool:
+    return os.environ.get("SHARING_ONLY", "") in case
 
 
 def ratios(case: str, texts: Texts) -> Iterator[dict[str, object]]:
@@ -83,6 +92,8 @@ def ratios(case: str, texts: Texts) -> Iterator[dict[str, object]]:
         each = [a / b for a, b, _ in parts]
         row: dict[str, object] = {
             "completions": case,
+            "problems": len(texts),
+            "n": least,
             "m": m,
             "tokens a sample": round(tokens / m / len(texts), 1),
             "all / distinct": round(tokens / distinct, 3),
@@ -210,41 +221,49 @@ class Side:
 def sharing() -> Iterator[dict[str, object]]:
     """Samples a second by sharing, alone in rows, and by `LLM.generate`, forwards and backwards."""
     for preset, temperature, top_p in (("quickstart", 0.7, 0.9), ("quickstart", 0.3, 0.9)):
+        case = f"T {temperature:g}, top_p {top_p:g}"
+        if not _asked(case):
+            continue
         side = Side(preset, temperature, top_p, 1)
-        sides: dict[str, Callable[[], Texts]] = {
-            "sharing": lambda side=side: side.draw(side.requests()),  # type: ignore[misc]
-            "alone": side.alone,
-            "LLM.generate": side.generate,
-        }
-        side.draw(side.requests()[:: side.n // 4])  # not measured: the first prompts and steps
-        seconds: dict[str, list[float]] = {name: [] for name in sides}
-        ideal: list[float] = []
-        for turn in range(int(os.environ.get("SHARING_PAIRS", "5"))):
-            # How the gain divides needs one look only.
-            names = list(sides) if turn == 0 else ["LLM.generate", "sharing"]
-            for name in names[:: 1 if turn % 2 == 0 else -1]:
-                side.backend._llm.reset_prefix_cache()
-                began = time.perf_counter()
-                texts = sides[name]()
-                seconds[name].append(time.perf_counter() - began)
-                if name == "sharing":
-                    tokens = sum(len(text) for each in texts.values() for text in each)
-                    ideal.append(tokens / side.computed)
+        yield from compared(f"{len(side.prompts)} problem x {side.n}, {case}", side)
         side.backend.close()
-        case = f"{len(side.prompts)} problem x {side.n}, T {temperature:g}, top_p {top_p:g}"
-        for name in ("alone", "LLM.generate"):
-            pairs = list(zip(seconds[name], seconds["sharing"], strict=False))
-            gains = [theirs / ours for theirs, ours in pairs]
-            of_ideal = [gain / most for gain, most in zip(gains, ideal, strict=False)]
-            yield {
-                "case": case,
-                "sharing, samples/s": round(
-                    len(side.prompts) * side.n / statistics.median(seconds["sharing"]), 2
-                ),
-                "against": name,
-                "ratio": round(statistics.median(gains), 3),
-                "spread": f"{min(gains):.3f}-{max(gains):.3f}",
-                "pairs": len(gains),
-                "all / computed tokens": round(statistics.median(ideal), 3),
-                "ratio / that": round(statistics.median(of_ideal), 3),
-            }
+
+
+def compared(case: str, side: Side) -> Iterator[dict[str, object]]:
+    """Sharing against each of the other two, in turns on one engine."""
+    sides: dict[str, Callable[[], Texts]] = {
+        "sharing": lambda: side.draw(side.requests()),
+        "alone": side.alone,
+        "LLM.generate": side.generate,
+    }
+    side.draw(side.requests()[:: side.n // 4])  # not measured: the first prompts and steps
+    clocks = time.process_time, time.perf_counter
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    ideal: list[float] = []
+    for turn in range(int(os.environ.get("SHARING_PAIRS", "5"))):
+        for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+            side.backend._llm.reset_prefix_cache()
+            began = [clock() for clock in clocks]
+            texts = sides[name]()
+            cpu, wall = (clock() - then for clock, then in zip(clocks, began, strict=True))
+            seconds[name].append((cpu, wall))
+            if name == "sharing":
+                tokens = sum(len(text) for each in texts.values() for text in each)
+                ideal.append(tokens / side.computed)
+            print(f"{case}: {name}, {cpu:.0f} s of CPU, {wall:.0f} s", file=sys.stderr, flush=True)
+    ours = [cpu for cpu, _ in seconds["sharing"]]
+    for name in ("alone", "LLM.generate"):
+        pairs = list(zip(seconds[name], seconds["sharing"], strict=True))
+        gains = [their[0] / our[0] for their, our in pairs]
+        of_ideal = [gain / most for gain, most in zip(gains, ideal, strict=True)]
+        yield {
+            "case": case,
+            "sharing, samples/s": round(len(side.prompts) * side.n / statistics.median(ours), 2),
+            "against": name,
+            "ratio": round(statistics.median(gains), 3),
+            "spread": f"{min(gains):.3f}-{max(gains):.3f}",
+            "pairs": len(gains),
+            "all / computed tokens": round(statistics.median(ideal), 3),
+            "ratio / that": round(statistics.median(of_ideal), 3),
+            "ratio, wall clock": round(statistics.median(t[1] / o[1] for t, o in pairs), 3),
+        }
