@@ -147,7 +147,8 @@ class Engine:
     share_prefixes: bool = knob(
         False,
         "vllm: compute the tokens that samples of a problem have in common once. The distribution "
-        "stays. One GPU an engine; larger --slice-seeds share more",
+        "stays, so a run may change it. Larger --slice-seeds share more. One GPU an engine; not "
+        "with --speculation, --store-logprob or --temperature 0",
     )
     stage_model: str = knob(
         "",

@@ -11,6 +11,19 @@ from toolkit.passed_on import chat_arguments, engine_arguments
 
 LOGPROB_BACKENDS = ("vllm", "openai")
 """The backends that tell the probabilities of the tokens that they draw."""
+SHARING_SETS = frozenset(
+    {
+        "async_scheduling",
+        "data_parallel_size",
+        "distributed_executor_backend",
+        "enable_chunked_prefill",
+        "enable_prefix_caching",
+        "logits_processors",
+        "pipeline_parallel_size",
+        "watermark_config",
+    }
+)
+"""Arguments of vLLM's engine that --share-prefixes sets itself, or needs at vLLM's default."""
 
 
 Check = tuple[str, Any, bool, str]
@@ -121,6 +134,10 @@ def _check_sharing(sampling: Sampling, engine: Engine) -> None:
         said = "draws each token itself; launch with --speculation off, or without it"
     elif engine.store_logprob:
         said = "knows no log-probabilities; launch with --no-store-logprob, or without it"
+    elif taken := sorted(SHARING_SETS & engine_arguments(engine).keys()):
+        said = (
+            f"decides on {taken[0]} itself; launch without --engine-arg {taken[0]}, or without it"
+        )
     else:
         return
     raise UsageError(f"--share-prefixes: {said}")

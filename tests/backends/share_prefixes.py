@@ -43,6 +43,14 @@ def plain(backend, settings, n):
     return drawn
 
 
+def takes_second_runner(backend):
+    """Whether vLLM would take its second model runner where it has Triton, as it has on a GPU."""
+    from vllm.config import vllm as deciding
+
+    deciding.HAS_TRITON = True
+    return backend._llm.llm_engine.vllm_config.use_v2_model_runner
+
+
 def main():
     model, temperature, top_p, n, stop = sys.argv[1:]
     settings = {
@@ -77,6 +85,7 @@ def main():
                 "together": {key(k): asdict(s) for k, s in together.items()},
                 "alone": {key(k): asdict(s) for k, s in alone.items()},
                 "plain": plain(backend, settings, int(n)),
+                "second_runner": takes_second_runner(backend),
             }
         )
     )

@@ -141,6 +141,7 @@ def test_only_what_changes_the_samples_is_identity():
     for same in (
         {"seeded": False},
         {"speculation": "ngram"},
+        {"share_prefixes": True},
         {"engine_arg": ["enforce_eager=true", "block_size=16"]},
     ):
         assert run_identity(resolve(same), problems) == plain

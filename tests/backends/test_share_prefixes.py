@@ -73,6 +73,12 @@ def test_lengths_ends_and_texts_have_the_law_of_vllm_s_own_sampler(drawn):
     assert min(ends["stop"], ends["length"]) > 20
 
 
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_a_gpu_takes_the_model_runner_that_the_processor_is_written_for(drawn):
+    assert drawn["second_runner"] is False
+
+
 def alike(one, other):
     """The p-value of two sets of samples from one law; what is rare counts together."""
     often = {value for value, n in Counter(one + other).items() if n >= 20}
@@ -109,6 +115,10 @@ def test_a_run_says_what_it_shares(tiny_model, tmp_path):
         ({"tensor_parallel_size": 2, "gres": "gpu:2"}, "works with one GPU an engine"),
         ({"speculation": "ngram"}, "launch with --speculation off"),
         ({"store_logprob": True}, "launch with --no-store-logprob"),
+        (
+            {"engine_arg": ("logits_processors=[]",)},
+            "launch without --engine-arg logits_processors",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, says):

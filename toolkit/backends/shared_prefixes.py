@@ -34,6 +34,9 @@ class SharingBackend(VllmBackend):
     def __init__(self, config: Config, folder: Path) -> None:
         """As of `VllmBackend`."""
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        # On a GPU vLLM's default is its second model runner, which refuses processors of logits
+        # that are written for the first one (vLLM pull request 56497).
+        os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
         super().__init__(config, folder)
         # After vLLM, which reads its environment at import.
         from vllm.v1.engine.detokenizer import IncrementalDetokenizer
