@@ -19,9 +19,10 @@ from toolkit.resolve import resolve
 from toolkit.runs.answers import map_path, write_map
 from toolkit.runs.history import recorded_config
 from toolkit.runs.judge import judge_choice, record_judge
-from toolkit.runs.outcomes import count_outcomes, outdated_samples, sample_outcomes
+from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import open_run
 from toolkit.runs.shards import read_shard
+from toolkit.runs.summary import read_summary
 from toolkit.runs.verdicts import read_verdicts, write_verdicts
 from toolkit.stages.evaluate import evaluate_run
 from toolkit.stages.sample import run_sampling
@@ -135,6 +136,10 @@ def test_a_judge_is_its_verifier_version_and_settings_off_their_default():
     # A setting that comes later, at its default, makes no other judge.
     later = JudgeChoice.of("python_tests", {"timeout": 3.0, "new": 1}, {"timeout": 3.0, "new": 1})
     assert Judge(later, usual.version).digest == usual.digest
+
+
+def outdated_samples(run, judge):
+    return read_summary(run, judge, run.slices()).outcomes.outdated
 
 
 def test_verdicts_of_an_older_version_stay_and_are_reached_again(run, monkeypatch):

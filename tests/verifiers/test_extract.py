@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from execute_once import execute
 from hypothesis import given
 from hypothesis import strategies as st
 from run_jobs import ROOT
@@ -10,7 +11,6 @@ from run_jobs import ROOT
 from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
 from toolkit.records import Answer, answer_digest
-from toolkit.sandbox.executor import execute
 from toolkit.verifiers import python_program
 from toolkit.verifiers.python_tests import PythonTests, endings
 

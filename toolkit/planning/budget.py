@@ -30,6 +30,9 @@ from toolkit.stats.ensemble import Ensemble
 from toolkit.stats.forecast import FARTHEST, CountFits, Forecast, Interval, forecast_of
 from toolkit.stats.same_problems import same_problems
 
+REPLICATES = 500
+"""Half of a fit's: a plan asks for coarser numbers, and sooner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
@@ -88,7 +91,7 @@ class Prices:
     tokens_per_sample: float | None = None
 
 
-def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
+def read_pilot(run: Run) -> Pilot:
     """From a run's results. Raises `UsageError` where it was not fitted, or has no tokens."""
     document = read_fit(run.results_dir)
     table = pl.read_parquet(result_file(run, "counts.parquet")).filter(pl.col("n") > 0)
@@ -103,8 +106,8 @@ def read_pilot(run: Run, *, replicates: int = 500, seed: int = 0) -> Pilot:
     )
     with threadpool_limits(limits=1):
         count_fits = CountFits.of(counts)
-        random = np.random.default_rng(seed)
-        data = Replicated.of(counts, replicates, random)
+        random = np.random.default_rng(0)
+        data = Replicated.of(counts, REPLICATES, random)
         ahead, families = forecast_of(data, random)
     spent = read_spent(run)
     rate = spent.tokens_per_second

@@ -227,13 +227,13 @@ def sweep(
     return outcomes
 
 
-def largest_within(walls: Mapping[int, Floats], tolerance: float = 0.01) -> int:
-    """The largest slice (the fewest files) whose mean wall time is within `tolerance` of the least.
+def largest_within(walls: Mapping[int, Floats]) -> int:
+    """The largest slice (the fewest files) whose mean wall time is within 1 % of the least.
 
     walls: slice_samples -> wall seconds of the repeats.
     """
     least = min(float(seconds.mean()) for seconds in walls.values())
-    return max(size for size, wall in walls.items() if wall.mean() <= (1 + tolerance) * least)
+    return max(size for size, wall in walls.items() if wall.mean() <= 1.01 * least)
 
 
 def simulate(

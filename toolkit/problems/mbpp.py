@@ -33,7 +33,6 @@ from toolkit.problems.time_limits import time_limit
 from toolkit.records import Problem, Prompt
 
 MBPP = "mbpp"
-MBPP_PLUS = "mbpp+"
 STOP: Final = ("[DONE]",)
 BROKEN_ORACLE: Final = "        exact_match = exp == (out is not None)\n"
 MENDED_ORACLE: Final = f"{BROKEN_ORACLE}    assert exact_match\n"

@@ -62,15 +62,10 @@ def function_tests(
 
     Raises `UsageError` unless both are lists of the same length, and each input is a list.
     """
-    if not (isinstance(inputs, list) and isinstance(outputs, list)):
-        raise UsageError(f"{where}: field {field!r}: inputs and outputs must be lists")
-    if len(inputs) != len(outputs):
-        raise UsageError(
-            f"{where}: field {field!r}: {len(inputs)} inputs, but {len(outputs)} outputs"
-        )
-    if not all(isinstance(arguments, list) for arguments in inputs):
+    pairs = _pairs(inputs, outputs, where, field)
+    if not all(isinstance(arguments, list) for arguments, _ in pairs):
         raise UsageError(f"{where}: field {field!r}: an input is no list of arguments")
-    return [{"input": i, "output": o} for i, o in zip(inputs, outputs, strict=True)]
+    return [{"input": arguments, "output": value} for arguments, value in pairs]
 
 
 def form_asked(starter: str, function: str = "") -> str:
@@ -93,16 +88,22 @@ def stdin_tests(
 
     Raises `UsageError` unless both are lists of texts of the same length.
     """
+    pairs = _pairs(inputs, outputs, where, field)
+    for text in (*(given for given, _ in pairs), *(written for _, written in pairs)):
+        if not isinstance(text, str):
+            raise UsageError(f"{where}: field {field!r}: {str(text)[:40]!r} is not a string")
+    return [{"input": given, "output": written} for given, written in pairs]
+
+
+def _pairs(inputs: object, outputs: object, where: str, field: str) -> list[tuple[Any, Any]]:
+    """Each input with its output. `UsageError` unless both are lists of the same length."""
     if not (isinstance(inputs, list) and isinstance(outputs, list)):
         raise UsageError(f"{where}: field {field!r}: inputs and outputs must be lists")
     if len(inputs) != len(outputs):
         raise UsageError(
             f"{where}: field {field!r}: {len(inputs)} inputs, but {len(outputs)} outputs"
         )
-    for text in (*inputs, *outputs):
-        if not isinstance(text, str):
-            raise UsageError(f"{where}: field {field!r}: {str(text)[:40]!r} is not a string")
-    return [{"input": i, "output": o} for i, o in zip(inputs, outputs, strict=True)]
+    return list(zip(inputs, outputs, strict=True))
 
 
 def stdin_reference(

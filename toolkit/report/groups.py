@@ -17,6 +17,7 @@ from toolkit.stats.bayes import mean_intervals
 from toolkit.stats.curve import Counts
 from toolkit.stats.passk import k_grid
 
+REPLICATES = 1000
 MOST_GROUPS = 12
 """Numbers with more different values are cut into quarters."""
 SETTINGS = ("temperature", "top_p", "max_tokens")
@@ -34,11 +35,11 @@ class GroupCurve:
     hi: Floats
 
 
-def group_curve(label: str, counts: Counts, *, replicates: int = 1000, seed: int = 0) -> GroupCurve:
+def group_curve(label: str, counts: Counts) -> GroupCurve:
     """The curve of these problems, up to the largest k that all of them support."""
     k = k_grid(counts.k_max)
     values = 1 - counts.fail_at_k(k)
-    lo, hi = mean_intervals(values, replicates, np.random.default_rng(seed))
+    lo, hi = mean_intervals(values, REPLICATES, np.random.default_rng(0))
     return GroupCurve(label, len(counts), k, values.mean(axis=0), lo, hi)
 
 

@@ -35,8 +35,6 @@ class Progress:
     planned: int
     sampled: int
     evaluated: int
-    slices: int
-    slices_missing: int
     open_problems: int
 
     @property
@@ -247,8 +245,6 @@ def progress(run: Run, counts: pl.DataFrame) -> Progress:
         planned=sum(map(len, slices)),
         sampled=sum(len(s) for s in slices if s.name in done),
         evaluated=int(counts["n"].sum()),
-        slices=len(slices),
-        slices_missing=sum(s.name not in done for s in slices),
         open_problems=open_problems(counts, run.stopping_rule()),
     )
 
@@ -257,12 +253,6 @@ def open_problems(counts: pl.DataFrame, rule: StoppingRule | None) -> int:
     """How many problems need more samples by this rule; 0 for a fixed n."""
     pairs = counts.select("n", "c").iter_rows()
     return sum(rule.next_look(n, c) is not None for n, c in pairs) if rule else 0
-
-
-@naming_damage
-def outdated_samples(run: Run, judge: Judge) -> int:
-    """How many samples only an older version of this judge has decided. They are judged again."""
-    return sum(each.outdated for each in judged_groups(run, judge, mapped_slices(run)))
 
 
 def _with_verdicts(answers: pl.LazyFrame, decided: pl.DataFrame) -> pl.LazyFrame:

@@ -41,25 +41,9 @@ from toolkit.sandbox.schedule import Run
 from toolkit.sandbox.trust import Trust
 from toolkit.sandbox.usage import memory_share
 
-__all__ = ["Executor", "IsolationLevel", "Limits", "execute"]
+__all__ = ["Executor", "IsolationLevel", "Limits"]
 
 _log: Final = logging.getLogger(__name__)
-
-
-def execute(
-    programs: Iterable[Answer],
-    endings: Mapping[str, str],
-    *,
-    workers: int,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
-    isolation: IsolationLevel = "strongest",
-    prompts: Mapping[str, str] | None = None,
-) -> Iterator[Verdict]:
-    """The verdicts of `programs`, in the order in which they are reached; see `Executor`."""
-    with Executor(
-        endings, workers=workers, limits=limits, isolation=isolation, prompts=prompts
-    ) as executor:
-        yield from executor.run(programs)
 
 
 class Executor(Closing):

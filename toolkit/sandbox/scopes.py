@@ -77,9 +77,10 @@ class Meaning:
         self.paths = {binding.path for binding in bindings if not binding.kind}
         self._kinds = {binding.kind for binding in bindings}
 
-    def is_only(self, kind: str) -> bool:
-        """Whether all of its bindings are of this kind."""
-        return self._kinds == {kind}
+    @property
+    def is_class(self) -> bool:
+        """Whether each of its bindings is a class of the text."""
+        return self._kinds == {CLASS}
 
 
 class Scopes:

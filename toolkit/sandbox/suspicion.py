@@ -43,7 +43,7 @@ from toolkit.sandbox.plain_nodes import (
     names_bound,
 )
 from toolkit.sandbox.reasons import attribute_reason, builtin_reason, module_reason, path_reason
-from toolkit.sandbox.scopes import CLASS, Binding, Function, Scope, Scopes
+from toolkit.sandbox.scopes import Binding, Function, Scope, Scopes
 
 _MAX_CHARACTERS: Final = 1_000_000
 _MAX_NODES: Final = 100_000
@@ -399,7 +399,7 @@ class _Review:
             case ast.Attribute(attr="__init__", value=ast.Call(func=ast.Name(id="super"))):
                 return
             case ast.Attribute(attr="__init__", value=ast.Name(id=base)) if name == "func":
-                if self._scopes.meaning(base, scope).is_only(CLASS):
+                if self._scopes.meaning(base, scope).is_class:
                     return
             case ast.Attribute(attr=attribute, value=ast.Name(id=base)) if self._is_own(attribute):
                 if self._is_self(base, scope):
@@ -456,7 +456,7 @@ class _Review:
         match base:
             case ast.Name(id=name) if self._is_builtin(name, scope):
                 return name == "object" or name in plain.EXCEPTIONS
-            case ast.Name(id=name) if self._scopes.meaning(name, scope).is_only(CLASS):
+            case ast.Name(id=name) if self._scopes.meaning(name, scope).is_class:
                 return name not in plain.ALL_BUILTINS
             case ast.Subscript(value=generic):
                 return self._is_base(generic, scope)

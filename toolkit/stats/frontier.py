@@ -28,6 +28,7 @@ from toolkit.stats.curve import Counts
 
 Policy = Literal["every", "discard"]
 POLICIES: tuple[Policy, ...] = ("every", "discard")
+REPLICATES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +70,16 @@ def samples_needed(counts: Counts, k: Ints) -> Floats:
     return np.where(k[None, :] <= n, needed, np.nan)
 
 
-def frontier(
-    counts: Counts,
-    unit_costs: Floats,
-    k: Ints,
-    policy: Policy,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> Frontier:
+def frontier(counts: Counts, unit_costs: Floats, k: Ints, policy: Policy) -> Frontier:
     """The points of a run. unit_costs: of one sample of each problem, shape (P,)."""
     solved = 1 - counts.fail_at_k(k)
     samples = samples_needed(counts, k) if policy == "discard" else np.tile(k, (len(counts), 1))
-    lo, hi = mean_intervals(solved, replicates, np.random.default_rng(seed))
+    lo, hi = mean_intervals(solved, REPLICATES, np.random.default_rng(0))
     return Frontier(policy, k, unit_costs @ samples, solved.mean(axis=0), lo, hi, solved)
 
 
 def at_equal_cost(
-    one: Frontier, others: Sequence[Frontier], *, replicates: int = 1000
+    one: Frontier, others: Sequence[Frontier]
 ) -> tuple[list[int | None], Differences | None]:
     """Others against one try of `one`, each with the largest k that costs no more.
 
@@ -101,4 +94,4 @@ def at_equal_cost(
             columns.append(other.solved[:, index] - one.solved[:, 0])
     if not columns:
         return chosen, None
-    return chosen, differences(np.stack(columns, axis=1), replicates=replicates)
+    return chosen, differences(np.stack(columns, axis=1))

@@ -165,15 +165,13 @@ def beta_binomial(
     return _fit(tally, prior=prior, inflated=False, start=start)
 
 
-def zero_inflated_beta_binomial(
-    tally: Tally, *, prior: bool = False, start: BetaBinomial | None = None
-) -> BetaBinomial | None:
-    """The same with a share pi0 of problems that can never be solved.
+def zero_inflated_beta_binomial(tally: Tally) -> BetaBinomial | None:
+    """Fit Beta(a, b), and a share pi0 of problems that can never be solved, by maximum likelihood.
 
     The likelihood of c = 0 is pi0 + (1 - pi0) BB(0). Fitted from several starts, the plain fit
     among them: the surface is flat where n is small.
     """
-    return _fit(tally, prior=prior, inflated=True, start=start)
+    return _fit(tally, prior=False, inflated=True, start=None)
 
 
 def scaled_beta_binomial(tally: Tally, start: BetaBinomial) -> ScaledBetaBinomial | None:
@@ -246,7 +244,7 @@ def _fit(
     if not prior and (solved == 0 or failed == 0):
         return None
     coefficients = float(tally.weight @ log_choose(tally.n, tally.c))
-    starts = _starts(tally, inflated) if start is None else _near(start, inflated)
+    starts = _starts(tally, inflated) if start is None else [np.log([start.a, start.b])]
     search = partial(
         optimize.minimize,
         _objective,
@@ -272,12 +270,6 @@ def _starts(tally: Tally, inflated: bool) -> list[Floats]:
     unsolved = float(tally.weight[tally.c == 0].sum() / tally.weight.sum())
     shares = (1e-4, 0.25 * unsolved + 1e-3, 0.75 * unsolved + 1e-3)
     return [np.append(x, special.logit(share)) for x in starts for share in shares]
-
-
-def _near(start: BetaBinomial, inflated: bool) -> list[Floats]:
-    x = np.log([start.a, start.b])
-    # From no floor at all the gradient is flat: begin with a small one.
-    return [np.append(x, special.logit(max(start.pi0, 0.02)))] if inflated else [x]
 
 
 def _objective(x: Floats, tally: Tally, prior: bool) -> tuple[float, Floats]:

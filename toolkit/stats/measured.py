@@ -69,11 +69,11 @@ def mean_coverage() -> float:
     return float(np.mean([cell.held for cell in CELLS]))
 
 
-def nearest_cells(problems: int, n: int, ratio: float = 10.0, most: int = 6) -> list[MeasuredCell]:
-    """The cells most like a forecast to `ratio` times n: log distance in problems, n and K / n."""
+def nearest_cells(problems: int, n: int) -> list[MeasuredCell]:
+    """The six cells most like a forecast to ten times n: log distance in problems, n and K / n."""
 
     def distance(cell: MeasuredCell) -> float:
-        parts = [cell.problems / problems, cell.n / n, cell.k / cell.n / ratio]
+        parts = [cell.problems / problems, cell.n / n, cell.k / cell.n / 10]
         return float(np.sum(np.abs(np.log(parts))))
 
-    return sorted(CELLS, key=distance)[:most]
+    return sorted(CELLS, key=distance)[:6]
