@@ -299,15 +299,19 @@ def judge_digest(choice: JudgeChoice, version: int) -> int:
     return _digest64(json.dumps(key, sort_keys=True, separators=(",", ":")).encode())
 
 
+DETAIL_CHARACTERS = 200
+"""Of a verdict's detail."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of an answer under a judge. `answer` is the answer's digest.
 
-    kind: what happened if it did not pass. detail: the same as text, in at most 200 characters;
-    never empty on a failure. suspect: why a passed answer is in doubt, () for no doubt. seconds:
-    the time it used, as the time limit counts it: CPU time plus time asleep. canonical: a form that
-    equal answers share, whatever the reference, in at most 200 characters; "" for the answer's own
-    text.
+    kind: what happened if it did not pass. detail: the same as text, never empty on a failure, and
+    no longer than `DETAIL_CHARACTERS`. suspect: why a passed answer is in doubt, () for no doubt.
+    seconds: the time it used, as the time limit counts it: CPU time plus time asleep. canonical: a
+    form that equal answers share, whatever the reference, in at most 200 characters; "" for the
+    answer's own text.
     """
 
     task_id: str

@@ -19,9 +19,8 @@ from run_jobs import ROOT
 
 from toolkit.problems.humaneval import python_problem
 from toolkit.problems.load import load_problems
-from toolkit.records import Answer, Problem, Verdict, answer_digest
+from toolkit.records import DETAIL_CHARACTERS, Answer, Problem, Verdict, answer_digest
 from toolkit.sandbox.executor import Executor, Limits
-from toolkit.sandbox.handle import DETAIL_CHARACTERS
 from toolkit.verifiers.python_tests import endings, unit_tests
 
 TRIVIAL = python_problem("t/0", "", "def check(candidate):\n    assert candidate() == 1\n", "f")

@@ -36,7 +36,7 @@ from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel
 from toolkit.stages.task import load_task
 from toolkit.verifiers.base import check_node, only_kind, open_verifier
-from toolkit.verifiers.judges import choice_of, harness_of, judge_of
+from toolkit.verifiers.judges import choice_of, harness_of, judge_of, with_settings
 
 FRAME_SCHEMA = pl.Schema(
     {name: kind for name, kind in VERDICT_SCHEMA.items() if name != "judge"}
@@ -92,8 +92,7 @@ class Judge(Closing):
         isolation: IsolationLevel = "strongest",
     ) -> None:
         chosen = _chosen(task if problems is None else problems, data)
-        given = dict(chosen.choice.settings)
-        judge = judge_of(choice_of(chosen.choice.verifier, timeout, libraries, given))
+        judge = judge_of(with_settings(chosen.choice, timeout, libraries))
         if harness := harness_of(judge):
             raise UsageError(f"{chosen.name}: its answers are judged by {harness}, not here")
         check_node(judge)

@@ -57,18 +57,14 @@ def examine(flags: dict[str, Any]) -> Iterator["Finding"]:
     from toolkit.launch.preflight import examine_sampling, examine_slurm
     from toolkit.launch.queue import gpus_at_hand
     from toolkit.stages.task import load_task
-    from toolkit.verifiers.judges import choice_of, judge_of
+    from toolkit.verifiers.judges import judge_of, with_settings
 
     config = configure(flags)
     chosen, settings = config.problem_set, config.evaluation
     _, problems, choice = load_task(
         chosen.task, chosen.problems, limit=chosen.limit, task_ids=chosen.task_ids
     )
-    judge = judge_of(
-        choice_of(
-            choice.verifier, settings.timeout, settings.libraries, settings=dict(choice.settings)
-        )
-    )
+    judge = judge_of(with_settings(choice, settings.timeout, settings.libraries))
     workers = settings.workers or available_cores()
     yield from examine_directory(flags["runs"])
     yield from examine_slurm(config)

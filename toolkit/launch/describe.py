@@ -165,4 +165,5 @@ def _quantity(plan: LaunchPlan) -> str:
     if plan.rule is None:
         return f"n = {plan.config.quantity.samples} each"
     looks = ", ".join(map(str, plan.rule.looks))
-    return f"each until it has {plan.rule.r} passes, looked for after {looks} samples"
+    passes = how_many(plan.rule.r, "pass", "passes")
+    return f"each until it has {passes}, looked for after {looks} samples"

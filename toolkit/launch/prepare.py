@@ -28,7 +28,7 @@ from toolkit.runs.usage import Spent
 from toolkit.stages.task import load_task, task_document
 from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import check_node, only_kind
-from toolkit.verifiers.judges import choice_of, judge_of, judge_of_run, with_files_of
+from toolkit.verifiers.judges import judge_of, judge_of_run, with_files_of, with_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,7 @@ def plan_launch(
     else:
         asked = config.evaluation
         choice = found.judge or JudgeChoice(only_kind(found.problems))
-        settings = dict(choice.settings)
-        judge = judge_of(choice_of(choice.verifier, asked.timeout, asked.libraries, settings))
+        judge = judge_of(with_settings(choice, asked.timeout, asked.libraries))
     if not config.resources.cpu_container:
         check_node(judge)
     config = absolute_paths(config)
@@ -289,9 +288,7 @@ def _adaptive_wants(
 
 def create_run(plan: LaunchPlan) -> Run:
     """Create the run if it is new; its round is not frozen yet."""
-    return create_or_open(
-        plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan.config, plan)
-    )
+    return create_or_open(plan.path, plan.identity, problems=list(plan.problems), **run_facts(plan))
 
 
 def freeze_launch(plan: LaunchPlan) -> Run:
@@ -354,8 +351,9 @@ def record_launch(run: Run, plan: LaunchPlan, launcher: str, launch: str) -> Non
     append_launch(run, line)
 
 
-def run_facts(config: Config, plan: LaunchPlan) -> dict[str, Any]:
+def run_facts(plan: LaunchPlan) -> dict[str, Any]:
     """What the manifest records beside the identity."""
+    config = plan.config
     return {
         "created": now(),
         "problems_source": source_of(config.problem_set),

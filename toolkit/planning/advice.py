@@ -17,7 +17,7 @@ from toolkit.planning.budget import (
     fixed_cost,
 )
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
-from toolkit.report.blocks import how_many
+from toolkit.report.blocks import how_many, samples_each
 from toolkit.stats.forecast import FARTHEST, Interval
 
 
@@ -178,8 +178,6 @@ def _coverage(pilot: Pilot, k: int) -> dict[str, float | None]:
 
 def advice_text(document: Mapping[str, Any]) -> str:
     """For people."""
-    low, high = document["n_min"], document["n_max"]
-    n = f"{low}" if low == high else f"{low} to {high}"
     rate = document["tokens_per_second"]
     speed = f"{rate:,.0f} tokens/s a GPU" if rate else "speed unknown: give --tokens-per-second"
     if rate and document["device"]:
@@ -187,7 +185,8 @@ def advice_text(document: Mapping[str, Any]) -> str:
     each = document["tokens_per_sample"]
     tokens = "unknown: give --tokens-per-sample; so unknown" if each is None else f"{each:.0f}"
     lines = [
-        f"pilot      {document['pilot']}: {how_many(document['problems'], 'problem')}, n = {n}, "
+        f"pilot      {document['pilot']}: {how_many(document['problems'], 'problem')}, "
+        f"{samples_each(document['n_min'], document['n_max'])}, "
         f"pass@{document['k_max']} = {document['pass_at_k_max']:.4f}",
         f"assumed    {tokens} tokens a sample, {speed}, "
         f"{document['usd_per_gpu_hour']} $ a GPU-hour",

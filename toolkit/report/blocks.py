@@ -67,6 +67,11 @@ def how_many(number: int, one: str, many: str = "") -> str:
     return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
 
 
+def samples_each(low: int, high: int) -> str:
+    """How many samples a problem has, the fewest and the most: `n = 50`, or `n = 3 to 50`."""
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
 def percent(value: float) -> str:
     """A share, such as `90.5 %`."""
     return f"{100 * value:.1f} %"

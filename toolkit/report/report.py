@@ -19,6 +19,7 @@ from toolkit.report.blocks import (
     number,
     percent,
     plain,
+    samples_each,
     span,
 )
 from toolkit.report.browse_page import browser_seen_from
@@ -125,9 +126,8 @@ def _to_complete(document: FitDocument) -> str:
 
 def _summary(document: FitDocument) -> Iterator[Block]:
     top, low, high = document.k_max, document.n_min, document.n_max
-    n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    unsolved = how_many(document.unsolved, "problem")
-    unsolved += " is" if document.unsolved == 1 else " are"
+    n = samples_each(low, high)
+    unsolved = how_many(document.unsolved, "problem is", "problems are")
     each = "sample" if high == 1 else "samples"
     each += "" if document.problems == 1 else " each"
     headline = [_with_interval(document, k) for k in sorted({1, top})]
@@ -143,7 +143,7 @@ def _summary(document: FitDocument) -> Iterator[Block]:
             f"With suspect passes counted as failures: {shown}."
         )
     if rule := document.stopping:
-        passes = "1 pass" if rule.r == 1 else f"{rule.r} passes"
+        passes = how_many(rule.r, "pass", "passes")
         yield Paragraph(
             f"Sampling was adaptive: a problem got no more samples once it had {passes}. This was "
             f"checked after {', '.join(map(str, rule.looks))} samples. The estimates allow for "
@@ -170,7 +170,7 @@ def _short(document: FitDocument) -> Iterator[Block]:
     named = [f"{plain(task_id)} (n = {n})" for task_id, n in document.short.items()]
     shown = ", ".join(named[:MOST_SHORT])
     rest = f" and {len(named) - MOST_SHORT} more" if len(named) > MOST_SHORT else ""
-    few = how_many(len(named), "problem") + (" has" if len(named) == 1 else " have")
+    few = how_many(len(named), "problem has", "problems have")
     yield Paragraph(
         f"{few} under half of the median number of samples: {shown}{rest}. All problems together "
         f"have a curve up to k = {document.k_max}. Larger k are shown of fewer problems.",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
-from toolkit.report.blocks import how_many
+from toolkit.report.blocks import how_many, samples_each
 from toolkit.report.browse_data import BrowseData
 from toolkit.report.browse_page import BROWSE_HTML, browser_seen_from
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit
@@ -89,9 +89,8 @@ def _suspect_lines(document: FitDocument) -> Iterator[str]:
 
 
 def _samples(document: FitDocument) -> str:
-    low, high, rule = document.n_min, document.n_max, document.stopping
-    n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    return f"{n} (stopped at {rule.r} pass{'' if rule.r == 1 else 'es'})" if rule else n
+    n, rule = samples_each(document.n_min, document.n_max), document.stopping
+    return f"{n} (stopped at {how_many(rule.r, 'pass', 'passes')})" if rule else n
 
 
 def _shortest(path: Path) -> Path:

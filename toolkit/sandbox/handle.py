@@ -6,13 +6,18 @@ The process itself is `toolkit.sandbox.worker`, the messages are those of
 
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
-from toolkit.records import FAILURE_KINDS, Answer, FailureKind, Outcome, Verdict
+from toolkit.records import (
+    DETAIL_CHARACTERS,
+    FAILURE_KINDS,
+    Answer,
+    FailureKind,
+    Outcome,
+    Verdict,
+)
 from toolkit.sandbox import protocol, reasons
 from toolkit.sandbox.process import WorkerProcess
-
-DETAIL_CHARACTERS: Final = 200
 
 
 class Job:

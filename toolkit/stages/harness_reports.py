@@ -96,7 +96,7 @@ def import_reports(run: Run, paths: Sequence[Path], judge: Judge) -> ImportSumma
             *(before[verdict.task_id, verdict.answer], verdict.outcome),
         )
     if reading.passed_over:
-        log.info("%d folders are of other predictions: passed over", reading.passed_over)
+        log.info("passed over: %s of other predictions", how_many(reading.passed_over, "folder"))
     facts = {"reports": json.dumps(sorted({path.name for path in paths}))}
     write_verdicts(run, new, judge, facts)
     return ImportSummary(Counter(v.outcome for v in new), len(known), len(differing))

@@ -25,7 +25,7 @@ from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.problems.load import problems_digest
 from toolkit.records import THOUGHT, EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
-from toolkit.report.blocks import how_many
+from toolkit.report.blocks import how_many, samples_each
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.rounds import freeze_round
@@ -36,7 +36,7 @@ from toolkit.runs.slices import USUAL_SIZE, plan_round
 from toolkit.stages.task import load_task
 from toolkit.stats.stopping import StoppingRule
 from toolkit.verifiers.base import Verifier, open_verifier
-from toolkit.verifiers.judges import choice_of
+from toolkit.verifiers.judges import with_settings
 from toolkit.verifiers.python_program import parses
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,7 @@ def ingest(
         "completions": _digest(samples),
         **({"opens_thought": True} if opens_thought else {}),
     }
-    own = loaded.judge
-    judge = choice_of(own.verifier, timeout, libraries, dict(own.settings))
+    judge = with_settings(loaded.judge, timeout, libraries)
     begin = _beginning(style) if opens_thought else ""
     texts = [(s.task_id, begin + s.completion) for s in samples]
     _warn_of_unread(source, texts, known, judge, style)
@@ -227,8 +226,8 @@ def describe_counts(samples_of: Iterable[int]) -> str:
     samples_of: the number of samples of each problem.
     """
     numbers = sorted(samples_of)
-    n = f"{numbers[0]}" if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
-    return f"{how_many(sum(numbers), 'sample')} of {how_many(len(numbers), 'problem')}, n = {n}"
+    samples, problems = how_many(sum(numbers), "sample"), how_many(len(numbers), "problem")
+    return f"{samples} of {problems}, {samples_each(numbers[0], numbers[-1])}"
 
 
 def _digest(samples: Iterable[Sample]) -> str:

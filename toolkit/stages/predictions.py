@@ -73,7 +73,7 @@ def export_predictions(run: Run, folder: Path, judge: Judge) -> Export:
         # The record comes first: no prediction is without one.
         record_predictions(run, name, answers)
         replace_file(folder / f"{name}.jsonl", _jsonl(rows))
-        log.info("predictions %d: %s.jsonl, %d patches", number, name, len(patches))
+        log.info("predictions %d: %s.jsonl, %d in it", number, name, len(patches))
         files, given = files + 1, given + len(patches)
     samples = _samples(run, judge)
     replace_file(folder / SAMPLES_FILE, _jsonl(samples.iter_rows(named=True)))

@@ -26,6 +26,7 @@ from toolkit.records import Answer, Examples, Judge, Problem, Prompt, PromptStyl
 from toolkit.sandbox.confine import IsolationLevel, Limits
 from toolkit.sandbox.runner import Errand, Result, Runner
 from toolkit.verifiers.answers import ANSWERS_VERSION, before_stop, check_rule, phrase, take
+from toolkit.verifiers.canonical import MAX_CANONICAL
 from toolkit.verifiers.errand_judging import ErrandJudging, failed
 from toolkit.verifiers.exec_errand import FUNCTION, program_errand, unfinished
 from toolkit.verifiers.judge_files import command_words, files_digest, is_beside, named_paths
@@ -34,7 +35,6 @@ from toolkit.verifiers.prover import Program
 _ANSWER_FILE: Final = "answer.txt"
 _PROBLEM_FILE: Final = "problem.json"
 _THIS_PYTHON: Final = ("python", "python3")
-_MAX_CANONICAL: Final = 200
 
 
 class Command:
@@ -106,12 +106,12 @@ def _verdict(result: Result) -> Verdict:
     if verdict := unfinished(answer, result):
         return verdict
     said = _said(result.output)
-    canonical = _short(said.get("canonical"), _MAX_CANONICAL)
+    canonical = _short(said.get("canonical"), MAX_CANONICAL)
     if result.end == "done" and said.get("passed", True) is True:
         return Verdict(
             answer.task_id, answer.digest, "passed", "", "", (), result.seconds, canonical
         )
-    detail = _short(said.get("detail"), _MAX_CANONICAL) or result.detail or "it says: not passed"
+    detail = _short(said.get("detail"), MAX_CANONICAL) or result.detail or "it says: not passed"
     failure = failed(answer, "wrong_answer", f"the command: {detail}", result.seconds)
     return replace(failure, canonical=canonical)
 

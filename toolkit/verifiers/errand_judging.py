@@ -2,13 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
 
-from toolkit.records import Answer, FailureKind, Problem, Verdict
+from toolkit.records import DETAIL_CHARACTERS, Answer, FailureKind, Problem, Verdict
 from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.runner import Errand, Result, Runner
-
-DETAIL_CHARACTERS: Final = 200
 
 
 class ErrandJudging(Closing):

@@ -102,12 +102,36 @@ def choice_of(
 ) -> JudgeChoice:
     """The choice of a verifier with these settings; None: the default.
 
-    timeout: in seconds. libraries: names with commas between, or "none". settings: a task's, by
-    name, which the others override. Raises `UsageError` for a value that cannot be, or that the
-    verifier has no use for.
+    settings: a task's, by name, which the others override. For these, and for what is raised, see
+    `with_settings`.
     """
     choice = JudgeChoice.of(verifier, settings or {}, _kind(verifier).defaults)
-    return _with_settings(choice, timeout, libraries)
+    return with_settings(choice, timeout, libraries)
+
+
+def with_settings(choice: JudgeChoice, timeout: float | None, libraries: str | None) -> JudgeChoice:
+    """The choice with these settings in place of its own; None leaves one as it is.
+
+    timeout: in seconds. libraries: names with commas between, or "none". Raises `UsageError` for a
+    value that cannot be, or that the verifier has no use for.
+    """
+    defaults = _kind(choice.verifier).defaults
+    settings = dict(choice.settings)
+    if timeout is not None:
+        if "timeout" not in defaults:
+            raise UsageError(
+                f"--timeout {timeout}: the verifier {choice.verifier} has no time limit"
+            )
+        if not 0 < timeout < math.inf:
+            raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
+        settings["timeout"] = timeout
+    if libraries is not None:
+        if "libraries" not in defaults:
+            raise UsageError(
+                f"--libraries {libraries}: the verifier {choice.verifier} imports no libraries"
+            )
+        settings["libraries"] = _libraries_setting(libraries)
+    return JudgeChoice.of(choice.verifier, settings, defaults)
 
 
 def choice_of_task(task: Task) -> JudgeChoice:
@@ -158,7 +182,7 @@ def judge_of_run(
     name: of a judge that the run has besides its own, in place of that.
     """
     choice = second_judge(run, name).choice if name else judge_choice(run)
-    return judge_of(_with_settings(choice, timeout, libraries))
+    return judge_of(with_settings(choice, timeout, libraries))
 
 
 def harness_of(judge: Judge) -> str:
@@ -177,28 +201,6 @@ def harness_steps(run: Path) -> str:
 def library_names(setting: Setting) -> tuple[str, ...]:
     """The libraries that a judge's setting `libraries` names, sorted; none for "none"."""
     return () if setting == NO_LIBRARIES else tuple(str(setting).split(","))
-
-
-def _with_settings(
-    choice: JudgeChoice, timeout: float | None, libraries: str | None
-) -> JudgeChoice:
-    defaults = _kind(choice.verifier).defaults
-    settings = dict(choice.settings)
-    if timeout is not None:
-        if "timeout" not in defaults:
-            raise UsageError(
-                f"--timeout {timeout}: the verifier {choice.verifier} has no time limit"
-            )
-        if not 0 < timeout < math.inf:
-            raise UsageError(f"--timeout {timeout}: must be over 0 and finite")
-        settings["timeout"] = timeout
-    if libraries is not None:
-        if "libraries" not in defaults:
-            raise UsageError(
-                f"--libraries {libraries}: the verifier {choice.verifier} imports no libraries"
-            )
-        settings["libraries"] = _libraries_setting(libraries)
-    return JudgeChoice.of(choice.verifier, settings, defaults)
 
 
 def _libraries_setting(text: str) -> str:

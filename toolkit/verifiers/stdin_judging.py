@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from toolkit.records import Answer, FailureKind, Outcome, Problem, Verdict
+from toolkit.records import DETAIL_CHARACTERS, Answer, FailureKind, Outcome, Problem, Verdict
 from toolkit.sandbox import protocol
 from toolkit.sandbox.closing import Closing
 from toolkit.sandbox.confine import IsolationLevel, Limits
@@ -26,7 +26,6 @@ _STACK_BYTES: Final = 64 << 20
 """As judges of contests give it: programs recurse deep."""
 _CHECK_SECONDS: Final = 30.0
 """For the checker of a problem; it is ours, so a longer one is no failure of a program."""
-_DETAIL_CHARACTERS: Final = 200
 _MOST_TOGETHER: Final = 16
 _BYTES_TOGETHER: Final = 1 << 20
 """Of the inputs of tests that share a process."""
@@ -112,7 +111,7 @@ class _Trial:
         if outcome != "passed":
             detail = f"test {self._index + 1} of {len(self.reference.tests)}: {detail}"
         answer = self._answer
-        detail = detail[:_DETAIL_CHARACTERS]
+        detail = detail[:DETAIL_CHARACTERS]
         return Verdict(answer.task_id, answer.digest, outcome, kind, detail, (), self._seconds)
 
 
