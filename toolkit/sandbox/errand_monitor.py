@@ -14,13 +14,13 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
-from toolkit.records import FAILURE_KINDS, FailureKind
 from toolkit.sandbox import failures
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.errand_child import REPORT_BYTES
-from toolkit.sandbox.protocol import FAILED, PASSED, TIMED_OUT, WAITS
+from toolkit.sandbox.observed import Observed
+from toolkit.sandbox.protocol import PASSED, TIMED_OUT, WAITS
 
 _UNWATCHED_SECONDS: Final = 0.25
 """A child that ends within this time need not be looked at."""
@@ -34,13 +34,11 @@ _MOST_PARTS: Final = 1024
 """Of what a child tells. The socket holds less; a process that it has left may go on to write."""
 
 
-class ErrandMonitor:
-    """Observes one child until its end: `code`, `kind`, `detail`, and `seconds` of its own clock.
+class ErrandMonitor(Observed):
+    """Observes one child until its end.
 
-    output: the worker's end of the pipe that the child has as its descriptor 1. timeout: in seconds
-    of the child's own clock, from the monotonic time `started` on. memory: what its processes may
-    hold together, in bytes. most_output: how much it may write, in bytes. may_wait: whether it may
-    wait for another errand.
+    output: the worker's end of the pipe that the child has as its descriptor 1. most_output: how
+    much it may write, in bytes. may_wait: whether it may wait for another errand.
     """
 
     def __init__(
@@ -52,21 +50,13 @@ class ErrandMonitor:
         memory: int,
         most_output: int,
         *,
-        may_wait: bool = False,
+        may_wait: bool,
     ) -> None:
-        self.code = FAILED
-        self.kind: FailureKind = ""
-        self.detail = b""
+        super().__init__(child, started, timeout, memory)
         self._chunks: list[bytearray] = []
         self._written = 0
-        self.seconds = 0.0
-        self._child = child
         self._pipe = output
-        self._started = started
-        self._timeout = timeout
-        self._memory = memory
         self._most_output = most_output
-        self._was_quiet = True
         self._may_wait = may_wait
         self._has_waited = False
         self._has_ended = False
@@ -184,11 +174,9 @@ class ErrandMonitor:
 
     def _describe(self, end: os.waitid_result) -> None:
         """Say how the child has ended."""
-        report = self._told
-        if report[:1] == FAILED and len(report) > 2 and report[1] < len(FAILURE_KINDS):
-            self.kind = cast(FailureKind, FAILURE_KINDS[report[1]] or "exception")
-            self.detail = report[2:]
-        elif end.si_code == os.CLD_EXITED and end.si_status == 0:
+        if self._has_told_failure(self._told):
+            return
+        if end.si_code == os.CLD_EXITED and end.si_status == 0:
             self.code = PASSED
         else:
             self.kind, self.detail = "exit", failures.describe_exit(end).encode()
@@ -198,18 +186,11 @@ class ErrandMonitor:
         if self._read_clock() > self._timeout or is_late:
             self._time_is_up()
             return True
-        used = self._child.memory_bytes()
-        if used > self._memory:
-            self.kind = "memory"
-            self.detail = f"its processes hold {used >> 20} MiB of memory".encode()
-        return used > self._memory
+        return self._holds_too_much()
 
     def _too_much_output(self) -> None:
         self.kind = "memory"
         self.detail = f"it wrote more than {self._most_output >> 20} MiB".encode()
-
-    def _time_is_up(self) -> None:
-        self.code, self.kind, self.detail = TIMED_OUT, "time", b"timed out"
 
     def _hear_all(self) -> None:
         """Take what a child has told, as far as the socket held it."""
