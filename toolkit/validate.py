@@ -155,6 +155,6 @@ def _check_budget(backend: str, engine: Engine, budget: Budget) -> None:
     prices = engine.usd_per_million_input_tokens, engine.usd_per_million_output_tokens
     if budget.max_usd is not None and prices == (None, None):
         raise UsageError(
-            "--max-usd: what does the server ask for its tokens? Give "
+            "--max-usd: the server's prices are not known; give "
             "--usd-per-million-output-tokens, or --max-output-tokens in place of --max-usd"
         )

@@ -150,7 +150,7 @@ def test_the_jobs_judge_fit_and_refuse(run, tmp_path):
     write(tmp_path / "other.jsonl", [row(name, STRONG, "def double(n): # half\n") for name in "ab"])
     task = ("--task", "humaneval+")
     for flags, says in (
-        (("--problems", "strong.jsonl"), "name its task with --task too"),
+        (("--problems", "strong.jsonl"), "give the task of this file too, by --task"),
         ((*task,), "cannot be fetched from"),
         ((*task, "--problems", "other.jsonl"), "asks something else in 'a' than the run did"),
         (("--task", "sudoku"), "no such task"),

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--wait", action="store_true", help="slurm: follow to the end")
     flags = parser.parse_args()
     if flags.json and not flags.status:
-        raise UsageError("--json: is for --status")
+        raise UsageError("--json: is for --status; give that too, or leave this out")
     # After parsing: --help and a wrong flag answer at once.
     from toolkit.campaigns.study import read_study
 

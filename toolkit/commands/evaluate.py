@@ -41,7 +41,7 @@ def main() -> int:
     if not 0 <= flags.part < flags.parts:
         raise UsageError(f"--part {flags.part}: must be 0 or more, under --parts {flags.parts}")
     if flags.problems and not flags.task:
-        raise UsageError(f"--problems {flags.problems}: whose? name its task with --task too")
+        raise UsageError(f"--problems {flags.problems}: give the task of this file too, by --task")
     run = open_run(flags.run)
     if flags.export_predictions or flags.import_report:
         return _by_harness(run, flags)

@@ -243,9 +243,9 @@ def _stopping_rule(
     for them.
     """
     stop, old = config.stopping, run.stopping_rule() if run else None
-    if old and not stop.adaptive:
+    if run and old and not stop.adaptive:
         raise UsageError(
-            f"{run.path if run else ''}: was sampled adaptively; launch with --adaptive, or for a "
+            f"{run.path}: was sampled adaptively; launch with --adaptive, or for a "
             "fixed number of samples name a new directory with --run"
         )
     if not stop.adaptive:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import gpus_of, mebibytes_of, minutes_of
+from toolkit.report.blocks import how_many
 from toolkit.resolve import gres_of_gpus
 
 STAGES = {
@@ -148,7 +149,7 @@ def _check_gpus(gres: str, config: Config) -> None:
     if gpus > needed and gpus % each == 0:
         remedy += f", or --engines-per-task {gpus // each} to use them all"
     raise UsageError(
-        f"{uses}: an array task asks for {gpus} GPU{'' if gpus == 1 else 's'} ({gres}), and its "
+        f"{uses}: an array task asks for {how_many(gpus, 'GPU')} ({gres}), and its "
         f"engines use {needed}; {remedy}"
     )
 
