@@ -138,10 +138,15 @@ def _panels(count: int, x: str, y: str) -> tuple[Figure, list[Axes]]:
     return figure, found[:count]
 
 
-def _finish_panel(axes: Axes, title: str, curves: int) -> None:
-    axes.set_title(title if curves <= MOST_NAMED else f"{title}, {curves} runs", fontsize=10)
+def _share_axis(axes: Axes) -> None:
+    """From 0 % to 100 %, with whole markers at both ends."""
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _finish_panel(axes: Axes, title: str, curves: int) -> None:
+    axes.set_title(title if curves <= MOST_NAMED else f"{title}, {curves} runs", fontsize=10)
+    _share_axis(axes)
     if curves <= MOST_NAMED:  # below, where no curve is
         size, columns = (7, 2) if curves <= MOST_BANDS else (6, 3 if curves > 3 * MOST_BANDS else 2)
         axes.legend(fontsize=size, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
@@ -156,8 +161,7 @@ def draw_groups(groups: Sequence[GroupCurve], path: Path) -> None:
             label = f"{each.label} ({how_many(each.problems, 'problem')})"
             axes.plot(each.k, each.passed, label=label, **style)
         k_axis(axes, max((each.k.tolist() for each in groups), key=len))
-        axes.set_ylim(-0.02, 1.02)  # whole markers at 0
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        _share_axis(axes)
         legend_below(figure, axes, columns=2)
         save(figure, path)
 
@@ -173,8 +177,7 @@ def draw_over(runs: Mapping[float, GroupCurve], name: str, path: Path) -> None:
             low, high = [each.lo[i] for each, i in at], [each.hi[i] for each, i in at]
             axes.fill_between(list(runs), low, high, color=style["color"], alpha=0.12, lw=0)
             axes.plot(list(runs), [each.passed[i] for each, i in at], label=f"k = {k}", **style)
-        axes.set_ylim(-0.02, 1.02)  # whole markers at 0
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        _share_axis(axes)
         legend_below(figure, axes, columns=2)
         save(figure, path)
 
@@ -204,8 +207,7 @@ def draw_coverage(
         for (label, (tokens, passed)), style in zip(curves.items(), styles, strict=False):
             axes.plot(tokens, passed, label=label, **style)
         log_amount_axis(axes)
-        axes.set_ylim(-0.02, 1.02)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        _share_axis(axes)
         legend_below(figure, axes, columns=2)
         dollars = axes.secondary_xaxis(
             "top",

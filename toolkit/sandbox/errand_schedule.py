@@ -15,12 +15,11 @@ from typing import Final
 from toolkit.cores import available_cores
 from toolkit.sandbox.doubtful import Doubtful
 from toolkit.sandbox.errand_handle import ErrandHandle, Reply, Task
-from toolkit.sandbox.errands import Errand, Result
+from toolkit.sandbox.errands import Errand, Result, wall_limit
 from toolkit.sandbox.process import await_events, start_another
 
 DATA_BYTES: Final = 32 << 20
 """Of payload and input each; an errand with more cannot be done."""
-_WALL_SHARE: Final = 8
 _MAX_ATTEMPTS: Final = 2
 """An errand whose worker died so many times ends in an error."""
 _MAX_SILENCE_SECONDS: Final = 60.0
@@ -150,7 +149,7 @@ class Run:
     def _is_silent(self, worker: ErrandHandle) -> bool:
         if (task := worker.first) is None:
             return False
-        wall = max(self._wall_seconds, _WALL_SHARE * task.errand.timeout)
+        wall = wall_limit(task.errand.timeout, self._wall_seconds)
         return worker.silent_seconds > wall + _MAX_SILENCE_SECONDS
 
     def _settle(self, reply: Reply) -> list[Result]:

@@ -25,11 +25,10 @@ from toolkit.sandbox import confine, errand_child, forking, protocol
 from toolkit.sandbox.child import Child
 from toolkit.sandbox.errand_child import Following, Function
 from toolkit.sandbox.errand_monitor import ErrandMonitor
+from toolkit.sandbox.errands import wall_limit
 from toolkit.sandbox.forking import ForkingWorker
 from toolkit.sandbox.scratch import unnamed_file
 
-_WALL_SHARE: Final = 8
-"""So many times its timeout an errand may take by the wall clock, on a crowded machine."""
 _SPARE_CPU_SECONDS: Final = 2
 _PARTS_AT_ONCE: Final = 16
 """Of an answer; the kernel takes 1,024 at most."""
@@ -144,7 +143,7 @@ class ErrandWorker(ForkingWorker):
             self._output_bytes,
             may_wait=more and self._confinement.pid_namespace,
         )
-        wall = max(self._wall_seconds, _WALL_SHARE * timeout)
+        wall = wall_limit(timeout, self._wall_seconds)
         try:
             found.decide(started + wall, self._check_supervisor)
             self._seconds += found.seconds

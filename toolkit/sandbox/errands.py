@@ -2,12 +2,19 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from toolkit.records import FailureKind
 
 End = Literal["done", "failed", "timed_out", "error"]
 """error: the errand could not be done, which is our fault."""
+_WALL_SHARE: Final = 8
+"""So many times its timeout an errand may take by the wall clock, on a crowded machine."""
+
+
+def wall_limit(timeout: float, least: float) -> float:
+    """The limit of an errand's wall time, in seconds. least: it is never under this."""
+    return max(least, _WALL_SHARE * timeout)
 
 
 @dataclass(frozen=True, slots=True)
