@@ -242,6 +242,7 @@ def test_the_walk_asks_why_problem_32_fails(tmp_path):
     walk = README.split("## Why does a problem fail?")[1].split("\n## ")[0]
     assert len(commands(walk)) < 4, "and git clone before them"
     assert PROBLEM_32 in commands(walk)
+    assert "`python jobs/browse.py --problem HumanEval/32`" in walk
     for name in ("jobs", "toolkit"):
         (tmp_path / name).symlink_to(ROOT / name)
     assert "1 of humaneval, n = 40" in run(f"{PROBLEM_32} --dry-run", tmp_path)

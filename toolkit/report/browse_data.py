@@ -14,7 +14,7 @@ import polars as pl
 from toolkit.records import Judge, Problem
 from toolkit.report.browse_question import question
 from toolkit.runs.answers import mapped_slices
-from toolkit.runs.completions import completion_facts, read_texts
+from toolkit.runs.completions import completion_facts, of_problem, read_texts
 from toolkit.runs.outcomes import counts_of, in_order, judged_answers, judged_groups
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import other_judges, undecided_verdicts
@@ -78,17 +78,19 @@ def browse_data(
     judges: Mapping[str, Judge],
     *,
     judged: Judged | None = None,
+    only: str | None = None,
     text_bytes: int = TEXT_BYTES,
 ) -> BrowseData:
     """Read a run. judges: name -> judge; the first one is the run's own, whose passes are counted.
 
     judged: what finds the answer in a completion. Without it, the page shows completions only.
+    only: the task_id of the one problem that is wanted.
 
     A sample without a verdict is shown as not judged, one that could not be decided as an error.
     Raises `CorruptShard` for a damaged file.
     """
-    problems = run.problems()
-    samples = _read(run, problems, list(judges.values()))
+    problems = [p for p in run.problems() if only in (None, p.task_id)]
+    samples = _read(run, problems, list(judges.values()), only)
     texts, left_out = _texts(run, samples, text_bytes)
     head = {
         "title": title,
@@ -108,9 +110,11 @@ def browse_data(
     return BrowseData(head, index, _blocks(problems, samples, texts, run.prompt_style(), find))
 
 
-def _read(run: Run, problems: Sequence[Problem], judges: Sequence[Judge]) -> _Samples:
+def _read(
+    run: Run, problems: Sequence[Problem], judges: Sequence[Judge], only: str | None
+) -> _Samples:
     loose = pl.when("read").then(pl.lit(0, pl.UInt64)).otherwise("text").alias("loose")
-    facts = completion_facts(run).with_columns(loose)
+    facts = completion_facts(run, only).with_columns(loose)
     order = pl.DataFrame({"task_id": [p.task_id for p in problems]}).with_row_index("problem")
     answers = (
         facts.group_by(_KEY)
@@ -120,7 +124,7 @@ def _read(run: Run, problems: Sequence[Problem], judges: Sequence[Judge]) -> _Sa
         .with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).over("problem").alias("rank"))
     )
     ranks = answers.select(*_KEY, "problem", "rank")
-    counts, verdicts = _judged(run, judges)
+    counts, verdicts = _judged(run, judges, only)
     return _Samples(
         facts.join(ranks, on=_KEY, nulls_equal=True).sort("problem", "rank", "seed"),
         answers,
@@ -130,9 +134,11 @@ def _read(run: Run, problems: Sequence[Problem], judges: Sequence[Judge]) -> _Sa
     )
 
 
-def _judged(run: Run, judges: Sequence[Judge]) -> tuple[pl.DataFrame | None, list[pl.DataFrame]]:
+def _judged(
+    run: Run, judges: Sequence[Judge], only: str | None
+) -> tuple[pl.DataFrame | None, list[pl.DataFrame]]:
     """The counts by the first judge, and the verdicts of each; nothing where nothing is read."""
-    mapped = mapped_slices(run)
+    mapped = of_problem(mapped_slices(run), only)
     if not mapped:
         return None, []
     own = list(judged_groups(run, judges[0], mapped))

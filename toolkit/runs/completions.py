@@ -32,9 +32,16 @@ def whole_slices(run: Run) -> list[Slice]:
     return [s for s in slices if looks_whole(run.shard_path(s.name))]
 
 
+def of_problem(slices: Sequence[Slice], task_id: str | None) -> list[Slice]:
+    """Those that have samples of this problem; all for None."""
+    return [s for s in slices if task_id is None or any(r.task_id == task_id for r in s.ranges)]
+
+
 @naming_damage
-def completion_facts(run: Run) -> pl.DataFrame:
+def completion_facts(run: Run, task_id: str | None = None) -> pl.DataFrame:
     """One row for each sample of the run: the columns of `FACT_SCHEMA`. Each shard is read once.
+
+    task_id: of the only problem whose samples are wanted; None for all.
 
     text: a hash of its completion, which tells texts of this frame apart; it may be another one in
     another process. bytes: the length of the completion in UTF-8. read: whether an evaluation has
@@ -44,16 +51,21 @@ def completion_facts(run: Run) -> pl.DataFrame:
     """
     mapped, key = {s.name for s in mapped_slices(run)}, ["task_id", "seed"]
     frames = [pl.DataFrame(schema=FACT_SCHEMA)]
-    for slice_ in whole_slices(run):
+    wanted = pl.lit(True) if task_id is None else pl.col("task_id") == task_id
+    for slice_ in of_problem(whole_slices(run), task_id):
         completion = pl.col("completion")
-        found = scan_samples([run.shard_path(slice_.name)]).select(
-            *key,
-            pl.lit(slice_.name).alias("slice"),
-            completion.hash().alias("text"),
-            completion.str.len_bytes().alias("bytes"),
-            "n_tokens",
-            "finish_reason",
-            pl.lit(slice_.name in mapped).alias("read"),
+        found = (
+            scan_samples([run.shard_path(slice_.name)])
+            .filter(wanted)
+            .select(
+                *key,
+                pl.lit(slice_.name).alias("slice"),
+                completion.hash().alias("text"),
+                completion.str.len_bytes().alias("bytes"),
+                "n_tokens",
+                "finish_reason",
+                pl.lit(slice_.name in mapped).alias("read"),
+            )
         )
         if slice_.name in mapped:
             answers = scan_answers(run, [slice_]).select(*key, "answer")

@@ -1,10 +1,12 @@
 """The sample browser of a run: `results/browse.html`, made by fit and by `jobs/browse.py`."""
 
+import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.cli import job_command
+from toolkit.errors import UsageError
 from toolkit.files import replace_file
 from toolkit.records import Judge, Problem
 from toolkit.report.browse_data import MOST_SAMPLES, BrowseData, browse_data
@@ -28,20 +30,38 @@ def browse_run(
 
     Raises `CorruptShard` for a damaged file of the run, and `WriteFailure`.
     """
-    judges = {judge.verifier: judge}
-    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)}
-    judges |= beside or {}
-    own, style = judge_of_run(run), run.prompt_style()
-
-    def find(problem: Problem, completion: str, digest: int) -> str | None:
-        return judged_text(problem, completion, style, own, digest)
-
-    data = browse_data(run, _title(run), judges, judged=find)
+    data = _data(run, judge, beside or {})
     path = path or run.results_dir / BROWSE_HTML
     page = browse_page(data)
     if not _holds(path, page):
         replace_file(path, page)
     return path, data
+
+
+def browse_problem(run: Run, judge: Judge, task_id: str) -> BrowseData:
+    """What the page shows of one problem. Raises `UsageError` where the run has no such problem."""
+    names = [p.task_id for p in run.problems()]
+    if task_id not in names:
+        near = difflib.get_close_matches(task_id, names, n=3) or names[:3]
+        raise UsageError(
+            f"--problem {task_id}: {run.path} has no such problem; it has {len(names)}, such as "
+            f"{', '.join(near)}"
+        )
+    return _data(run, judge, {}, only=task_id)
+
+
+def _data(
+    run: Run, judge: Judge, beside: Mapping[str, Judge], only: str | None = None
+) -> BrowseData:
+    judges = {judge.verifier: judge}
+    judges |= {name: judge_of_run(run, name=name) for name in second_judges(run)}
+    judges |= beside
+    own, style = judge_of_run(run), run.prompt_style()
+
+    def find(problem: Problem, completion: str, digest: int) -> str | None:
+        return judged_text(problem, completion, style, own, digest)
+
+    return browse_data(run, _title(run), judges, judged=find, only=only)
 
 
 def made_at_fit(run: Run) -> bool:
