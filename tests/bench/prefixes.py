@@ -52,8 +52,8 @@ BLOCK = 16
 SEQUENCES, CONTEXT = 256, 400
 MAX_TOKENS = 100
 PROBLEMS = {
-    "quickstart": ("HumanEval/53", "HumanEval/7", "HumanEval/23", "HumanEval/35"),
-    "gsm8k-quickstart": ("gsm8k/1", "gsm8k/269", "gsm8k/3", "gsm8k/117"),
+    "humaneval": ("HumanEval/53", "HumanEval/7", "HumanEval/23", "HumanEval/35"),
+    "gsm8k": ("gsm8k/1", "gsm8k/269", "gsm8k/3", "gsm8k/117"),
 }
 Texts = dict[str, list[tuple[int, ...]]]
 """Problem -> tokens of each of its completions."""
@@ -65,15 +65,15 @@ def bench() -> Iterator[dict[str, object]]:
     if CODEGEN.is_file() and _asked(case):
         yield from ratios(case, _codegen())
     problems = int(os.environ.get("SHARING_PROBLEMS", "4"))
-    for preset, temperature, top_p in (
-        ("quickstart", 0.7, 0.9),
-        ("quickstart", 0.8, 1.0),
-        ("quickstart", 0.3, 0.9),
-        ("gsm8k-quickstart", 0.7, 0.9),
+    for task, temperature, top_p in (
+        ("humaneval", 0.7, 0.9),
+        ("humaneval", 0.8, 1.0),
+        ("humaneval", 0.3, 0.9),
+        ("gsm8k", 0.7, 0.9),
     ):
-        case = f"embedded model, T {temperature:g}, top_p {top_p:g}, {preset}"
+        case = f"embedded model, T {temperature:g}, top_p {top_p:g}, {task}"
         if _asked(case):
-            side = Side(preset, temperature, top_p, problems)
+            side = Side(task, temperature, top_p, problems)
             texts = side.draw(side.requests())
             side.backend.close()
             yield from ratios(case, texts)
@@ -149,15 +149,15 @@ class Keeping(SharingBackend):
 
 
 class Side:
-    """One engine with shared prefixes, and the samples of some problems of a preset."""
+    """One engine with shared prefixes, and the samples of some problems of a task."""
 
-    def __init__(self, preset: str, temperature: float, top_p: float, problems: int) -> None:
+    def __init__(self, task: str, temperature: float, top_p: float, problems: int) -> None:
         self.n = int(os.environ.get("SHARING_SAMPLES", "200"))
         folder = Path(tempfile.mkdtemp())
         self.config = resolve(
             {
-                "preset": preset,
-                "task_ids": PROBLEMS[preset][:problems],
+                "task": task,
+                "task_ids": PROBLEMS[task][:problems],
                 "max_tokens": MAX_TOKENS,
                 "temperature": temperature,
                 "top_p": top_p,
@@ -220,11 +220,11 @@ class Side:
 
 def sharing() -> Iterator[dict[str, object]]:
     """Samples a second by sharing, alone in rows, and by `LLM.generate`, forwards and backwards."""
-    for preset, temperature, top_p in (("quickstart", 0.7, 0.9), ("quickstart", 0.3, 0.9)):
+    for task, temperature, top_p in (("humaneval", 0.7, 0.9), ("humaneval", 0.3, 0.9)):
         case = f"T {temperature:g}, top_p {top_p:g}"
         if not _asked(case):
             continue
-        side = Side(preset, temperature, top_p, 1)
+        side = Side(task, temperature, top_p, 1)
         yield from compared(f"{len(side.prompts)} problem x {side.n}, {case}", side)
         side.backend.close()
 
