@@ -45,6 +45,15 @@ def test_help_imports_nothing_heavy(name, tmp_path):
     assert not found & HEAVY
 
 
+@pytest.mark.slow
+def test_a_launch_loads_neither_what_fits_nor_what_draws(tmp_path):
+    """Its array tasks load the same modules, but for that of the fit."""
+    found, done = imported("launch.py", "--preset", "smoke", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "toolkit.launch.tasks" in found
+    assert not found & {"scipy", "matplotlib"}
+
+
 @pytest.fixture(scope="module", params=[(), ("--adaptive", "--stop-min", "4", "--stop-cap", "40")])
 def finished(request, tmp_path_factory):
     """A finished run, of a fixed number of samples or adaptive, with a job of Slurm's on record."""

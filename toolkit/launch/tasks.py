@@ -33,7 +33,6 @@ from toolkit.runs.run import Run, open_run
 from toolkit.runs.shares import Share
 from toolkit.stages.alongside import evaluate_alongside
 from toolkit.stages.evaluate import EvaluationSummary, evaluate_run
-from toolkit.stages.fit import fit_run
 from toolkit.stages.sample import provenance, run_sampling
 from toolkit.stages.signals import StopRequest
 from toolkit.verifiers.judges import judge_of_run
@@ -165,6 +164,9 @@ def alongside_task(
 @stage_task("fit")
 def fit_task(path: Path, config: Config) -> bool:
     """Fit and report; True when nothing planned is missing."""
+    # Only here: a launch and its other array tasks need neither SciPy nor matplotlib.
+    from toolkit.stages.fit import fit_run
+
     run = open_run(path)
     return fit_run(
         run,
