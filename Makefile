@@ -68,7 +68,8 @@ test-fast: check
 	$(BIN)/pytest -q -m 'not slow and $(REST)'
 
 # Lanes side by side: tests of Slurm wait most of their time, and the others use one core for much
-# of theirs. A lane that fails does not end the others.
+# of theirs. What Slurm's wait for is done at once, because the others are nice: else that lane ends
+# last, alone. A lane that fails does not end the others.
 LANES = test-slurm test-vllm test-judges test-jobs test-runs test-others
 REST = not slurm and not vllm and not repeats and not interop
 # Files with such tests. Reading all of them takes a lane a quarter of a minute.
@@ -85,19 +86,19 @@ test-slurm:
 	$(BIN)/pytest -m 'slurm and not repeats' $(call marked,slurm)
 
 test-vllm:
-	$(BIN)/pytest -m 'vllm and not slurm and not repeats' $(call marked,vllm)
+	nice -n 5 $(BIN)/pytest -m 'vllm and not slurm and not repeats' $(call marked,vllm)
 
 test-judges:
-	$(BIN)/pytest -m '$(REST)' $(JUDGES)
+	nice -n 5 $(BIN)/pytest -m '$(REST)' $(JUDGES)
 
 test-jobs:
-	$(BIN)/pytest -m '$(REST)' $(JOBS)
+	nice -n 5 $(BIN)/pytest -m '$(REST)' $(JOBS)
 
 test-runs:
-	$(BIN)/pytest -m '$(REST)' $(RUNS)
+	nice -n 5 $(BIN)/pytest -m '$(REST)' $(RUNS)
 
 test-others:
-	$(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,$(JUDGES) $(JOBS) $(RUNS))
+	nice -n 5 $(BIN)/pytest -m '$(REST)' $(addprefix --ignore=,$(JUDGES) $(JOBS) $(RUNS))
 
 # Peers for the benchmarks. Environments of their own keep their dependencies apart from ours.
 $(VENV)-evalplus/.created:
