@@ -45,7 +45,7 @@ from toolkit.verifiers.judges import harness_of, harness_steps, judge_of_run
 
 log = logging.getLogger(__name__)
 
-FIT_VERSION = 10
+FIT_VERSION = 11
 """Raised when the same counts would give other results: results of an older one are redone."""
 
 

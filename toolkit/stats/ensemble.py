@@ -20,10 +20,10 @@ PARTS = (2, 4, 8)
 TOLERANCE = 0.05
 """An error of log fail@k that counts against no family. Chosen, as the next two, on
 draws of the cells of `tests/bench/forecast_cells.py`."""
-SPREAD, SPREAD_SHARES = 0.25, (0.2, 0.5)
+SPREAD, SPREAD_SHARES = 0.22, (0.2, 0.5)
 """How far a log ratio may be off, all families alike: a standard deviation, and the least and the
 most that it may be as a share of the log ratio."""
-STEEPEST = 1.7
+STEEPEST = 1.6
 """No family's log ratio counts for more than so many times the families' median."""
 REJECTED = 3.0
 """Held-out errors beyond so many of their standard errors: the family has no say."""
@@ -126,10 +126,12 @@ def unknown(center: Floats, z: Floats) -> Floats:
 
     center: the log ratio, (K,), which falls with k. z: standard normal, (families, R, 1). The
     result is (families, R, K). Far from the samples the error grows with the log ratio, near them
-    it is relatively larger: whether a curve bends shows in the next decade.
+    it is relatively larger: whether a curve bends shows in the next decade. A flatter curve may end
+    at a floor, so factors under 1 are normal and reach 0; those over 1 are log-normal.
     """
     deviation = np.clip(SPREAD / np.maximum(-center, 1e-12), *SPREAD_SHARES)
-    return np.asarray(np.exp(deviation * z))
+    flatter = np.maximum(1 + deviation * np.minimum(z, 0), 0)
+    return np.asarray(flatter * np.exp(deviation * np.maximum(z, 0)))
 
 
 def _fit(data: Replicated, m: int | None) -> dict[str, Fitted]:
