@@ -1,8 +1,12 @@
 """Who executes what when: slow programs beside the rest, confirmations at once, nobody idle."""
 
+import contextlib
+import os
+import signal
 from collections import Counter
 
 import pytest
+from hostile_programs import descendants
 
 from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import python_problem
@@ -10,6 +14,7 @@ from toolkit.records import Answer, answer_digest
 from toolkit.sandbox import process, protocol, schedule
 from toolkit.sandbox.executor import Executor, Limits
 from toolkit.sandbox.handle import WorkerHandle
+from toolkit.sandbox.runner import Errand, Runner
 from toolkit.verifiers.python_tests import endings
 
 TEST = "def check(candidate):\n    assert candidate() == 1\n"
@@ -182,22 +187,64 @@ def test_so_few_that_all_would_be_repeated_are_alone_at_once_if_that_is_asked_fo
             assert [kind for _, kind, _ in observed.events] == kinds, (count, asked)
 
 
-class Starting:
-    """A worker that is killed while it starts, or is not."""
-
-    def __init__(self, dies):
-        self.dies = dies
-
-    def await_ready(self):
-        if self.dies:
-            raise ToolkitError("a worker process did not start (signal 9)")
+BOOT = process._BOOT
 
 
-def test_a_worker_that_is_killed_while_it_starts_is_started_again_but_not_for_ever():
-    started = [Starting(dies) for dies in (True, True, False)]
-    assert not process.start_another(lambda: started.pop(0)).dies
-    assert not started
-    tried = []
-    with pytest.raises(ToolkitError, match="did not start"):
-        process.start_another(lambda: tried.append(0) or Starting(dies=True))
-    assert len(tried) == process._MOST_STARTS
+def starts_by(monkeypatch, text):
+    """From now on a worker does this before it starts."""
+    monkeypatch.setattr(process, "_BOOT", f"{text}; {BOOT}")
+
+
+def kill_one_in_work(executor, verdicts):
+    """Kill the first worker, once a verdict has come; which was it."""
+    first = next(verdicts)
+    worker = executor._workers[0]
+    for pid in descendants(worker._process.pid) | {worker._process.pid}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return first, worker
+
+
+def test_while_a_worker_starts_in_place_of_another_the_rest_go_on(monkeypatch):
+    monkeypatch.setattr(process, "_STOP_SECONDS", 0.1)
+    with Executor(ENDINGS, workers=2) as executor:
+        verdicts = executor.run(map(answer, QUICK))
+        starts_by(monkeypatch, "import time; time.sleep(600)")
+        first, killed = kill_one_in_work(executor, verdicts)
+        assert {v.outcome for v in [first, *verdicts]} == {"passed"}
+        started = executor._workers[0]
+        assert started is not killed
+        assert not started.is_ready
+        # The next run, too, does what there is to do by the other one.
+        again = [v.outcome for v in executor.run(map(answer, QUICK[:100]))]
+        assert again == ["passed"] * 100
+        assert executor._workers[0] is started
+
+
+def test_the_only_worker_is_waited_for(monkeypatch):
+    with Executor(ENDINGS, workers=1) as executor:
+        verdicts = executor.run(map(answer, QUICK[:200]))
+        first, killed = kill_one_in_work(executor, verdicts)
+        assert [v.outcome for v in [first, *verdicts]] == ["passed"] * 200
+        assert executor._workers[0] is not killed
+
+
+def test_a_worker_that_dies_while_it_starts_is_started_again_but_not_for_ever(monkeypatch):
+    with Executor(ENDINGS, workers=1) as executor:
+        verdicts = executor.run(map(answer, QUICK[:200]))
+        starts_by(monkeypatch, "import os; os._exit(7)")
+        kill_one_in_work(executor, verdicts)
+        with pytest.raises(ToolkitError, match=r"did not start \(exit status 7\)"):
+            list(verdicts)
+        assert executor._workers[0].starts == process._MOST_STARTS
+
+
+def test_errands_go_on_too_while_a_worker_starts(monkeypatch):
+    monkeypatch.setattr(process, "_STOP_SECONDS", 0.1)
+    errands = [Errand(i, b"%d" % i, timeout=20.0) for i in range(200)]
+    with Runner("toolkit.sandbox.main_program:run", workers=2) as runner:
+        starts_by(monkeypatch, "import time; time.sleep(600)")
+        results = runner.run(errands)
+        kill_one_in_work(runner, results)
+        assert len(list(results)) == 199
+        assert not runner._workers[0].is_ready

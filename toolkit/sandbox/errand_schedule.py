@@ -16,7 +16,7 @@ from toolkit.cores import available_cores
 from toolkit.sandbox.doubtful import Doubtful
 from toolkit.sandbox.errand_handle import ErrandHandle, Reply, Task
 from toolkit.sandbox.errands import Errand, Result, wall_limit
-from toolkit.sandbox.process import await_events, start_another
+from toolkit.sandbox.process import await_events, start_in_place
 
 DATA_BYTES: Final = 32 << 20
 """Of payload and input each; an errand with more cannot be done."""
@@ -65,7 +65,7 @@ class Run:
         while True:
             yield from self._read(errands)
             self._hand_out()
-            if self._is_idle():
+            if self._ready and self._is_idle():
                 return
             for result in self._collect():
                 following = then(result) if then else None
@@ -104,8 +104,15 @@ class Run:
             else:
                 self._waiting.append(task)
 
+    @property
+    def _ready(self) -> list[ErrandHandle]:
+        """The workers that have started. One that died is replaced while the others work."""
+        return [worker for worker in self._workers if worker.is_ready]
+
     def _hand_out(self) -> None:
         """Give the workers what they have room for."""
+        if not self._ready:
+            return
         if len(self._doubtful) >= _MOST_DOUBTFUL:
             self._is_confirming = True
         elif self._is_idle() and not self._doubtful:
@@ -120,9 +127,10 @@ class Run:
         return not any(worker.tasks for worker in self._workers)
 
     def _hand_out_waiting(self) -> None:
-        ahead = 1 if len(self._waiting) >= len(self._workers) else 0
+        ready = self._ready
+        ahead = 1 if len(self._waiting) >= len(ready) else 0
         for queued in range(ahead + 1):
-            for worker in self._workers:
+            for worker in ready:
                 if self._waiting and len(worker.tasks) <= queued and not worker.awaits_more:
                     worker.submit(self._waiting.popleft())
 
@@ -132,7 +140,7 @@ class Run:
         if any(not task.confirming for worker in busy for task in worker.tasks.values()):
             return
         running = len(busy)
-        for worker in self._workers:
+        for worker in self._ready:
             if not worker.tasks and (task := self._doubtful.take(running)):
                 worker.submit(task)
                 running += 1
@@ -143,7 +151,7 @@ class Run:
             for reply in worker.replies():
                 yield from self._settle(reply)
         for index, worker in enumerate(self._workers):
-            if worker.is_dead or self._is_silent(worker):
+            if worker.is_dead or worker.is_stuck or self._is_silent(worker):
                 yield from self._replace(index)
 
     def _is_silent(self, worker: ErrandHandle) -> bool:
@@ -163,7 +171,7 @@ class Run:
         worker = self._workers[index]
         lost = list(worker.tasks.values())
         how = worker.reap(at_once=True)
-        self._workers[index] = start_another(self._start)
+        self._workers[index] = start_in_place(self._start, worker, how)
         for task in reversed(lost):
             task.attempts += task is lost[0]
             self._doubtful.lose(task)

@@ -4,7 +4,6 @@ What a worker does is a matter of its module: `toolkit.sandbox.worker` judges pr
 `toolkit.sandbox.errand_worker` does errands.
 """
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -37,8 +36,11 @@ class WorkerProcess:
     def __init__(self, module: str, setup: protocol.AnySetup) -> None:
         ours, theirs = socket.socketpair()
         self.channel = ours
-        self.outbox = bytearray()
+        self.outbox = bytearray(protocol.frame(setup))
         self.is_dead = False
+        self.is_ready = False
+        self.report: dict[str, str] = {}
+        self.starts = 1  # that it took to get so far; see `start_in_place`
         self._inbox = bytearray()
         self._last_heard = time.monotonic()
         with theirs:
@@ -54,29 +56,47 @@ class WorkerProcess:
                 cwd="/",
                 start_new_session=True,
             )
-        ours.settimeout(_START_SECONDS)
-        with contextlib.suppress(OSError):  # it died: await_ready will say so
-            ours.sendall(protocol.frame(setup))
+        ours.setblocking(False)
+        self.flush()
 
     def await_ready(self) -> dict[str, str]:
         """Wait until the worker is confined; the isolation report.
 
         Raises `MechanismFailed` naming what the node refused, `ToolkitError` when the worker died.
         """
-        try:
-            size = protocol.LENGTH.unpack(self._receive(protocol.LENGTH.size))[0]
-            answer = json.loads(self._receive(size))
-        except (OSError, EOFError):
-            raise ToolkitError(
-                f"a worker process did not start ({self.reap(at_once=True)}): "
-                f"does `{sys.executable} -c 'import toolkit'` work?"
-            ) from None
+        while not self.is_ready:
+            if self.is_dead or self.is_stuck:
+                raise _did_not_start(self.reap(at_once=True))
+            await_events([self])
+        return self.report
+
+    def take_ready(self) -> None:
+        """Read the isolation report of a worker that starts, if all of it is there; does not wait.
+
+        Raises `MechanismFailed` naming what the node refused.
+        """
+        begun = self._last_heard
+        self._hear()
+        self._last_heard = begun  # the time of a start counts from its beginning
+        start = protocol.LENGTH.size
+        if len(self._inbox) < start:
+            return
+        end = start + protocol.LENGTH.unpack_from(self._inbox)[0]
+        if len(self._inbox) < end:
+            return
+        answer = json.loads(self._inbox[start:end])
+        del self._inbox[:end]
         if "failed" in answer:
             refused: protocol.Refused = answer
             raise confine.MechanismFailed(refused["failed"], refused["why"])
         confined: protocol.Confined = answer
-        self.channel.setblocking(False)
-        return confined["report"]
+        self.report = confined["report"]
+        self.is_ready = True
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has been starting for too long."""
+        return not self.is_ready and self.silent_seconds > _START_SECONDS
 
     @property
     def silent_seconds(self) -> float:
@@ -119,14 +139,6 @@ class WorkerProcess:
             code = self._process.wait()
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
-    def _receive(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            if not (more := self.channel.recv(size - len(data))):
-                raise EOFError
-            data += more
-        return data
-
 
 _W = TypeVar("_W", bound=WorkerProcess)
 
@@ -163,28 +175,31 @@ def start_workers(
             return started, report
 
 
-def start_another(start: Callable[[], _W]) -> _W:
-    """A worker in place of one that died, ready to work.
+def start_in_place(start: Callable[[], _W], died: WorkerProcess, how: str) -> _W:
+    """A worker in place of one that died; how: it ended. Nobody waits for it: see `take_ready`.
 
     It may be killed while it starts, as the one before was: by a node without memory, or by hand.
     Raises `ToolkitError` after `_MOST_STARTS` of them.
     """
-    for left in reversed(range(_MOST_STARTS)):
-        worker = start()
-        try:
-            worker.await_ready()
-        except ToolkitError:
-            if not left:
-                raise
-        else:
-            break
+    starts = 1 if died.is_ready else died.starts + 1
+    if starts > _MOST_STARTS:
+        raise _did_not_start(how)
+    worker = start()
+    worker.starts = starts
     return worker
+
+
+def _did_not_start(how: str) -> ToolkitError:
+    return ToolkitError(
+        f"a worker process did not start ({how}): does `{sys.executable} -c 'import toolkit'` work?"
+    )
 
 
 def await_events(workers: Iterable[_W], more: int | None = None) -> list[_W]:
     """Wait a few seconds for news of these workers: those that may have something to say.
 
-    What was to be sent to a worker is sent as its socket takes it. more: a descriptor that ends the
+    What was to be sent to a worker is sent as its socket takes it. One that starts becomes ready
+    here. more: a descriptor that ends the
     waiting too; what can be read there is taken away.
     """
     with selectors.DefaultSelector() as selector:
@@ -201,8 +216,10 @@ def await_events(workers: Iterable[_W], more: int | None = None) -> list[_W]:
             continue
         if events & selectors.EVENT_WRITE:
             key.data.flush()
-        if events & selectors.EVENT_READ:
+        if events & selectors.EVENT_READ and key.data.is_ready:
             heard.append(key.data)
+        elif events & selectors.EVENT_READ:
+            key.data.take_ready()
     return heard
 
 

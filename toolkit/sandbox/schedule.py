@@ -6,6 +6,7 @@
   would only come out doubtful.
 - A batch is never queued behind a program that is alone, which may take long. Near the end nothing
   is queued at all. So no worker has nothing to do while programs wait for another.
+- A worker that died is replaced while the others work: nobody waits until its successor is ready.
 - Doubtful timeouts are confirmed when nothing else of ours runs (`toolkit.sandbox.doubtful`).
 """
 
@@ -17,7 +18,7 @@ from toolkit.cores import available_cores
 from toolkit.records import Verdict
 from toolkit.sandbox.doubtful import Doubtful
 from toolkit.sandbox.handle import Job, Reply, WorkerHandle
-from toolkit.sandbox.process import await_events, start_another
+from toolkit.sandbox.process import await_events, start_in_place
 from toolkit.sandbox.protocol import BUSY, PASSED, Setup
 from toolkit.sandbox.trust import CANARIES, Trust, verdict_of
 
@@ -64,7 +65,7 @@ class Run:
             worker.forget()
         while True:
             self._hand_out(jobs)
-            if not any(worker.jobs for worker in self._workers):
+            if self._ready and self._is_idle():
                 return
             yield from self._collect()
 
@@ -77,8 +78,15 @@ class Run:
         )
         return len(self._trust.slow) + len(self._doubtful) + sum(running)
 
+    @property
+    def _ready(self) -> list[WorkerHandle]:
+        """The workers that have started."""
+        return [worker for worker in self._workers if worker.is_ready]
+
     def _hand_out(self, jobs: Iterator[Job]) -> None:
         """Give the workers what they have room for."""
+        if not self._ready:
+            return
         if not any(job.confirming for worker in self._workers for job in worker.jobs.values()):
             self._hand_out_rest(self._hand_out_slow(), jobs)
             if self._is_idle():  # no more is to be read: slow programs may have all workers
@@ -92,12 +100,13 @@ class Run:
 
     def _hand_out_slow(self) -> list[WorkerHandle]:
         """Start slow programs on empty workers; the workers that are there for the rest."""
-        others = [w for w in self._workers if self._slow.isdisjoint(w.jobs)]
+        ready = self._ready
+        others = [w for w in ready if self._slow.isdisjoint(w.jobs)]
         others.sort(key=lambda worker: len(worker.jobs))
-        at_once = min(len(self._workers), self._cores)
+        at_once = min(len(ready), self._cores)
         if self._more_to_read or self._trust.repetitions or self._trust.alone:
-            at_once = len(self._workers) - 1 if len(self._workers) <= self._cores else 0
-        room = max(0, at_once - (len(self._workers) - len(others)))
+            at_once = len(ready) - 1 if len(ready) <= self._cores else 0
+        room = max(0, at_once - (len(ready) - len(others)))
         taking = min(room, len(self._trust.slow))  # those not yet empty will be
         for worker in others[:taking]:
             if not worker.jobs:
@@ -139,7 +148,7 @@ class Run:
     def _hand_out_doubtful(self) -> None:
         """Confirm doubtful timeouts, while nothing else of ours runs."""
         running = sum(bool(worker.jobs) for worker in self._workers)
-        for worker in self._workers:
+        for worker in self._ready:
             if not worker.jobs and (job := self._doubtful.take(running)):
                 worker.submit_alone(job)
                 running += 1
@@ -150,7 +159,8 @@ class Run:
             for reply in worker.replies():
                 yield from self._settle(reply)
         for index, worker in enumerate(self._workers):
-            if worker.is_dead or (worker.jobs and worker.silent_seconds > self._max_silence):
+            is_silent = worker.jobs and worker.silent_seconds > self._max_silence
+            if worker.is_dead or worker.is_stuck or is_silent:
                 yield from self._replace(index)
 
     def _settle(self, reply: Reply) -> list[Verdict]:
@@ -171,7 +181,7 @@ class Run:
         worker = self._workers[index]
         lost = list(worker.jobs.values())
         how = worker.reap(at_once=True)
-        self._workers[index] = start_another(lambda: WorkerHandle(self._setup))
+        self._workers[index] = start_in_place(lambda: WorkerHandle(self._setup), worker, how)
         for job in lost:
             if not job.alone:
                 yield from self._trust.lose(job)
