@@ -45,7 +45,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from llama_8b import LLAMA_8B
 
-CODEGEN = Path(__file__).resolve().parents[3] / "shared/data/codegen16b_humaneval_t0.8.jsonl.gz"
+DATA = Path(__file__).resolve().parents[3] / "shared/data"
+CODEGEN = DATA / "codegen16b_humaneval_t0.8.jsonl.gz"
+GSM8K = DATA / "tasks/gsm8k/test.jsonl.gz"
+"""Without this file, the problems come from the Hub."""
 SIZES = (16, 50, 64, 128, 1000)
 BLOCK = 16
 """Tokens of a block of the KV cache on a GPU."""
@@ -157,6 +160,7 @@ class Side:
         self.config = resolve(
             {
                 "task": task,
+                "problems": str(GSM8K) if task == "gsm8k" and GSM8K.is_file() else "",
                 "task_ids": PROBLEMS[task][:problems],
                 "max_tokens": MAX_TOKENS,
                 "temperature": temperature,
