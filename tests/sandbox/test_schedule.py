@@ -71,9 +71,20 @@ def confirming(workers):
 def test_slow_programs_run_beside_the_rest_but_not_on_all_workers(monkeypatch):
     monkeypatch.setattr(schedule, "available_cores", lambda: 2)
     observed = Observed(monkeypatch, endless)
-    texts = [ENDLESS.format(i) for i in range(3)] + QUICK
-    outcomes = observed.run(texts, workers=2, timeout=1.0)
-    assert (outcomes.count("timed_out"), outcomes.count("passed")) == (3, 640)
+    given = []
+
+    def texts():
+        """Three slow programs, and quick ones until one of the slow is executed, and some more."""
+        yield from (ENDLESS.format(i) for i in range(3))
+        left = 640
+        while left:
+            given.append(f"def f(): return 1 + {len(given)} - {len(given)}")
+            yield given[-1]
+            if any("while True" in text for _, _, text in observed.events):
+                left -= 1
+
+    outcomes = observed.run(texts(), workers=2, timeout=1.0)
+    assert (outcomes.count("timed_out"), outcomes.count("passed")) == (3, len(given))
     kinds = [kind for _, kind, _ in observed.events]
     last = len(kinds) - 1 - kinds[::-1].index("batch")
     slow = [i for i, (_, _, text) in enumerate(observed.events) if "while True" in text]
