@@ -3,9 +3,12 @@
 import contextlib
 import os
 import signal
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from busy import patience
 from hostile_programs import descendants
 
 from toolkit.errors import ToolkitError
@@ -230,6 +233,21 @@ def test_while_a_worker_starts_in_place_of_another_the_rest_go_on(monkeypatch):
         again = [v.outcome for v in executor.run(map(answer, QUICK[:100]))]
         assert again == ["passed"] * 100
         assert executor._workers[0] is started
+
+
+def test_a_worker_ends_with_the_process_that_waits_for_it():
+    with Executor(ENDINGS, workers=2) as executor:
+        verdicts = executor.run(map(answer, QUICK))
+        first = next(verdicts)
+        outer = executor._workers[0]._process.pid
+        below = descendants(outer)
+        assert below
+        os.kill(outer, signal.SIGKILL)
+        assert {v.outcome for v in [first, *verdicts]} == {"passed"}
+        until = time.monotonic() + patience(5)
+        while any(Path(f"/proc/{pid}").exists() for pid in below):
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_the_only_worker_is_waited_for(monkeypatch):

@@ -135,6 +135,8 @@ def confine(
         confinement.child_steps.append(functools.partial(_be_one_of_many, limits.processes))
     _confine_calls(confinement, disabled, readable, landlock_version)
     report["limits"] = _limit_resources(limits, disabled)
+    # It ends with its parent. That was said when it was forked, and a change of user undoes it.
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     # Nothing of this process may be read or traced by the programs, which run as the same user.
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     return confinement
