@@ -12,9 +12,11 @@ from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard, UsageError
 from toolkit.runs.outcomes import count_outcomes, sample_outcomes
 from toolkit.runs.run import open_run
+from toolkit.sharing import huggingface, shared_run
 from toolkit.sharing.bundle import import_bundle, write_bundle
 from toolkit.sharing.huggingface import PARTS, write_dataset
 from toolkit.sharing.inspect_log import write_inspect_log
+from toolkit.sharing.program_files import FORMS, write_programs
 from toolkit.sharing.shared_run import read_shared
 from toolkit.stages.evaluate import evaluate_run
 from toolkit.stages.ingest import ingest
@@ -120,10 +122,49 @@ def test_an_inspect_log_has_a_sample_for_each_problem_and_epoch(tmp_path, progra
     outcomes = told(programs)[1].select("task_id", "seed", "passed").iter_rows()
     assert found == {(t, s): "C" if passed else "I" for t, s, passed in outcomes}
     said = [s["output"]["choices"][0]["message"]["content"] for s in log["samples"]]
-    sampled = shared_of(programs).samples["completion"].to_list()
-    assert sorted(said) == sorted(sampled)
+    assert said == [text for _, _, text in completions(programs)]
     metrics = log["results"]["scores"][0]["metrics"]
     assert metrics["accuracy"]["value"] == pytest.approx(3 / 6)
+
+
+def completions(run):
+    """(task_id, seed, completion) of all samples, in the order of the problems."""
+    order = {p.task_id: i for i, p in enumerate(run.problems())}
+    shards = pl.read_parquet(run.samples_dir / "*.parquet").with_columns(
+        pl.col("seed").cast(pl.Int64)
+    )
+    rows = shards.select("task_id", "seed", "completion").rows()
+    return sorted(rows, key=lambda row: (order[row[0]], row[1]))
+
+
+def exported(shared, folder):
+    """The run in every form: what was written, file by file, and the samples of the data set."""
+    write_bundle(shared, folder / "bundle")
+    write_dataset(shared, folder / "set")
+    write_inspect_log(shared, folder / "log.json")
+    for form in FORMS:
+        write_programs(shared, form, folder / f"{form}.jsonl")
+    parts = sorted((folder / "set" / "samples").iterdir())
+    files = {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p not in parts
+    }
+    log = json.loads(files.pop("log.json"))
+    log["eval"].pop("created")
+    return files | {"log": log}, pl.concat(map(pl.read_parquet, parts)), [p.name for p in parts]
+
+
+def test_what_is_written_in_parts_is_the_same(tmp_path, programs, monkeypatch):
+    whole, samples, names = exported(shared_of(programs), tmp_path / "whole")
+    assert names == ["train-00000-of-00001.parquet"]
+    for module in (shared_run, huggingface):
+        monkeypatch.setattr(module, "AT_ONCE", 4)
+    parted, same, names = exported(shared_of(programs), tmp_path / "parts")
+    assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert same.equals(samples)
+    assert parted == whole
+    assert samples.select("task_id", "seed", "completion").rows() == completions(programs)
 
 
 @pytest.mark.parametrize(

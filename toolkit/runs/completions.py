@@ -77,8 +77,8 @@ def completion_facts(run: Run, task_id: str | None = None) -> pl.DataFrame:
 
 
 @naming_damage
-def read_texts(run: Run, wanted: pl.DataFrame, most: int) -> pl.DataFrame:
-    """`wanted` with a column `completion`: the first `most` characters of each completion.
+def read_texts(run: Run, wanted: pl.DataFrame, most: int | None = None) -> pl.DataFrame:
+    """`wanted` with a column `completion`: the first `most` characters of each; None: all of them.
 
     wanted: one row for each sample, with task_id, seed and slice, and any other columns. The order
     of the rows may change. Only shards in which something is wanted are read, one after the other.
@@ -89,7 +89,7 @@ def read_texts(run: Run, wanted: pl.DataFrame, most: int) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _texts_in(run: Run, name: str, rows: pl.DataFrame, most: int) -> pl.DataFrame:
+def _texts_in(run: Run, name: str, rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
     key: Sequence[str] = ["task_id", "seed"]
     texts = scan_samples([run.shard_path(name)]).select(
         *key, pl.col("completion").str.slice(0, most)

@@ -69,17 +69,11 @@ def write_bundle(shared: SharedRun, output: Path) -> None:
 
 def _answers(shared: SharedRun) -> pl.DataFrame:
     """A row for each distinct answer, and one for the samples of a problem that hold none."""
-    texts = shared.texts()
     groups = shared.samples.group_by("task_id", "answer", maintain_order=True)
-    rows = []
-    for task_id, answer, first, samples in groups.agg(
-        pl.col("completion").first(), pl.len()
-    ).iter_rows():
-        both = (None, first) if answer is None else texts[task_id, answer]
-        rows.append((task_id, answer, *both, samples))
-    schema = {"task_id": pl.String, "answer": pl.UInt64, "text": pl.String}
-    schema |= {"completion": pl.String, "samples": pl.UInt32}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    rows = groups.agg(pl.col("seed").first(), pl.len().cast(pl.UInt32).alias("samples"))
+    columns = ("task_id", "answer", "text", "completion", "samples")
+    # A file in one piece, as every toolkit reads it: of equal answers it holds one.
+    return pl.concat(part.select(columns) for part in shared.parts(rows))
 
 
 def _document(shared: SharedRun, output: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A run as a data set directory that `datasets.load_dataset` reads: parquet, and a card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -9,32 +9,30 @@ import polars as pl
 from toolkit.files import make_directory, replace_file
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.tables import write_table
-from toolkit.sharing.shared_run import LICENCE, SharedRun, facts_lines, new_directory
+from toolkit.sharing.shared_run import AT_ONCE, LICENCE, SharedRun, facts_lines, new_directory
 
 PARTS = ("samples", "problems", "counts")
 """The configurations of the data set; the first one is what is loaded without a name."""
 
 
 def write_dataset(shared: SharedRun, output: Path) -> None:
-    """Write `samples/`, `problems/` and `counts/` with a file each, and the card last.
+    """Write `samples/`, `problems/` and `counts/`, and the card last.
+
+    Samples come in files of some thousand, so that they need not be in memory at once.
 
     Raises `WriteFailure`.
     """
     make_directory(new_directory(output))
-    for name, frame in _tables(shared).items():
+    for name, frames in _tables(shared).items():
         make_directory(output / name)
-        write_table(output / name / "train-00000-of-00001.parquet", frame, {})
+        files = -(-shared.samples.height // AT_ONCE) if name == "samples" else 1
+        for i, frame in enumerate(frames):
+            write_table(output / name / f"train-{i:05}-of-{files:05}.parquet", frame, {})
     replace_file(output / "README.md", _card(shared).encode())
 
 
-def _tables(shared: SharedRun) -> Mapping[str, pl.DataFrame]:
-    # A hub's viewer shows strings, and not every reader has unsigned numbers or enumerations.
-    samples = shared.samples.with_columns(
-        pl.col("finish_reason", "outcome", "kind").cast(pl.String),
-        pl.col("seed", "n_tokens").cast(pl.Int64),
-        passed=pl.col("outcome") == "passed",
-        answer=pl.Series("answer", [_hex(a) for a in shared.samples["answer"]], dtype=pl.String),
-    )
+def _tables(shared: SharedRun) -> Mapping[str, Iterable[pl.DataFrame]]:
+    """The parts of each table."""
     problems = pl.DataFrame(
         {
             "task_id": [p.task_id for p in shared.problems],
@@ -46,10 +44,21 @@ def _tables(shared: SharedRun) -> Mapping[str, pl.DataFrame]:
     counts = count_outcomes(shared.run, shared.judge)
     numbers = [name for name, kind in counts.schema.items() if kind != pl.String]
     return {
-        "samples": samples,
-        "problems": problems,
-        "counts": counts.with_columns(pl.col(numbers).cast(pl.Int64)),
+        "samples": map(_samples, shared.parts(shared.samples)),
+        "problems": [problems],
+        "counts": [counts.with_columns(pl.col(numbers).cast(pl.Int64))],
     }
+
+
+def _samples(part: pl.DataFrame) -> pl.DataFrame:
+    # A hub's viewer shows strings, and not every reader has unsigned numbers or enumerations.
+    first = ("task_id", "seed", "completion", "n_tokens", "finish_reason")
+    return part.select(*first, pl.exclude(*first, "text")).with_columns(
+        pl.col("finish_reason", "outcome", "kind").cast(pl.String),
+        pl.col("seed", "n_tokens").cast(pl.Int64),
+        passed=pl.col("outcome") == "passed",
+        answer=pl.Series("answer", [_hex(a) for a in part["answer"]], dtype=pl.String),
+    )
 
 
 def _hex(answer: int | None) -> str | None:

@@ -5,13 +5,14 @@ A problem is a sample of inspect, and a seed is an epoch, from 1.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from toolkit import __version__
 from toolkit.errors import UsageError
-from toolkit.files import replace_file
+from toolkit.files import replacing
 from toolkit.runs.history import launches
 from toolkit.sharing.shared_run import SharedRun, new_file
 from toolkit.verifiers.base import prompts_of
@@ -26,10 +27,20 @@ def write_inspect_log(shared: SharedRun, output: Path) -> None:
     if output.suffix != ".json":
         raise UsageError(f"--output {output}: a log of inspect_ai is a file that ends in .json")
     new_file(output)
-    replace_file(output, json.dumps(_log(shared), ensure_ascii=False).encode("utf-8", "replace"))
+    head = _json(_log(shared)).removesuffix("}")
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        file.write(f'{head}, "samples": ['.encode("utf-8", "replace"))
+        for i, sample in enumerate(_samples(shared)):
+            file.write(f"{', ' if i else ''}{_json(sample)}".encode("utf-8", "replace"))
+        file.write(b"]}")
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _log(shared: SharedRun) -> dict[str, Any]:
+    """All but the samples."""
     samples = shared.samples
     passed = int((samples["outcome"] == "passed").sum())
     times = [launch.time for launch in launches(shared.run)]
@@ -57,7 +68,6 @@ def _log(shared: SharedRun) -> dict[str, Any]:
             "completed_at": times[-1] if times else made,
             "model_usage": {},
         },
-        "samples": _samples(shared),
     }
 
 
@@ -89,8 +99,8 @@ def _generation(shared: SharedRun) -> dict[str, Any]:
     return {name: identity[name] for name in names if identity.get(name) is not None}
 
 
-def _samples(shared: SharedRun) -> list[dict[str, Any]]:
-    texts, prompts = shared.texts(), prompts_of(shared.problems)
+def _samples(shared: SharedRun) -> Iterator[dict[str, Any]]:
+    prompts = prompts_of(shared.problems)
     chat = shared.run.prompt_style() == "chat"
     asked = {
         p.task_id: prompts[p.task_id].chat()
@@ -98,17 +108,13 @@ def _samples(shared: SharedRun) -> list[dict[str, Any]]:
         else [{"role": "user", "content": prompts[p.task_id].text}]
         for p in shared.problems
     }
-    return [_sample(row, asked[row["task_id"]], texts, shared) for row in shared.samples.to_dicts()]
+    for part in shared.parts(shared.samples):
+        for row in part.iter_rows(named=True):
+            yield _sample(row, asked[row["task_id"]], shared)
 
 
-def _sample(
-    row: dict[str, Any],
-    asked: list[dict[str, str]],
-    texts: dict[tuple[str, int], tuple[str, str]],
-    shared: SharedRun,
-) -> dict[str, Any]:
+def _sample(row: dict[str, Any], asked: list[dict[str, str]], shared: SharedRun) -> dict[str, Any]:
     said = {"role": "assistant", "content": row["completion"], "source": "generate"}
-    answer = texts[row["task_id"], row["answer"]][0] if row["answer"] is not None else None
     usage = {"input_tokens": 0, "output_tokens": row["n_tokens"], "total_tokens": row["n_tokens"]}
     reason = REASONS[row["finish_reason"]]
     return {
@@ -125,7 +131,7 @@ def _sample(
         "scores": {
             SCORER: {
                 "value": "C" if row["outcome"] == "passed" else "I",
-                "answer": answer,
+                "answer": row["text"],
                 "explanation": row["detail"] or None,
                 "metadata": {
                     "outcome": row["outcome"],

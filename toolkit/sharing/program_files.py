@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from toolkit.errors import UsageError
-from toolkit.files import replace_file
+from toolkit.files import replacing
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.sharing.shared_run import SharedRun, new_file
 
@@ -25,17 +25,17 @@ def write_programs(shared: SharedRun, form: str, output: Path) -> None:
             f"{shared.judge.verifier}; --to bundle, huggingface and inspect take all"
         )
     new_file(output)
-    text = "".join(json.dumps(row) + "\n" for row in _rows(shared, FORMS[form]))
-    replace_file(output, text.encode())
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in _rows(shared, FORMS[form]))
 
 
 def _rows(shared: SharedRun, field: str) -> Iterator[dict[str, str]]:
-    texts = shared.texts()
-    for task_id, answer in shared.samples.select("task_id", "answer").iter_rows():
-        program = texts[task_id, answer][0] if answer is not None else ""
-        if field == "completion":
-            program = _after_the_prompt(program, shared.by_id[task_id].prompt)
-        yield {"task_id": task_id, field: program}
+    for part in shared.parts(shared.samples):
+        for task_id, text in part.select("task_id", "text").iter_rows():
+            program = text or ""
+            if field == "completion":
+                program = _after_the_prompt(program, shared.by_id[task_id].prompt)
+            yield {"task_id": task_id, field: program}
 
 
 def _after_the_prompt(program: str, prompt: str) -> str:

@@ -10,23 +10,27 @@ import polars as pl
 from toolkit.cli import job_command
 from toolkit.errors import UsageError
 from toolkit.records import Judge, Problem
-from toolkit.runs.answers import distinct_answers, in_shards, mapped_slices
+from toolkit.runs.answers import in_shards, mapped_slices
+from toolkit.runs.completions import read_texts
 from toolkit.runs.outcomes import sample_outcomes
 from toolkit.runs.provenance import Provenance, read_provenance
 from toolkit.runs.run import Run
-from toolkit.runs.shards import read_samples
+from toolkit.runs.shards import scan_samples
 from toolkit.stages.taking import Taking
 from toolkit.verifiers.base import open_verifier
 
 KEY = ("task_id", "seed")
+AT_ONCE = 8192
+"""Samples whose texts are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class SharedRun:
     """A run of which every sample has an outcome under this judge.
 
-    samples: task_id, seed, completion, n_tokens, finish_reason, answer (a digest, null for none),
-    outcome, kind, detail, suspect; in the order of the problems, then of the seeds.
+    samples: task_id, seed, n_tokens, finish_reason, answer (a digest, null for none), outcome,
+    kind, detail, suspect; in the order of the problems, then of the seeds. Their completions are
+    read by `parts`.
     """
 
     run: Run
@@ -50,19 +54,27 @@ class SharedRun:
         """Of the model and its task."""
         return f"{self.model} on {self.provenance.task or 'problems of its own'}"
 
-    def texts(self) -> dict[tuple[str, int], tuple[str, str]]:
-        """(task_id, answer) -> the answer's text, and a completion that it was taken from."""
+    def parts(self, samples: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """These samples with their texts, `AT_ONCE` of them at a time, so that memory stays small.
+
+        samples: at least task_id, seed and answer, in any order, which stays. Added are the columns
+        completion, and text: the answer's, null for none.
+        """
         taking = Taking.of(self.run, open_verifier(self.judge.choice))
         present = mapped_slices(self.run)
         thinking = {s.name: taking.begins_in_thought(s) for s in present}
-        found_in = in_shards(distinct_answers(self.run, present), present)
-        first = found_in.select("task_id", "answer", "slice", "seed")
-        rows = first.join(self.samples.select(*KEY, "completion"), on=KEY, how="left")
-        found = {}
-        for task_id, answer, name, _, completion in rows.iter_rows():
-            text = taking.extract(task_id, completion, thinking=thinking[name])
-            found[task_id, answer] = (text or "", completion)
-        return found
+        for rows in samples.iter_slices(AT_ONCE):
+            placed = rows.with_row_index("place")
+            found = read_texts(self.run, in_shards(placed, present)).sort("place")
+            texts: dict[tuple[str, int | None], str | None] = {}
+            columns = found.select("task_id", "answer", "completion", "slice")
+            for task_id, answer, completion, name in columns.iter_rows():
+                if answer is not None and (task_id, answer) not in texts:
+                    text = taking.extract(task_id, completion, thinking=thinking[name])
+                    texts[task_id, answer] = text or ""
+            keys = found.select("task_id", "answer").iter_rows()
+            column = pl.Series("text", [texts.get(key) for key in keys], dtype=pl.String)
+            yield found.select(*rows.columns, "completion", column)
 
 
 def read_shared(run: Run, judge: Judge) -> SharedRun:
@@ -76,13 +88,14 @@ def read_shared(run: Run, judge: Judge) -> SharedRun:
             f"{run.path}: samples without an outcome: {missing}; a part of a run would be taken "
             f"for all of it: `{job_command('evaluate')} {run.path}` first"
         )
-    columns = [*KEY, "completion", "n_tokens", "finish_reason"]
-    shards = [read_samples(run.shard_path(s.name)).select(columns) for s in present]
+    columns = [*KEY, "n_tokens", "finish_reason"]
+    shards = scan_samples([run.shard_path(s.name) for s in present])
     problems = run.problems()
     order = {p.task_id: i for i, p in enumerate(problems)}
     told = outcomes.select(*KEY, "answer", "outcome", "kind", "detail", "suspect")
     samples = (
-        pl.concat(shards)
+        shards.select(columns)
+        .collect()
         .join(told, on=KEY, how="left")
         .with_columns(place=pl.col("task_id").replace_strict(order, return_dtype=pl.UInt32))
         .sort("place", "seed")
