@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from run_jobs import ROOT
 
+from toolkit.sharing import huggingface, shared_run
 from toolkit.sharing.huggingface import write_dataset
 from toolkit.sharing.inspect_log import write_inspect_log
 from toolkit.sharing.program_files import write_programs
@@ -72,7 +73,8 @@ def test_inspect_reads_the_log(tmp_path, shared):
     log = read_by(SHARING, READ_LOG, tmp_path / "log.json")
     wanted = [
         [t, seed + 1, "C" if outcome == "passed" else "I", completion]
-        for t, seed, outcome, completion in shared.samples.select(
+        for part in shared.parts(shared.samples)
+        for t, seed, outcome, completion in part.select(
             "task_id", "seed", "outcome", "completion"
         ).iter_rows()
     ]
@@ -80,8 +82,11 @@ def test_inspect_reads_the_log(tmp_path, shared):
     assert log["accuracy"] == pytest.approx(3 / 6)
 
 
-def test_datasets_loads_each_part_of_the_directory(tmp_path, shared):
+def test_datasets_loads_each_part_of_the_directory(tmp_path, shared, monkeypatch):
+    for module in (shared_run, huggingface):
+        monkeypatch.setattr(module, "AT_ONCE", 4)
     write_dataset(shared, tmp_path / "set")
+    assert len(list((tmp_path / "set" / "samples").iterdir())) == 2
     found = read_by(SHARING, READ_SET, tmp_path / "set", tmp_path / "cache")
     assert found["None"] == found["samples"]
     passed = {(row["task_id"], row["seed"]): row["passed"] for row in found["samples"]}
