@@ -83,9 +83,9 @@ def fail_figure(document: FitDocument) -> Figure:
 
 
 def _lowest(document: FitDocument, seen: Mapping[int, float]) -> float:
-    """Where the axis of fail@k ends: below all values and intervals, but for those far below."""
+    """Where the axis of fail@k ends: below all values and intervals, but for 0 and far below."""
     values = [*seen.values(), *(f.estimate for f in document.forecast.values())]
-    lowest = min(values, default=0.1)
+    lowest = min((value for value in values if value > 0), default=0.1)
     intervals = (document.band, _ahead(document), document.same_problems_band or {})
     ends = [each.lo for found in intervals for each in found.values()]
     return min(0.4 * lowest, 0.8 * min((lo for lo in ends if lo > 0.1 * lowest), default=lowest))
