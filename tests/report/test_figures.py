@@ -24,6 +24,7 @@ from toolkit.report.style import (
     save,
     series_styles,
 )
+from toolkit.runs.taxonomy import Taxonomy
 from toolkit.stages.fit_document import fit_document
 
 README = ROOT / "analysis" / "readme"
@@ -148,3 +149,22 @@ def test_a_feed_has_a_line_for_each_task(tmp_path):
     )
     draw_feed(feed, tmp_path / "feed")
     assert imread(tmp_path / "feed.png").shape[0] > 600  # three panels, at 150 dots an inch
+
+
+def test_no_axis_goes_on_where_there_is_nothing():
+    document = read_fit(README / "quickstart")
+    all_passed = Taxonomy({"passed": 800}, {}, {}, 0, {}, {})
+    counts = pl.DataFrame({"task_id": ["a", "b", "c"], "n": 40, "c": [40, 3, 0]})
+    with mpl.rc_context(STYLE):
+        drawn = figures_of(dataclasses.replace(document, taxonomy=all_passed), counts)
+        for figure in drawn.values():
+            figure.draw_without_rendering()
+    shares = drawn["outcomes"].axes[0].get_xticks()
+    assert max(shares) == pytest.approx(1.0)
+    (rates,) = drawn["difficulty"].axes
+    labels = [label.get_text() for label in rates.get_yticklabels()]
+    zero = rates.get_yticks()[labels.index("0")]
+    assert min(rates.get_yticks(minor=True)) > zero
+    # The measured interval's lower end is in sight, though the forecast may reach 0.
+    low, _ = drawn["fail_at_k"].axes[0].get_ylim()
+    assert low < min(band.lo for band in document.band.values())
