@@ -147,8 +147,8 @@ class Engine:
     share_prefixes: bool = knob(
         False,
         "vllm: compute the tokens that samples of a problem have in common once. The distribution "
-        "stays, so a run may change it. Larger --slice-seeds share more. One GPU an engine; not "
-        "with --speculation, --store-logprob or --temperature 0",
+        "stays, and a run may go on with or without it. Larger --slice-seeds share more. One GPU "
+        "an engine; not with --speculation, --store-logprob or --temperature 0",
     )
     stage_model: str = knob(
         "",

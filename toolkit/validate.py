@@ -136,7 +136,7 @@ def _check_sharing(sampling: Sampling, engine: Engine) -> None:
         said = "knows no log-probabilities; launch with --no-store-logprob, or without it"
     elif taken := sorted(SHARING_SETS & engine_arguments(engine).keys()):
         said = (
-            f"decides on {taken[0]} itself; launch without --engine-arg {taken[0]}, or without it"
+            f"decides on {taken[0]} itself; leave out --engine-arg {taken[0]}, or launch without it"
         )
     else:
         return

@@ -117,7 +117,7 @@ def test_a_run_says_what_it_shares(tiny_model, tmp_path):
         ({"store_logprob": True}, "launch with --no-store-logprob"),
         (
             {"engine_arg": ("logits_processors=[]",)},
-            "launch without --engine-arg logits_processors",
+            "leave out --engine-arg logits_processors",
         ),
     ],
 )
