@@ -1,5 +1,6 @@
 """Mathematical answers: what equals what, graded outputs of others, and endless formulas."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -205,13 +206,19 @@ def test_large_ones_are_not(text):
     assert why_too_large(text)
 
 
+@functools.cache
+def judged(name):
+    """The rows of a set, and our verdicts by two workers; two tests need them."""
+    rows = read_graded(name)
+    return rows, judge_all(MathAnswer, "math", [(r["gold"], r["response"]) for r in rows], RULE)
+
+
 @needs_tasks
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRADED)
 def test_graded_outputs(name):
     """Agreement with the graders, and with math-verify as a user calls it: no lower than it."""
-    rows = read_graded(name)
-    verdicts = judge_all(MathAnswer, "math", [(r["gold"], r["response"]) for r in rows], RULE)
+    rows, verdicts = judged(name)
     grades = [r["correct"] for r in rows]
     share, _ = agreement(verdicts, grades)
     assert share >= GRADED[name]
@@ -243,10 +250,12 @@ def test_the_triples_of_other_libraries():
 @needs_tasks
 @pytest.mark.slow
 def test_no_verdict_changes_with_eight_workers():
-    rows = []
+    rows, few = [], []
     for name in GRADED:
-        rows += [(r["gold"], r["response"]) for r in read_graded(name)[::4]]
-    few, many = (judge_all(MathAnswer, "math", rows, RULE, workers=n) for n in (1, 8))
+        graded, verdicts = judged(name)
+        rows += [(r["gold"], r["response"]) for r in graded[::4]]
+        few += verdicts[::4]
+    many = judge_all(MathAnswer, "math", rows, RULE, workers=8)
     assert [(v.outcome, v.canonical) for v in few] == [(v.outcome, v.canonical) for v in many]
 
 
@@ -267,7 +276,7 @@ def test_endless_answers_end_and_harm_nobody():
 
 
 def in_fresh_process(rows, *, workers):
-    job = json.dumps({"rows": rows, "workers": workers, "timeout": 2.0})
+    job = json.dumps({"rows": rows, "workers": workers, "timeout": 1.0})
     done = subprocess.run(
         [sys.executable, ROOT / "tests/peak_memory.py"],
         input=job,
