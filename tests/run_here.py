@@ -6,11 +6,13 @@ import json
 import logging
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import import_module
 
 from toolkit.cli import run_job
+from toolkit.runs import history
 from toolkit.runs.run import open_run
 from toolkit.runs.verdicts import read_verdicts
 from toolkit.verifiers.judges import judge_of_run
@@ -31,17 +33,31 @@ class Done:
 
 def here(name, *flags):
     """Run jobs/<name>.py as its script does, but for the process. A traceback is raised."""
+    code, out, err = _called(name, flags)
+    lines = err.splitlines()
+    log = [line for line in lines if re.match(r"\d{4}-\d\d-\d\dT[\d:]+Z ", line)]
+    return Done(code, out, log, [line for line in lines if line not in log])
+
+
+def job(name, *flags, cwd):
+    """As `run_jobs.job`, but in this process."""
+    with contextlib.chdir(cwd):
+        done = _called(name.removesuffix(".py"), flags)
+    return subprocess.CompletedProcess([name, *flags], *done)
+
+
+def _called(name, flags):
+    """Exit code, standard output, standard error."""
     main = import_module(f"toolkit.commands.{name}").main
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = [f"{name}.py", *map(str, flags)]
     logging.getLogger("toolkit").handlers.clear()
+    history._warn_once.cache_clear()  # what a process says once
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             run_job(main)
     except SystemExit as end:
-        lines = err.getvalue().splitlines()
-        log = [line for line in lines if re.match(r"\d{4}-\d\d-\d\dT[\d:]+Z ", line)]
-        return Done(end.code, out.getvalue(), log, [line for line in lines if line not in log])
+        return end.code, out.getvalue(), err.getvalue()
     finally:
         sys.argv = argv
         logging.getLogger("toolkit").handlers.clear()

@@ -8,8 +8,8 @@ import sys
 
 import polars as pl
 import pytest
-from run_here import here
-from run_jobs import ROOT, SMOKE, files, job, samples
+from run_here import here, job
+from run_jobs import ROOT, SMOKE, files, samples
 
 from toolkit.config import Config, Evaluation, ProblemSet, Quantity, Sampling
 from toolkit.errors import UsageError

@@ -4,7 +4,8 @@ import json
 
 import polars as pl
 import pytest
-from run_jobs import ROOT, files, job
+from run_here import job
+from run_jobs import ROOT, files
 from shared_data import shared
 
 from toolkit.config import ProblemSet

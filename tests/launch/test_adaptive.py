@@ -5,7 +5,8 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from run_jobs import assert_each_sample_once, files, job, samples
+from run_here import job
+from run_jobs import assert_each_sample_once, files, samples
 
 from toolkit.stats.passk import pass_at_k
 
