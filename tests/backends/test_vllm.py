@@ -5,6 +5,7 @@ In processes of their own: vLLM warns, and warnings are errors here.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,9 +42,23 @@ def flags(model, *more):
     )
 
 
-def test_a_sample_is_a_function_of_problem_and_seed(tiny_model, tmp_path):
-    first = job("launch.py", *flags(tiny_model, "--samples", "8", "--run", "a"), cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+@pytest.fixture(scope="module")
+def plain(tiny_model, tmp_path_factory):
+    """A run of 8 samples of each problem, with the flags alone; to be copied."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "disk").mkdir()
+    done = job(
+        "launch.py",
+        *flags(tiny_model, "--samples", "8", "--run", "a"),
+        cwd=folder,
+        env=os.environ | {"SLURM_TMPDIR": str(folder / "disk")},
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "a"
+
+
+def test_a_sample_is_a_function_of_problem_and_seed(plain, tiny_model, tmp_path):
+    shutil.copytree(plain, tmp_path / "a", symlinks=True)
     assert_each_sample_once(tmp_path / "a", problems=2, n=8)
     drawn = samples(tmp_path / "a")
     streams = drawn.group_by("task_id").agg(pl.col("completion").n_unique())
@@ -62,7 +77,8 @@ def test_a_sample_is_a_function_of_problem_and_seed(tiny_model, tmp_path):
     assert samples(tmp_path / "a").equals(samples(tmp_path / "b"))
 
 
-def test_a_prompt_longer_than_the_model_is_said_in_one_line(tiny_model, tmp_path):
+@pytest.mark.repeats
+def test_a_prompt_longer_than_the_model_ends_a_launch_in_one_line(tiny_model, tmp_path):
     done = job(
         "launch.py",
         *flags(tiny_model, "--samples", "1", "--run", "a", "--max-model-len", "64"),
@@ -77,6 +93,7 @@ import json, sys, tempfile
 from dataclasses import asdict
 from pathlib import Path
 from toolkit.backends.vllm import VllmBackend
+from toolkit.errors import UsageError
 from toolkit.resolve import resolve
 from toolkit.records import Prompt, Request
 
@@ -114,6 +131,10 @@ def main():
         "model": sys.argv[1], "prompt_style": "completion", "max_tokens": 150, "max_num_seqs": 6,
         "max_model_len": 512, "cpu_kv_cache_gib": 1, "top_p": 1.0, "store_logprob": True,
     }), Path(tempfile.mkdtemp()))
+    try:
+        backend.submit(Request("long", 0, Prompt((), "x" * 600)))
+    except UsageError as error:
+        refused = str(error)
     for seed in range(8):
         backend.submit(Request("a", seed, Prompt((), "x" * 70)))
     samples, loads = [], []
@@ -126,6 +147,7 @@ def main():
         "shares": [load.kv_cache for load in loads], "preemptions": loads[-1].preemptions,
         "thrown": len(thrown), "prompt": [s.prompt_tokens for s in samples],
         "cached": [s.cached_tokens for s in samples], "facts": facts,
+        "refused": refused,
         "logprobs": [s.logprob for s in samples], "own": list(logprobs(s.seed for s in samples)),
     }))
 
@@ -144,7 +166,8 @@ if __name__ == "__main__":
 def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     """24 blocks of 32 tokens for six sequences of up to 220: some are begun again.
 
-    Whatever was begun again, the log-probabilities are the model's own, before the temperature.
+    Whatever was begun again, the log-probabilities are the model's own, before the temperature. A
+    prompt that is longer than the model is refused, and the engine goes on.
     """
     script = tmp_path / "loaded.py"
     script.write_text(LOADED)
@@ -168,14 +191,15 @@ def test_the_engine_says_how_full_it_is(tiny_model, tmp_path, processes):
     assert set(told["cached"]) <= {0, 32, 64}
     assert sum(told["cached"]) > 0  # the prompt's prefill is shared
     assert told["facts"]["device"] == "cpu"
+    assert "long: its prompt has 600 tokens, but --max-model-len is 512;" in told["refused"]
     assert told["logprobs"] == pytest.approx(told["own"], abs=1e-4)
 
 
-def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model, tmp_path):
+def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(plain, tiny_model, tmp_path):
     node = tmp_path / "node"
     staged = ("--stage-model", str(node), "--store-logprob")
     thinking = (*staged, "--chat-arg", "think=true")
-    for name, more in (("a", staged), ("b", thinking), ("c", ())):
+    for name, more in (("a", staged), ("b", thinking)):
         done = job(
             "launch.py", *flags(tiny_model, "--samples", "8", "--run", name), *more, cwd=tmp_path
         )
@@ -185,7 +209,7 @@ def test_a_staged_model_samples_the_same_and_the_second_task_finds_it(tiny_model
         assert ("staged already" in said) == (name == "b")
         assert ("compiled code of an earlier engine" in said) == (name == "b")
     # Asking for log-probabilities changes no sample.
-    assert samples(tmp_path / "a").drop("logprob").equals(samples(tmp_path / "c"))
+    assert samples(tmp_path / "a").drop("logprob").equals(samples(plain))
     # The template of b opens a thought, and twelve tokens do not end it.
     run = open_run(tmp_path / "b")
     assert set(sample_outcomes(run, judge_of_run(run))["kind"]) == {"no_answer"}
