@@ -183,7 +183,7 @@ def test_engines_get_their_gpus_and_their_share_of_the_cores(run, stop, monkeypa
 @pytest.mark.parametrize("seed", range(3))
 def test_one_of_four_engine_processes_is_killed_and_nothing_is_lost(run, stop, seed, caplog):
     """Real ones, of the paced synthetic backend: kill -9 in the middle."""
-    config = replace(CONFIG, engine=replace(CONFIG.engine, synthetic_rate=40))
+    config = replace(CONFIG, engine=replace(CONFIG.engine, synthetic_rate=15))
     killed = []
 
     def kill():
