@@ -20,10 +20,10 @@ from pathlib import Path
 import _installed  # noqa: F401
 import numpy as np
 
+from toolkit.amounts import how_many
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
-from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_coverage, draw_differences, draw_scatter
 from toolkit.report.run_pairs import (
     Comparison,

@@ -21,10 +21,10 @@ from pathlib import Path
 import _installed  # noqa: F401
 import numpy as np
 
+from toolkit.amounts import how_many
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
-from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_frontier
 from toolkit.report.prices import Price, hosted_price
 from toolkit.report.run_pairs import FittedRun, fine_grid, read_runs

@@ -196,7 +196,7 @@ def test_an_interrupt_is_one_line(started):
     started.send_signal(signal.SIGINT)
     assert started.wait(60) == 1
     said = started.stderr.read().decode()
-    assert said == ("judge.py: interrupted after 1 lines: send the lines without an answer again\n")
+    assert said == ("judge.py: interrupted after 1 line: send the lines without an answer again\n")
 
 
 @pytest.mark.slow

@@ -192,12 +192,12 @@ def test_a_run_that_cannot_be_written_is_said(run):
         pass
 
 
-def compete(path, begin, results):
+def compete(path, begin, results, end):
     begin.wait()
     try:
         with hold(Run(path), "local"):
             results.put("held")
-            time.sleep(0.2)
+            end.wait(timeout=30)
     except UsageError:
         results.put("refused")
 
@@ -212,12 +212,14 @@ def test_of_many_at_the_same_moment_one_wins(run, stale):
             first = left(run, started=1)
             second = json.dumps(asdict(replace(first, launch="0000000e")))
             (run.path / f".launching.{first.launch}").write_text(second)
-        begin, results = fork.Event(), fork.Queue()
-        all_ = [fork.Process(target=compete, args=(run.path, begin, results)) for _ in range(6)]
+        begin, end, results = fork.Event(), fork.Event(), fork.Queue()
+        told = (run.path, begin, results, end)
+        all_ = [fork.Process(target=compete, args=told) for _ in range(6)]
         for each in all_:
             each.start()
         begin.set()
         outcomes = [results.get(timeout=30) for _ in all_]
+        end.set()  # all have tried
         for each in all_:
             each.join()
         assert outcomes.count("held") == 1

@@ -152,7 +152,7 @@ def sampling_processes(run, env):
     found = []
     for log in sorted(run.glob(f"slurm/{array}_*_log.out")):
         task = log.name.removesuffix("_0_log.out")
-        if "slices to sample" in log.read_text():
+        if re.search(r"slices? to sample", log.read_text()):
             # srun and the engine have the same words in their command or environment.
             said = subprocess.run(
                 ["pgrep", "--full", f"^{sys.executable} .*_submit {run}/slurm"],

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,18 +233,22 @@ def test_an_errand_that_kills_its_worker_is_an_error(runner: Runner) -> None:
     submit = ErrandHandle.submit
     with pytest.MonkeyPatch.context() as patched:
 
+        def kill(worker: int) -> None:
+            # The oldest first, or a program's end is told before the worker's. With the first of
+            # its pid namespace the others are gone already.
+            for pid in sorted(descendants(worker)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
         def deadly(self: ErrandHandle, task: errand_schedule.Task) -> None:
             submit(self, task)
-            if task.errand.key == "deadly":
-                for pid in descendants(self._process.pid):
-                    # With the first of its pid namespace the others are gone already.
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            if task.errand.key == "deadly":  # in a second nothing is before it any more
+                threading.Timer(1.0, kill, [self._process.pid]).start()
 
         patched.setattr(ErrandHandle, "submit", deadly)
         errands = [
             errand("say(1)"),
-            errand("import time; time.sleep(1)", key="deadly"),
+            errand("import time; time.sleep(60)", timeout=90.0, key="deadly"),
             errand("say(1)"),
         ]
         results = {r.key: r for r in runner.run(errands)}

@@ -20,9 +20,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Self
 
+from toolkit.amounts import how_many
 from toolkit.errors import ToolkitError
 from toolkit.records import Answer, Problem, Verdict
-from toolkit.report.blocks import how_many
 from toolkit.verifiers.base import Judging
 
 LONGEST_SECONDS = 30.0

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.amounts import how_many
 from toolkit.campaigns.record import launched_runs, read_record
 from toolkit.errors import ToolkitError
 from toolkit.files import make_directory, replace_file
 from toolkit.problems.load import problems_label
-from toolkit.report.blocks import how_many
 from toolkit.report.comparisons import draw_frontiers, draw_study
 from toolkit.report.document import FIT_JSON
 from toolkit.report.prices import Price, price_of

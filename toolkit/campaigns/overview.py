@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
+from toolkit.amounts import how_many
 from toolkit.campaigns.record import asked, launched_runs, read_record
 from toolkit.campaigns.study import Study
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.accounting import Accounts, accounts_of_runs
 from toolkit.launch.queue import QueuedJob, queues_of
 from toolkit.launch.status import Status, read_status
-from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 from toolkit.runs.usage import sum_of_known
 from toolkit.verifiers.judges import judge_of_run

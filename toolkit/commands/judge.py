@@ -15,10 +15,10 @@ import io
 import sys
 from pathlib import Path
 
+from toolkit.amounts import how_many
 from toolkit.cli import Parser, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, ToolkitError, UsageError
 from toolkit.problems.humaneval import HUMANEVAL
-from toolkit.report.blocks import how_many
 from toolkit.resolve import add_flags, resolve
 
 IN_FLIGHT = 256

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
+from toolkit.amounts import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, time_in_words
@@ -13,7 +14,6 @@ from toolkit.launch.slice_size import MOST_SLICES
 from toolkit.launch.speed import assumed_tokens, limit_minutes, measured_seconds
 from toolkit.passed_on import chat_arguments
 from toolkit.problems.load import source_of
-from toolkit.report.blocks import how_many
 from toolkit.runs.history import recorded_vllm, vllm_version
 from toolkit.runs.run import open_run
 from toolkit.runs.usage import ASSUMED_TOKENS_PER_SECOND

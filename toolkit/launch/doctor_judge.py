@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from toolkit.amounts import how_many
 from toolkit.cli import job_command
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding, Grade
 from toolkit.progress_bar import progress_bar
 from toolkit.records import NO_ANSWER, Answer, Judge, Problem, Verdict, answer_digest
-from toolkit.report.blocks import how_many
 from toolkit.sandbox.confine import MECHANISMS, IsolationLevel, below_minimum
 from toolkit.verifiers.base import Judging, Verifier, check_node, open_verifier
 from toolkit.verifiers.judges import harness_of

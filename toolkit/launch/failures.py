@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from toolkit.amounts import how_many
 from toolkit.cli import job_command
 from toolkit.launch.accounting import Accounts
 from toolkit.launch.causes import (
@@ -28,7 +29,6 @@ from toolkit.launch.causes import (
 from toolkit.launch.exclusive import holder_of
 from toolkit.launch.progress import tail
 from toolkit.launch.queue import QueuedJob
-from toolkit.report.blocks import how_many
 from toolkit.runs.history import Launch, launches, standing_launches, submitted_stages
 from toolkit.runs.run import Run
 

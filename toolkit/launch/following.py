@@ -11,10 +11,10 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from toolkit.amounts import how_many
 from toolkit.config import Config
 from toolkit.launch.prepare import LaunchPlan, plan_next_round
 from toolkit.records import Slice
-from toolkit.report.blocks import how_many
 from toolkit.runs.outcomes import count_outcomes
 from toolkit.runs.rounds import freeze_round
 from toolkit.runs.run import Run

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from toolkit.amounts import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.sbatch_options import gpus_needed
-from toolkit.report.blocks import how_many
 from toolkit.stages.sample import VISIBLE, Devices
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.amounts import how_many
 from toolkit.records import Slice
-from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 
 

@@ -4,10 +4,10 @@ import re
 import shlex
 from collections.abc import Iterable
 
+from toolkit.amounts import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import gpus_of, mebibytes_of, minutes_of
-from toolkit.report.blocks import how_many
 from toolkit.resolve import gres_of_gpus
 
 STAGES = {

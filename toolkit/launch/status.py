@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from toolkit.amounts import how_many
 from toolkit.cli import job_command
 from toolkit.errors import SlurmFailure
 from toolkit.launch.accounting import Accounts, read_accounts
@@ -17,7 +18,6 @@ from toolkit.launch.failures import Failure, read_failures
 from toolkit.launch.progress import Ledger
 from toolkit.launch.queue import QueuedJob, queued_jobs
 from toolkit.records import Judge
-from toolkit.report.blocks import how_many
 from toolkit.runs.budget import Amount, amounts, budget_of_run, reached, stopped_by
 from toolkit.runs.outcomes import open_problems
 from toolkit.runs.partials import list_partials

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
+from toolkit.amounts import how_many
 from toolkit.cli import configure_log, job_command
 from toolkit.config import Config
 from toolkit.cores import available_cores
@@ -27,7 +28,6 @@ from toolkit.launch.causes import BEGINS
 from toolkit.launch.following import Planner, rounds_follow
 from toolkit.launch.gpus import engine_devices
 from toolkit.launch.queue import requeue
-from toolkit.report.blocks import how_many
 from toolkit.runs.partials import brought_samples
 from toolkit.runs.run import Run, open_run
 from toolkit.runs.shares import Share

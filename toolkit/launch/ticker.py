@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from toolkit.amounts import how_many
 from toolkit.launch.progress import Ledger, tail
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.records import Slice
-from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 
 LOG_SECONDS = 15.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from toolkit.amounts import how_many, samples_each
 from toolkit.errors import UsageError
 from toolkit.planning.budget import (
     Cost,
@@ -17,7 +18,6 @@ from toolkit.planning.budget import (
     fixed_cost,
 )
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1
-from toolkit.report.blocks import how_many, samples_each
 from toolkit.stats.forecast import FARTHEST, Interval
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from toolkit.report.blocks import how_many
+from toolkit.amounts import how_many
 from toolkit.report.groups import GroupCurve
 from toolkit.report.style import (
     BLUE,

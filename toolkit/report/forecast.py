@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from toolkit.report.blocks import Block, Paragraph, Table, how_many, number, percent, span
+from toolkit.amounts import how_many
+from toolkit.report.blocks import Block, Paragraph, Table, number, percent, span
 from toolkit.report.document import FitDocument
 from toolkit.report.findings import FamilyStanding
 from toolkit.stats.ensemble import REJECTED

@@ -2,16 +2,8 @@
 
 from collections.abc import Iterator
 
-from toolkit.report.blocks import (
-    Block,
-    Heading,
-    Paragraph,
-    Picture,
-    Table,
-    how_many,
-    percent,
-    plain,
-)
+from toolkit.amounts import how_many
+from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent, plain
 from toolkit.report.document import FitDocument
 from toolkit.runs.taxonomy import Taxonomy, in_words
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from toolkit.amounts import how_many, samples_each
 from toolkit.files import replace_file
 from toolkit.report.blocks import (
     Block,
@@ -15,11 +16,9 @@ from toolkit.report.blocks import (
     Paragraph,
     Picture,
     Table,
-    how_many,
     number,
     percent,
     plain,
-    samples_each,
     span,
 )
 from toolkit.report.browse_page import browser_seen_from

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.amounts import how_many, samples_each
 from toolkit.cli import job_command
 from toolkit.errors import CorruptShard
-from toolkit.report.blocks import how_many, samples_each
 from toolkit.report.browse_data import BrowseData
 from toolkit.report.browse_page import BROWSE_HTML, browser_seen_from
 from toolkit.report.document import FIT_JSON, FitDocument, read_fit

@@ -9,16 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.report.blocks import (
-    Block,
-    Heading,
-    Paragraph,
-    Picture,
-    Table,
-    how_many,
-    percent,
-    plain,
-)
+from toolkit.amounts import how_many
+from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent, plain
 from toolkit.report.document import FitDocument
 from toolkit.report.style import (
     APART,

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from toolkit.amounts import how_many
 from toolkit.config import Evaluation
-from toolkit.report.blocks import how_many
 from toolkit.runs.run import Run
 from toolkit.stages.evaluate import evaluate_run
 

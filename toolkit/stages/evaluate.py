@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import polars as pl
 
+from toolkit.amounts import how_many
 from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left
 from toolkit.records import Judge, Problem, Slice, Verdict
-from toolkit.report.blocks import how_many
 from toolkit.runs.answers import Chosen, in_shards
 from toolkit.runs.damage import damaged_verdicts, set_aside
 from toolkit.runs.problem_groups import SAMPLES_AT_ONCE, ProblemGroup, group_files

@@ -15,10 +15,10 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.amounts import how_many
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.records import Judge
-from toolkit.report.blocks import how_many
 from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.report.document import FIT_JSON, FitContext, FitDocument, read_fit, write_fit
 from toolkit.report.facts import JudgeFacts, SamplingFacts

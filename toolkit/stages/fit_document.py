@@ -7,9 +7,9 @@ import math
 import numpy as np
 import polars as pl
 
+from toolkit.amounts import how_many
 from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
-from toolkit.report.blocks import how_many
 from toolkit.report.document import FitContext, FitDocument
 from toolkit.report.findings import (
     AgainstReference,

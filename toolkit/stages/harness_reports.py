@@ -27,9 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from toolkit.amounts import how_many
 from toolkit.errors import UsageError
 from toolkit.records import FailureKind, Judge, Outcome, Verdict, answer_digest
-from toolkit.report.blocks import how_many
 from toolkit.runs.predictions import predictions
 from toolkit.runs.run import Run
 from toolkit.runs.verdicts import decided_verdicts, write_verdicts

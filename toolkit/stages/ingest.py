@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.amounts import how_many, samples_each
 from toolkit.config import Config, ProblemSet, Sampling, describe_config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field
@@ -25,7 +26,6 @@ from toolkit.problems.humaneval import HUMANEVAL, is_full_humaneval
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
 from toolkit.problems.load import problems_digest
 from toolkit.records import THOUGHT, EngineFacts, JudgeChoice, Problem, PromptStyle, Sample
-from toolkit.report.blocks import how_many, samples_each
 from toolkit.runs.history import point_latest, versions
 from toolkit.runs.judge import judge_document
 from toolkit.runs.rounds import freeze_round

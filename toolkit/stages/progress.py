@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from toolkit.amounts import how_many
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
-from toolkit.report.blocks import how_many
 from toolkit.stages.pace import Pace
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from toolkit import __version__
+from toolkit.amounts import how_many
 from toolkit.backends import Backend, open_backend
 from toolkit.config import Config
 from toolkit.cores import OWN, available_cores
 from toolkit.models.hub_cache import at_snapshot
 from toolkit.records import Examples, Slice
-from toolkit.report.blocks import how_many
 from toolkit.runs.budget import Account, bounded
 from toolkit.runs.judge import judge_choice
 from toolkit.runs.partials import discard_stale_partials, read_partials

@@ -16,10 +16,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from toolkit.amounts import how_many
 from toolkit.backends import Backend
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Prompt, Request, Sample, Slice
-from toolkit.report.blocks import how_many
 from toolkit.runs.feed import Feed
 from toolkit.runs.partials import Partial, discard_partial, write_partial
 from toolkit.runs.run import Run
