@@ -67,7 +67,7 @@ def broken(tmp_path_factory, tiny_model):
     vllm = ("--backend", "vllm", "--model", tiny_model, "--gres", "", "--setup", ONLY_SAMPLE)
     path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     return {
-        "memory": ("--slurm", "mem=60M", "--setup", ONLY_SAMPLE),
+        "memory": ("--slurm", "mem=30M", "--setup", ONLY_SAMPLE),
         "setup": ("--setup", "module load nothing-of-this-name"),
         "import": (*vllm, f"export PYTHONPATH={folder}/missing:{path}"),
         "model": (*vllm, f"export PYTHONPATH={folder}/gated:{path}"),
@@ -85,7 +85,7 @@ def broken(tmp_path_factory, tiny_model):
 
 EXPECTED = {
     # run: its failures as (stage, tasks, kind, words of the cause, words of the remedy)
-    "memory": [("sample", [0, 1], "memory", "more memory than it may: it was given 60M", "--mem")],
+    "memory": [("sample", [0, 1], "memory", "more memory than it may: it was given 30M", "--mem")],
     "setup": [
         (stage, tasks, "setup", "setup line failed: module load nothing-of-this-name", "--setup")
         for stage, tasks in (("sample", [0, 1]), ("fit", []))
