@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -44,8 +45,8 @@ def run(tmp_path):
     return freeze_launch(plan_launch(CONFIG, tmp_path))
 
 
-def task(run, before="", **environment):
-    argv = [sys.executable, "-c", TASK, run.path, pickle.dumps(CONFIG).hex(), before]
+def task(run, before="", config=CONFIG, **environment):
+    argv = [sys.executable, "-c", TASK, run.path, pickle.dumps(config).hex(), before]
     names = [s.name for s in run.slices()]
     own = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
     return subprocess.Popen(
@@ -72,10 +73,11 @@ def sampler_that_stops():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_task_with_what_is_finished(run, number):
     """The next task draws the others, and the shards tell of both."""
-    with task(run) as interrupted:
+    slow = replace(CONFIG, engine=replace(CONFIG.engine, synthetic_rate=25.0))
+    with task(run, config=slow) as interrupted:
         lines = iter(interrupted.stderr.readline, "")
         assert any("engine up" in line for line in lines)
-        time.sleep(0.3)
+        time.sleep(1.2)
         interrupted.send_signal(number)
         said = "".join(lines)
     assert interrupted.returncode
