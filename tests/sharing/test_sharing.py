@@ -151,7 +151,9 @@ def exported(shared, folder):
         if p.is_file() and p not in parts
     }
     log = json.loads(files.pop("log.json"))
-    log["eval"].pop("created")
+    times = [(log["eval"], "created"), (log["stats"], "started_at"), (log["stats"], "completed_at")]
+    for part, key in times:
+        part.pop(key)
     return files | {"log": log}, pl.concat(map(pl.read_parquet, parts)), [p.name for p in parts]
 
 
