@@ -21,8 +21,7 @@ from pathlib import Path
 import _installed  # noqa: F401
 import numpy as np
 
-from toolkit.amounts import how_many
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, how_many, run_job
 from toolkit.errors import EXIT_DONE, UsageError
 from toolkit.files import replace_file
 from toolkit.report.comparisons import draw_frontier

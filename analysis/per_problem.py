@@ -8,8 +8,7 @@ from pathlib import Path
 import _installed  # noqa: F401
 import polars as pl
 
-from toolkit.amounts import how_many
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, how_many, run_job
 from toolkit.report.comparisons import draw_bars
 from toolkit.runs.run import open_run, result_file
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import _installed  # noqa: F401
 
-from toolkit.amounts import how_many
-from toolkit.cli import Parser, add_run_argument, run_job
+from toolkit.cli import Parser, add_run_argument, how_many, run_job
 from toolkit.errors import EXIT_DONE
 from toolkit.files import replace_file
 from toolkit.report.comparisons import draw_selection

@@ -1,4 +1,4 @@
-"""What all jobs share: the argument parser, the log, and how an error reaches the user."""
+"""What all jobs share: the parser, the log, how an error reaches the user, how amounts are said."""
 
 import argparse
 import contextlib
@@ -94,6 +94,16 @@ def job_command(job: str) -> str:
     if os.environ.get(STARTED_BY) != CONSOLE and (came_by_script or checkout):
         return f"python {script}"
     return f"{CONSOLE} {job}"
+
+
+def how_many(number: int, one: str, many: str = "") -> str:
+    """`1 problem`, `12 problems`. many: what follows other numbers; not given, `one` with an s."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
+
+
+def samples_each(low: int, high: int) -> str:
+    """How many samples a problem has, the fewest and the most: `n = 50`, or `n = 3 to 50`."""
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

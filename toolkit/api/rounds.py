@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Self
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.errors import ToolkitError
 from toolkit.records import Answer, Problem, Verdict
 from toolkit.verifiers.base import Judging

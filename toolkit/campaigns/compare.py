@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.amounts import how_many
 from toolkit.campaigns.record import launched_runs, read_record
+from toolkit.cli import how_many
 from toolkit.errors import ToolkitError
 from toolkit.files import make_directory, replace_file
 from toolkit.problems.load import problems_label

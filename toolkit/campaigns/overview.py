@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
-from toolkit.amounts import how_many
 from toolkit.campaigns.record import asked, launched_runs, read_record
 from toolkit.campaigns.study import Study
+from toolkit.cli import how_many
 from toolkit.errors import SlurmFailure, ToolkitError
 from toolkit.launch.accounting import Accounts, accounts_of_runs
 from toolkit.launch.queue import QueuedJob, queues_of

@@ -18,8 +18,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.amounts import how_many
-from toolkit.cli import Parser, add_run_argument, job_command, run_job
+from toolkit.cli import Parser, add_run_argument, how_many, job_command, run_job
 from toolkit.config import Evaluation
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from toolkit.resolve import add_flags, resolve

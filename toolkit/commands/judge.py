@@ -15,8 +15,7 @@ import io
 import sys
 from pathlib import Path
 
-from toolkit.amounts import how_many
-from toolkit.cli import Parser, run_job
+from toolkit.cli import Parser, how_many, run_job
 from toolkit.errors import EXIT_DONE, EXIT_INCOMPLETE, ToolkitError, UsageError
 from toolkit.problems.humaneval import HUMANEVAL
 from toolkit.resolve import add_flags, resolve

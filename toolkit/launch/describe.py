@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import memory_in_words, time_in_words

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from toolkit.amounts import how_many
-from toolkit.cli import job_command
+from toolkit.cli import how_many, job_command
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.launch.doctor import Finding, Grade
 from toolkit.progress_bar import progress_bar

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from toolkit.amounts import how_many
-from toolkit.cli import job_command
+from toolkit.cli import how_many, job_command
 from toolkit.launch.accounting import Accounts
 from toolkit.launch.causes import (
     BEGINS,

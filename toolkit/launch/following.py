@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Config
 from toolkit.launch.prepare import LaunchPlan, plan_next_round
 from toolkit.records import Slice

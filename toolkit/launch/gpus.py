@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.sbatch_options import gpus_needed

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.records import Slice
 from toolkit.runs.run import Run
 

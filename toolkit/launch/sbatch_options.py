@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Config
 from toolkit.errors import UsageError
 from toolkit.launch.amounts import gpus_of, mebibytes_of, minutes_of

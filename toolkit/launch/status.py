@@ -10,8 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from toolkit.amounts import how_many
-from toolkit.cli import job_command
+from toolkit.cli import how_many, job_command
 from toolkit.errors import SlurmFailure
 from toolkit.launch.accounting import Accounts, read_accounts
 from toolkit.launch.failures import Failure, read_failures

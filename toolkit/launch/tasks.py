@@ -17,8 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
-from toolkit.amounts import how_many
-from toolkit.cli import configure_log, job_command
+from toolkit.cli import configure_log, how_many, job_command
 from toolkit.config import Config
 from toolkit.cores import available_cores
 from toolkit.errors import ToolkitError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.launch.progress import Ledger, tail
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.records import Slice

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from toolkit.amounts import how_many, samples_each
+from toolkit.cli import how_many, samples_each
 from toolkit.errors import UsageError
 from toolkit.planning.budget import (
     Cost,

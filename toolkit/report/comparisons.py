@@ -17,7 +17,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.report.groups import GroupCurve
 from toolkit.report.style import (
     BLUE,
@@ -240,8 +240,7 @@ def draw_frontier(runs: Mapping[str, Sequence[Frontier]], path: Path) -> None:
             )
         axes.set_xscale("log")
         _dollar_axis(axes)
-        axes.set_ylim(-0.02, 1.02)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        _share_axis(axes)
         legend_below(figure, axes, columns=2)
         save(figure, path)
 

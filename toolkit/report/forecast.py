@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.report.blocks import Block, Paragraph, Table, number, percent, span
 from toolkit.report.document import FitDocument
 from toolkit.report.findings import FamilyStanding

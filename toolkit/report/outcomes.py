@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent, plain
 from toolkit.report.document import FitDocument
 from toolkit.runs.taxonomy import Taxonomy, in_words

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.report.browse_data import BrowseData
 from toolkit.report.browse_page import BROWSE_HTML
 from toolkit.runs.run import Run

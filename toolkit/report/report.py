@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from toolkit.amounts import how_many, samples_each
+from toolkit.cli import how_many, samples_each
 from toolkit.files import replace_file
 from toolkit.report.blocks import (
     Block,

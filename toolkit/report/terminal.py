@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.amounts import how_many, samples_each
-from toolkit.cli import job_command
+from toolkit.cli import how_many, job_command, samples_each
 from toolkit.errors import CorruptShard
 from toolkit.report.browse_data import BrowseData
 from toolkit.report.browse_page import BROWSE_HTML, browser_seen_from

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.report.blocks import Block, Heading, Paragraph, Picture, Table, percent, plain
 from toolkit.report.document import FitDocument
 from toolkit.report.style import (

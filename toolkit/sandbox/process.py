@@ -176,10 +176,11 @@ def start_workers(
 
 
 def start_in_place(start: Callable[[], _W], died: WorkerProcess, how: str) -> _W:
-    """A worker in place of one that died; how: it ended. Nobody waits for it: see `take_ready`.
+    """A worker in place of one that died. Nobody waits for it: see `take_ready`.
 
     It may be killed while it starts, as the one before was: by a node without memory, or by hand.
-    Raises `ToolkitError` after `_MOST_STARTS` of them.
+    how: the way the one before ended, for the message. Raises `ToolkitError` after `_MOST_STARTS`
+    of them.
     """
     starts = 1 if died.is_ready else died.starts + 1
     if starts > _MOST_STARTS:
@@ -199,8 +200,8 @@ def await_events(workers: Iterable[_W], more: int | None = None) -> list[_W]:
     """Wait a few seconds for news of these workers: those that may have something to say.
 
     What was to be sent to a worker is sent as its socket takes it. One that starts becomes ready
-    here. more: a descriptor that ends the
-    waiting too; what can be read there is taken away.
+    here; raises `MechanismFailed` as `take_ready` does. more: a descriptor that ends the waiting
+    too; what can be read there is taken away.
     """
     with selectors.DefaultSelector() as selector:
         for worker in workers:

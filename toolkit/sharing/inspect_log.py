@@ -14,7 +14,7 @@ from toolkit import __version__
 from toolkit.errors import UsageError
 from toolkit.files import replacing
 from toolkit.runs.history import launches
-from toolkit.sharing.shared_run import SharedRun, new_file
+from toolkit.sharing.shared_run import SharedRun, refuse_existing
 from toolkit.verifiers.base import prompts_of
 
 SCORER = "passed"
@@ -26,7 +26,7 @@ def write_inspect_log(shared: SharedRun, output: Path) -> None:
     """Write the log. Raises `UsageError` unless `output` is a new file that ends in .json."""
     if output.suffix != ".json":
         raise UsageError(f"--output {output}: a log of inspect_ai is a file that ends in .json")
-    new_file(output)
+    refuse_existing(output)
     head = _json(_log(shared)).removesuffix("}")
     with replacing(output) as temporary, temporary.open("wb") as file:
         file.write(f'{head}, "samples": ['.encode("utf-8", "replace"))

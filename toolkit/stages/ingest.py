@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.amounts import how_many, samples_each
+from toolkit.cli import how_many, samples_each
 from toolkit.config import Config, ProblemSet, Sampling, describe_config
 from toolkit.errors import UsageError
 from toolkit.jsonl import read_jsonl, text_field

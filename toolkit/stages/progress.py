@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from toolkit.amounts import how_many
+from toolkit.cli import how_many
 from toolkit.progress_bar import ProgressBar, progress_bar, time_left
 from toolkit.stages.pace import Pace
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from toolkit import __version__
-from toolkit.amounts import how_many
 from toolkit.backends import Backend, open_backend
+from toolkit.cli import how_many
 from toolkit.config import Config
 from toolkit.cores import OWN, available_cores
 from toolkit.models.hub_cache import at_snapshot

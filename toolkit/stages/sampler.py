@@ -16,8 +16,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from toolkit.amounts import how_many
 from toolkit.backends import Backend
+from toolkit.cli import how_many
 from toolkit.errors import EngineFailure, ToolkitError
 from toolkit.records import Prompt, Request, Sample, Slice
 from toolkit.runs.feed import Feed
